@@ -1,0 +1,84 @@
+"""Files that are whole or absent: written beside their place, flushed to the disk, then renamed."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from db3.errors import DataError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; rename it to `path` when the block ends well, delete it when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o644)  # mkstemp's 0600 would keep the file from a shared cache or another user's report
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space or check the rights") from error
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()
+    _sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with whole_file(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON: sorted keys, two spaces, a final newline; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; run the stage that writes it") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); delete its folder and run the stage again") from error
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write one .npy file (format 1.0, C order; never pickled objects)."""
+    with whole_file(path) as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:
+    """Read a .npy file, memory-mapped and read-only unless `mapped` is false."""
+    try:
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)  # type: ignore[no-any-return]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}; run the stage that writes it") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not a whole .npy file ({error}); delete its folder and run the stage again") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on the disk only once its folder is (not offered on Windows)."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

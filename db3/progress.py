@@ -1,0 +1,51 @@
+"""Progress of long loops: a bar with rate and ETA in a terminal, plain periodic lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Count units of work on stderr; use it as a context manager.
+
+    In a terminal it is a tqdm bar. Elsewhere (DVC's output in a log, CI) it prints one line every `every` seconds
+    and one at the end, so that a log stays readable and a long silence never looks like a hang.
+    """
+
+    def __init__(self, what: str, total: int | None, unit: str = "it", every: float = 10.0) -> None:
+        self._what, self._total, self._unit, self._every = what, total, unit, every
+        self._plain = not sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=what, unit=unit, unit_scale=True, disable=self._plain, leave=True)
+        self._start = self._last = time.monotonic()
+        self._count = 0
+
+    def advance(self, count: int = 1) -> None:
+        """Say that `count` more units are done; safe to call from several threads."""
+        self._count += count
+        self._bar.update(count)
+        now = time.monotonic()
+        if self._plain and now - self._last >= self._every:
+            self._last = now
+            self._line(now)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        if self._plain and kind is None and self._count:
+            self._line(time.monotonic())
+
+    def _line(self, now: float) -> None:
+        elapsed = now - self._start
+        rate = self._count / elapsed if elapsed > 0 else 0.0
+        of = f"/{self._total}" if self._total else ""
+        left = (self._total - self._count) / rate if self._total and rate else 0.0
+        eta = f", {tqdm.format_interval(left)} left" if left > 0 else ""
+        text = f"{self._what}: {self._count}{of} {self._unit}, {tqdm.format_sizeof(rate)}{self._unit}/s{eta}"
+        print(text, file=sys.stderr, flush=True)

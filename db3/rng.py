@@ -1,0 +1,92 @@
+"""Counter-based random numbers: a draw is a function of who asks, never of when or beside whom.
+
+Philox4x32-10 turns (key, counter) into four 32-bit words (Salmon, Moraes, Dror, Shaw: "Parallel Random Numbers: As
+Easy as 1, 2, 3", SC 2011). The key is the seed; the counter names the draw: (block, step, class, sample). Only integer
+operations are used, so every device gives the same words; tests hold them against the published Random123 vectors.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_MASK = 0xFFFFFFFF
+
+Counter = tuple[Int[Tensor, "..."], Int[Tensor, "..."], Int[Tensor, "..."], Int[Tensor, "..."]]
+
+
+def philox(counter: Counter, key: tuple[int, int]) -> Counter:
+    """Ten Philox4x32 rounds on int64 tensors that hold unsigned 32-bit words (broadcast together)."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        # A 64-bit product of two 32-bit words may wrap into the sign bit; its bits stay right.
+        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((product1 >> 32) & _MASK) ^ c1 ^ k0,
+            product1 & _MASK,
+            ((product0 >> 32) & _MASK) ^ c3 ^ k1,
+            product0 & _MASK,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def words(
+    seed: int, step: Int[Tensor, "*n"], klass: Int[Tensor, "*n"], sample: Int[Tensor, "*n"], count: int
+) -> Int[Tensor, "*n count"]:
+    """`count` random 32-bit words for each (seed, step, class, sample).
+
+    Args:
+        seed: 0 … 2⁶⁴ − 1.
+        step, klass, sample: int64 tensors of one shape, each value in 0 … 2³² − 1.
+        count: words per draw.
+
+    Returns:
+        int64 tensor holding unsigned 32-bit words.
+    """
+    blocks = torch.arange((count + 3) // 4, device=step.device)
+    counter = torch.broadcast_tensors(blocks, step[..., None], klass[..., None], sample[..., None])
+    mixed = philox((counter[0], counter[1], counter[2], counter[3]), (seed & _MASK, (seed >> 32) & _MASK))
+    return torch.stack(mixed, dim=-1).flatten(-2)[..., :count]
+
+
+def signs(
+    seed: int, step: Int[Tensor, "*n"], klass: Int[Tensor, "*n"], sample: Int[Tensor, "*n"], width: int
+) -> Float[Tensor, "*n width"]:
+    """Directions of ±1 (float32), one random bit a component: exact on every device, and so are their sums."""
+    drawn = words(seed, step, klass, sample, (width + 31) // 32)
+    quarters = torch.stack([(drawn >> shift) & 0xFF for shift in (0, 8, 16, 24)], dim=-1).flatten(-2)
+    table = _sign_table(drawn.device)
+    return torch.nn.functional.embedding(quarters, table).flatten(-2)[..., :width]
+
+
+def uniform(
+    seed: int, step: Int[Tensor, "*n"], klass: Int[Tensor, "*n"], sample: Int[Tensor, "*n"], count: int
+) -> Float[Tensor, "*n count"]:
+    """Uniform float32 numbers in [0, 1) with 24 random bits each."""
+    return (words(seed, step, klass, sample, count) >> 8).to(torch.float32) * 2.0**-24
+
+
+def generator(seed: int, *identity: int | str) -> torch.Generator:
+    """A CPU generator seeded by (seed, identity): for training loops and permutations, one a purpose.
+
+    Its stream is torch's own Mersenne Twister; what it yields depends on the identity alone.
+    """
+    from db3.digest import digest_json
+
+    return torch.Generator().manual_seed(int(digest_json([seed, *identity])[:15], 16))
+
+
+def permutation(count: int, seed: int, *identity: int | str) -> Sequence[int]:
+    """A random order of range(count), a function of (count, seed, identity)."""
+    order: list[int] = torch.randperm(count, generator=generator(seed, *identity)).tolist()
+    return order
+
+
+def _sign_table(device: torch.device) -> Float[Tensor, "256 8"]:
+    bits = (torch.arange(256, device=device)[:, None] >> torch.arange(8, device=device)) & 1
+    return (bits * 2 - 1).to(torch.float32)

@@ -1,0 +1,1 @@
+"""Teachers: anything that answers an image with a class."""

@@ -1,0 +1,56 @@
+"""The contract of a teacher: images in, decisions out, and nothing else.
+
+Rules that every adapter keeps and `tests/contracts/teacher.py` checks:
+
+* `decide` takes float32 images of shape [n, C, H, W] inside `spec.bounds`, 1 ≤ n ≤ `spec.max_batch`, and returns one
+  int64 class in 0 … K−1 per image, in the order of the images.
+* No method returns scores. An adapter whose model has them takes the argmax inside (the lowest class on a tie).
+* An answer depends on its image alone, given the shape of the call. Real networks' floats may change in the last bits
+  with the *shape* of a call, so callers go through `Batching`, which always sends the one padded shape that
+  `max_batch` names; that shape is part of `identity`.
+* `decide` is called from one thread at a time per instance.
+* Every call may cost money: nothing is asked twice to find something out.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+ImageShape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """What may be known of a teacher without asking it.
+
+    Attributes:
+        input_shape: (C, H, W) of one image.
+        bounds: smallest and largest pixel value, e.g. (0.0, 1.0).
+        classes: K, the number of classes.
+        max_batch: rows of the one call shape that answers are defined for.
+        identity: digest of everything that decides an answer (weights, architecture, call shape).
+    """
+
+    input_shape: ImageShape
+    bounds: tuple[float, float]
+    classes: int
+    max_batch: int
+    identity: str
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, self.input_shape))
+        return f"{self.classes} classes, {shape} in [{self.bounds[0]:g}, {self.bounds[1]:g}], {self.identity[:12]}"
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """A classifier seen only through its decision."""
+
+    @property
+    def spec(self) -> TeacherSpec: ...
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """Top-1 class of each image."""
+        ...

@@ -1,0 +1,41 @@
+"""Batching: any number of images in, one fixed call shape out."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from db3.errors import TeacherError
+from db3.teachers.base import Teacher, TeacherSpec
+
+
+class Batching:
+    """Send every image in a call of exactly `spec.max_batch` rows, the last call padded.
+
+    A network's convolution may pick another algorithm for another batch size, and its logits then differ in the last
+    bits; with one shape an image's answer is the same wherever it stands and whatever its neighbours are. The padding
+    repeats the call's first image (always a legal input) and its answers are dropped.
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+
+    @property
+    def spec(self) -> TeacherSpec:
+        return self._teacher.spec
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        size = self.spec.max_batch
+        answers = [self._call(images[start : start + size]) for start in range(0, len(images), size)]
+        return torch.cat(answers) if answers else torch.empty(0, dtype=torch.int64)
+
+    def _call(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        count, missing = len(images), self.spec.max_batch - len(images)
+        if missing:
+            images = torch.cat([images, images[:1].expand(missing, *images.shape[1:])])
+        answers = self._teacher.decide(images)
+        if answers.shape != (count + missing,):
+            raise TeacherError(
+                f"the teacher gave answers of shape {list(answers.shape)} to {count + missing} images; "
+                "expected one class per image: check the adapter's output"
+            )
+        return answers[:count]

@@ -1,0 +1,73 @@
+"""Meter: check what goes to the teacher and what comes back, and count every image asked."""
+
+import threading
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from db3.errors import DataError, TeacherError
+from db3.teachers.base import Teacher, TeacherSpec
+
+
+class Meter:
+    """The outermost wrapper: validates images and decisions and counts queries.
+
+    Attributes:
+        asked: images that an algorithm wanted decided, one by one (padding is not counted: it asks nothing new).
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        self._teacher = teacher
+        self._lock = threading.Lock()
+        self.asked = 0
+
+    @property
+    def spec(self) -> TeacherSpec:
+        return self._teacher.spec
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        check_images(images, self.spec)
+        answers = self._teacher.decide(images)
+        check_decisions(answers, len(images), self.spec)
+        with self._lock:
+            self.asked += len(images)
+        return answers
+
+
+def check_images(images: Tensor, spec: TeacherSpec) -> None:
+    """Refuse images of another shape, with NaN, or outside the bounds, before they are paid for."""
+    if tuple(images.shape[1:]) != spec.input_shape:
+        raise DataError(
+            f"images of shape {list(images.shape[1:])} for a teacher of shape {list(spec.input_shape)} (C, H, W): "
+            "resize them or set the dataset's size and channels"
+        )
+    if not len(images):
+        return
+    low, high = torch.aminmax(images)
+    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+        raise DataError("an image holds NaN or infinity; expected finite pixels: look for a division by zero upstream")
+    if low < spec.bounds[0] or high > spec.bounds[1]:
+        raise DataError(
+            f"pixels span [{float(low):g}, {float(high):g}], outside the teacher's bounds "
+            f"[{spec.bounds[0]:g}, {spec.bounds[1]:g}]: scale the images or correct the bounds"
+        )
+
+
+def check_decisions(answers: Tensor, count: int, spec: TeacherSpec) -> None:
+    """Refuse a wrong number of answers, scores in place of classes, or a class outside 0 … K−1."""
+    if answers.shape != (count,):
+        raise TeacherError(
+            f"the teacher gave answers of shape {list(answers.shape)} to {count} images; "
+            "expected one class per image: check the adapter's output"
+        )
+    if answers.dtype != torch.int64:
+        raise TeacherError(
+            f"the teacher answered in {answers.dtype}; expected int64 classes: take the argmax inside the adapter"
+        )
+    if count and not bool((answers >= 0).all() & (answers < spec.classes).all()):
+        wrong = answers[(answers < 0) | (answers >= spec.classes)][0]
+        raise TeacherError(
+            f"the teacher answered class {int(wrong)}; expected 0 … {spec.classes - 1}: correct the number of classes "
+            "or the mapping of its answers"
+        )
