@@ -41,6 +41,9 @@ class Teacher(Group):
     kind: Literal["train", "checkpoint"]
     architecture: str = Field(description="a name that db3.networks.build knows")
     checkpoint: str | None = Field(None, description="kind checkpoint: a .safetensors file, or .pth with a state_dict")
+    classes: int | None = Field(None, ge=2, description="null: the dataset's; needed where images have no labels")
+    mean: list[float] | None = Field(None, description="of a checkpoint's training pixels; null: the file's own, or 0")
+    std: list[float] | None = Field(None, description="of a checkpoint's training pixels; null: the file's own, or 1")
     call_batch: int = Field(256, ge=1, le=65536, description="rows of the one call shape; part of the identity")
     steps: int = Field(1000, ge=1, description="kind train: optimiser steps")
     batch: int = Field(128, ge=1)
@@ -74,6 +77,7 @@ class Query(Group):
     tolerance: float = Field(0.01, gt=0, description="bisection ends at this share of the distance found")
     directions: int = Field(20, ge=1, description="mbd: random directions per gradient estimate")
     smoothing: float = Field(0.01, gt=0, description="mbd: probing radius, as a share of the distance")
+    cell: int = Field(1, ge=1, description="mbd: random directions are constant over cells of this many pixels a side")
     step: float = Field(0.2, gt=0, description="mbd: first step size along the estimated gradient")
     checkpoints: list[int] = Field(default_factory=list, description="queries per pair at which distances are kept")
     augmented: int | Literal["same"] = Field("same", description="queries of the augmented baseline; 0: none")
@@ -198,7 +202,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _is_union_branch(part: str) -> bool:
-    """pydantic puts the branch of a union it tried into the location, e.g. `int` or `literal['same']`."""
+    """Pydantic puts the branch of a union it tried into the location, e.g. `int` or `literal['same']`."""
     return part in {"int", "float", "str"} or part.startswith("literal[")
 
 

@@ -33,7 +33,7 @@ def digest_array(array: npt.NDArray[Any]) -> str:
     flat = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
     rows = max(1, (1 << 24) // max(1, flat.shape[1] * array.dtype.itemsize))
     for start in range(0, len(flat), rows):
-        digest.update(np.ascontiguousarray(flat[start : start + rows], dtype=order))
+        digest.update(np.ascontiguousarray(flat[start : start + rows], dtype=order).data)
     return digest.hexdigest()
 
 
@@ -44,7 +44,8 @@ def digest_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 def digest_code(*modules: str) -> str:
     """Digest of the source of the named files or folders of db3: part of a shard's key, so that a changed
-    algorithm never meets an old shard."""
+    algorithm never meets an old shard.
+    """
     root = Path(__file__).parent
     files = [file for name in modules for file in sorted((root / name).rglob("*.py")) or [root / f"{name}.py"]]
     return digest_json({file.relative_to(root).as_posix(): digest_file(file) for file in files})

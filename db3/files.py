@@ -28,7 +28,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         part.chmod(0o644)  # mkstemp's 0600 would keep the file from a shared cache or another user's report
         part.replace(path)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}; free some space or check the rights") from error
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; free some space or check the rights"
+        ) from error
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
@@ -71,7 +73,9 @@ def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; run the stage that writes it") from error
     except ValueError as error:
-        raise DataError(f"{path} is not a whole .npy file ({error}); delete its folder and run the stage again") from error
+        raise DataError(
+            f"{path} is not a whole .npy file ({error}); delete its folder and run the stage again"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
 
 from tqdm import tqdm
 
@@ -31,7 +30,7 @@ class Progress:
             self._last = now
             self._line(now)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(
@@ -48,4 +47,5 @@ class Progress:
         left = (self._total - self._count) / rate if self._total and rate else 0.0
         eta = f", {tqdm.format_interval(left)} left" if left > 0 else ""
         text = f"{self._what}: {self._count}{of} {self._unit}, {tqdm.format_sizeof(rate)}{self._unit}/s{eta}"
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

@@ -42,15 +42,16 @@ def words(
 
     Args:
         seed: 0 … 2⁶⁴ − 1.
-        step, klass, sample: int64 tensors of one shape, each value in 0 … 2³² − 1.
+        step: int64 tensor, each value in 0 … 2³² − 1; so for class and sample, of the same shape.
+        klass: the class that the draw is for.
+        sample: the sample that the draw is for.
         count: words per draw.
 
     Returns:
         int64 tensor holding unsigned 32-bit words.
     """
     blocks = torch.arange((count + 3) // 4, device=step.device)
-    counter = torch.broadcast_tensors(blocks, step[..., None], klass[..., None], sample[..., None])
-    mixed = philox((counter[0], counter[1], counter[2], counter[3]), (seed & _MASK, (seed >> 32) & _MASK))
+    mixed = philox((blocks, step[..., None], klass[..., None], sample[..., None]), (seed & _MASK, (seed >> 32) & _MASK))
     return torch.stack(mixed, dim=-1).flatten(-2)[..., :count]
 
 

@@ -18,7 +18,8 @@ class NetworkTeacher:
 
     def __init__(self, network: nn.Module, spec: TeacherSpec, device: str | torch.device = "cpu") -> None:
         self._device = torch.device(device)
-        self._network = network.eval().requires_grad_(False).to(self._device)
+        # Channels last in memory: a small network's convolutions run more than twice as fast on a CPU.
+        self._network = network.eval().requires_grad_(False).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._spec = spec
 
     @property
@@ -27,5 +28,6 @@ class NetworkTeacher:
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         with torch.inference_mode():
-            decisions: Tensor = self._network(images.to(self._device)).argmax(dim=1)
+            batch = images.to(self._device, memory_format=torch.channels_last)
+            decisions: Tensor = self._network(batch).argmax(dim=1)
         return decisions.to(images.device).clone()

@@ -1,0 +1,105 @@
+"""The user's own images: class folders, or images without labels, with or without a test part.
+
+    ROOT/CLASS/*                 labelled, split here
+    ROOT/train/…, ROOT/test/…    either part labelled (CLASS/*) or not; classes have the same names in both
+                                 (`val` is taken for the test part where there is no `test`; `train` alone is split)
+    ROOT/*                       without labels, split here
+
+Order: by class name, then by file name. Files that are no images by their name, and hidden ones, are ignored.
+"""
+
+import os
+from pathlib import Path, PurePosixPath
+
+from db3.datasets.encoded import EncodedImages, Listing, folder_reader
+from db3.datasets.pictures import KINDS, SUFFIXES
+from db3.errors import DataError
+
+
+def open_image_folder(root: Path, size: int | None, channels: int | None) -> EncodedImages:
+    """List the images under `root`.
+
+    Raises:
+        DataError: no folder, no image, a class without images, or images beside class folders.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder; expected your images there: set dataset.root or DB3_DATA_ROOT")
+    return EncodedImages(root, list_folder(root), folder_reader(root), size, channels)
+
+
+def list_folder(root: Path) -> Listing:
+    """The listing of a folder in one of the layouts above."""
+    folders = {child.name for child in _children(root)}
+    if "train" in folders and ("test" in folders or folders == {"train", "val"}):
+        test = "test" if "test" in folders else "val"
+        return list_names(root, _names(root / "train", root), _names(root / test, root))
+    return list_names(root, _names(root / "train" if folders == {"train"} else root, root), None)
+
+
+def list_names(where: Path, train: dict[str, list[str]], test: dict[str, list[str]] | None) -> Listing:
+    """Put classes and files in order.
+
+    Args:
+        where: folder or archive, for errors.
+        train: names of the files by class; the class "" holds images without label.
+        test: likewise; None: the dataset has no test part of its own.
+    """
+    class_names = tuple(sorted((train.keys() | (test or {}).keys()) - {""}))
+    absent = [name for name in class_names if name not in train]
+    if absent and "" not in train:
+        raise DataError(
+            f"{where} has test images of class {absent[0]!r} but no training image of it; "
+            f"expected the same classes in train and test: add some, or remove it ({len(absent)} such)"
+        )
+    number = {"": -1} | {name: klass for klass, name in enumerate(class_names)}
+    rows = [
+        (name, number[klass]) for part in (train, test or {}) for klass in sorted(part) for name in sorted(part[klass])
+    ]
+    return Listing(
+        names=tuple(name for name, _ in rows),
+        labels=tuple(label for _, label in rows),
+        class_names=class_names,
+        train=sum(map(len, train.values())),
+        split=test is not None,
+    )
+
+
+def by_class(names: list[str], depth: int) -> dict[str, list[str]]:
+    """Group relative file names by their folder at `depth`; "" where the file lies no deeper."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        parts = PurePosixPath(name).parts
+        groups.setdefault(parts[depth] if len(parts) > depth + 1 else "", []).append(name)
+    return groups
+
+
+def is_image(name: str) -> bool:
+    """Whether a relative name is that of an image, no part of it hidden."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
+
+
+def _names(folder: Path, root: Path) -> dict[str, list[str]]:
+    """The images of one part by class, each class with at least one."""
+    walk = os.walk(folder, followlinks=True)
+    found = ((Path(place) / file).relative_to(root).as_posix() for place, _, files in walk for file in files)
+    groups = by_class([name for name in found if is_image(name)], len(folder.relative_to(root).parts))
+    if not groups:
+        raise DataError(f"{folder} holds no image; expected {KINDS}, loose or in class folders: check dataset.root")
+    if groups.keys() == {""}:
+        return groups
+    if "" in groups:
+        raise DataError(
+            f"{folder} holds {len(groups[''])} loose images, such as {groups[''][0]}, beside class folders; "
+            "expected one or the other: move them into a class folder or away"
+        )
+    empty = [child for child in _children(folder) if child.name not in groups]
+    if empty:
+        raise DataError(
+            f"class folder {empty[0]} holds no image ({len(empty)} such); expected {KINDS}: add or remove it"
+        )
+    return groups
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))

@@ -1,0 +1,76 @@
+"""Bisection on a ray: the step that every search shares."""
+
+from collections.abc import Generator
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from db3.decisions.search import Search
+
+
+def bisect(
+    search: Search,
+    rows: Int[Tensor, " r"],
+    directions: Float[Tensor, "r d"],
+    outside: Float[Tensor, " r"],
+    inside: Float[Tensor, " r"],
+    tolerance: float,
+) -> Generator[Tensor, Tensor, Float[Tensor, " r"]]:
+    """Narrow the bracket [outside, inside] on each ray x + t·direction until it is `tolerance`·inside wide.
+
+    Args:
+        search: the ledger; best points and distances are recorded there.
+        rows: pairs, each at most once.
+        directions: unit vectors.
+        outside: distance along the ray, not (or not known to be) in class k.
+        inside: distance at which the image is known to be decided k.
+        tolerance: relative width at which a pair is done. Float32 ends every loop: a bracket that has no float
+            between its ends is done too.
+
+    Returns:
+        The distance along the ray at which each pair is still decided k.
+    """
+    outside, inside = outside.clone(), inside.clone()
+    while True:
+        middle = (outside + inside) / 2
+        active = _open(outside, middle, inside, tolerance) & search.affordable(1)[rows]
+        if not bool(active.any()):
+            return inside
+        points = search.pairs.images[rows[active]] + middle[active, None] * directions[active]
+        hit = (yield from search.ask(rows[active], points[:, None]))[:, 0]
+        inside[active] = torch.where(hit, middle[active], inside[active])
+        outside[active] = torch.where(hit, outside[active], middle[active])
+
+
+def _open(
+    outside: Float[Tensor, " r"], middle: Float[Tensor, " r"], inside: Float[Tensor, " r"], tolerance: float
+) -> Bool[Tensor, " r"]:
+    return (inside - outside > tolerance * inside) & (middle > outside) & (middle < inside)
+
+
+def gallop(
+    search: Search,
+    rows: Int[Tensor, " r"],
+    directions: Float[Tensor, "r d"],
+    inside: Float[Tensor, " r"],
+    tolerance: float,
+) -> Generator[Tensor, Tensor, None]:
+    """Walk down each ray from a distance known to be decided k, doubling the stride until class k is left, and
+    bisect the last stride: cheap where the boundary is expected just below.
+    """
+    inside, outside = inside.clone(), torch.zeros_like(inside)
+    stride = tolerance * inside
+    walking = torch.ones(len(rows), dtype=torch.bool)
+    while True:
+        walking = walking & search.affordable(1)[rows] & (inside > stride)
+        if not bool(walking.any()):
+            break
+        reach = inside[walking] - stride[walking]
+        points = search.pairs.images[rows[walking]] + reach[:, None] * directions[walking]
+        hit = (yield from search.ask(rows[walking], points[:, None]))[:, 0]
+        inside[walking] = torch.where(hit, reach, inside[walking])
+        outside[walking] = torch.where(hit, outside[walking], reach)
+        stride[walking] *= 2
+        walking[walking.clone()] = hit
+    yield from bisect(search, rows, directions, outside, inside, tolerance)

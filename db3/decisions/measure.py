@@ -1,0 +1,157 @@
+"""Boundary distances of some samples: the block of pairs, the method chosen, the driver, the answers kept."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int32, Int64, UInt8
+
+from db3.decisions.bd import boundary_distance
+from db3.decisions.driver import drive, replay
+from db3.decisions.mbd import minimal_boundary_distance
+from db3.decisions.sd import sample_distance
+from db3.decisions.search import Asks, Pairs, Search
+from db3.decisions.starts import nearest_starts
+from db3.teachers.base import Teacher, TeacherSpec
+
+_PAIRS_PER_SEARCH = 256  # bounds memory; results do not depend on it, the order of the journal does
+
+
+@dataclass(frozen=True)
+class Method:
+    """How distances are searched; the fields are those of the parameter group `query`."""
+
+    name: Literal["sd", "bd", "mbd"]
+    budget: int = 100
+    starts: int = 1
+    tolerance: float = 0.01
+    directions: int = 20
+    smoothing: float = 0.1
+    step: float = 0.2
+    cell: int = 1
+    checkpoints: tuple[int, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Distances:
+    """What the searches found for r samples.
+
+    Attributes:
+        distances: d_k, 0 at the decision, +inf where class k was not reached.
+        asked: queries of each pair.
+        at: the distance known after `checkpoints[t]` queries.
+        answers: the teacher's answers, search by search in the order asked: the journal of these samples.
+    """
+
+    distances: Float32[np.ndarray, "r k"]
+    asked: Int32[np.ndarray, "r k"]
+    at: Float32[np.ndarray, "t r k"]
+    answers: Int64[np.ndarray, " a"]
+
+
+@dataclass(frozen=True)
+class TransferImages:
+    """All samples of the transfer set with the teacher's decisions: the pool of start samples (may be mapped)."""
+
+    images: UInt8[np.ndarray, "n c h w"]
+    decisions: Int64[np.ndarray, " n"]
+
+
+def measure(
+    teacher: Teacher,
+    pool: TransferImages,
+    rows: range,
+    method: Method,
+    on_asked: Callable[[int], None] | None = None,
+) -> Distances:
+    """Search the boundary distances of the samples `rows` of the pool.
+
+    A pair's result depends on (seed, sample, class, answers) alone, so any cut into rows gives the same numbers.
+    """
+    blocks = _Blocks(teacher.spec, pool, rows, method)
+    answers = drive(blocks.asks(), teacher, on_asked=on_asked)
+    return blocks.collect(torch.cat(answers).numpy() if answers else np.empty(0, np.int64))
+
+
+def remeasure(spec: TeacherSpec, pool: TransferImages, rows: range, method: Method, journal: np.ndarray) -> Distances:
+    """The same from a journal instead of a teacher.
+
+    Raises:
+        ValueError: the journal belongs to other samples or another method.
+    """
+    blocks = _Blocks(spec, pool, rows, method)
+    rest = torch.from_numpy(journal.astype(np.int64))
+    for asks in blocks.asks():
+        rest = rest[replay(asks, rest) :]
+    if len(rest):
+        raise ValueError(f"the journal holds {len(rest)} answers more than the searches of samples {rows} ask for")
+    return blocks.collect(journal.astype(np.int64))
+
+
+class _Blocks:
+    """The searches of some samples, a few samples each, begun one by one and collected at the end."""
+
+    def __init__(self, spec: TeacherSpec, pool: TransferImages, rows: range, method: Method) -> None:
+        self._spec, self._pool, self._rows, self._method = spec, pool, rows, method
+        self._searches: list[Search] = []
+        size = max(1, _PAIRS_PER_SEARCH // max(1, spec.classes - 1))
+        self._blocks = [rows[start : start + size] for start in range(0, len(rows), size)]
+
+    def asks(self) -> Iterator[Asks]:
+        for block in self._blocks:
+            pairs, starts = _pairs(self._spec, self._pool, block, self._method.starts)
+            search = Search(pairs, self._method.budget, self._method.checkpoints)
+            self._searches.append(search)
+            yield _asks(search, starts, self._method)
+
+    def collect(self, answers: Int64[np.ndarray, " a"]) -> Distances:
+        first, shape = self._rows.start, (len(self._rows), self._spec.classes)
+        distances = np.full(shape, np.inf, np.float32)
+        distances[np.arange(len(self._rows)), self._pool.decisions[first : self._rows.stop]] = 0
+        asked = np.zeros(shape, np.int32)
+        at = np.repeat(distances[None], len(self._method.checkpoints), axis=0)
+        for search in self._searches:
+            row, k = (search.pairs.samples - first).numpy(), search.pairs.targets.numpy()
+            distances[row, k], asked[row, k] = search.distance.numpy(), search.asked.numpy()
+            at[:, row, k] = search.curve.T.numpy()
+        return Distances(distances, asked, at, answers)
+
+
+def _asks(search: Search, starts: torch.Tensor, method: Method) -> Asks:
+    """SD knows its distances at once; BD bisects from there; MBD goes on where BD ends."""
+    if method.name == "sd":
+        sample_distance(search, starts)
+        return
+    yield from boundary_distance(search, starts, method.tolerance)
+    if method.name == "mbd":
+        yield from minimal_boundary_distance(
+            search,
+            seed=method.seed,
+            directions=method.directions,
+            smoothing=method.smoothing,
+            step=method.step,
+            tolerance=method.tolerance,
+            cell=method.cell,
+        )
+
+
+def _pairs(spec: TeacherSpec, pool: TransferImages, block: Sequence[int], starts: int) -> tuple[Pairs, torch.Tensor]:
+    """The pairs of a block of consecutive samples, with their start samples as [n, Q, D] (NaN where missing)."""
+    images, decisions = pool.images[block[0] : block[-1] + 1], pool.decisions[block[0] : block[-1] + 1]
+    nearest, _ = nearest_starts(images, pool.images, pool.decisions, spec.classes, starts)
+    row, k = np.nonzero(np.arange(spec.classes) != decisions[:, None])
+    chosen = nearest[row, k]
+    points = torch.from_numpy(pool.images[chosen.clip(min=0)].reshape(*chosen.shape, -1)).float() / 255
+    points[torch.from_numpy(chosen < 0)] = torch.nan
+    pairs = Pairs(
+        images=torch.from_numpy(images.reshape(len(block), -1)[row]).float() / 255,
+        decisions=torch.from_numpy(decisions[row]),
+        targets=torch.from_numpy(k),
+        samples=torch.from_numpy(row + block[0]),
+        shape=spec.input_shape,
+        bounds=spec.bounds,
+    )
+    return pairs, points

@@ -1,0 +1,113 @@
+"""Ask/tell: a search owns the state of its pairs, proposes images, and is told decisions.
+
+A search is a Python generator. It yields images (float32 [m, D], already clipped to the bounds: exactly what the
+teacher shall see) and receives int64 [m] decisions; it never calls a teacher. The driver packs the asks of many
+searches into full teacher calls. A search keeps every pair apart: only element-wise operations and fixed-order row sums
+(`db3.exact`) touch its state, so a pair's result is a function of (seed, sample, class, answers) alone, whatever the
+packing, the order or the neighbours.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from db3.exact import row_norm
+from db3.teachers.base import ImageShape
+
+Asks = Generator[Tensor, Tensor, None]
+"""Yields images [m, D], receives decisions [m], returns when every pair is done."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A block of boundary searches: n pairs (sample, other class).
+
+    Attributes:
+        images: float32 [n, D], the samples, flattened (a sample stands once per pair).
+        decisions: int64 [n], the teacher's decision m on each sample.
+        targets: int64 [n], the other class k ≠ m.
+        samples: int64 [n], the sample's place in the transfer set: with the class, the identity that keys randomness.
+        shape: (C, H, W) behind D.
+        bounds: smallest and largest pixel value.
+    """
+
+    images: Float[Tensor, "n d"]
+    decisions: Int[Tensor, " n"]
+    targets: Int[Tensor, " n"]
+    samples: Int[Tensor, " n"]
+    shape: ImageShape
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Search:
+    """The ledger of one block: what each pair has asked, and the best boundary point it knows.
+
+    Every image asked goes through `ask`, so queries are counted where they arise and each hit (an image decided as the
+    pair's class k) competes for the best: the search is anytime. A distance is always that of the clipped image, since
+    that is what the teacher saw.
+
+    Attributes:
+        best: float32 [n, D], the nearest image known to be decided k.
+        distance: float32 [n], its L2 distance from the sample; +inf where none is known.
+        asked: int64 [n], queries asked by each pair.
+        curve: float32 [n, T], the distance known after `checkpoints[t]` queries.
+    """
+
+    def __init__(self, pairs: Pairs, budget: int, checkpoints: Sequence[int] = ()) -> None:
+        self.pairs = pairs
+        self.budget = budget
+        self.best = pairs.images.clone()
+        self.distance = torch.full((len(pairs),), torch.inf)
+        self.asked = torch.zeros(len(pairs), dtype=torch.int64)
+        self._checkpoints = torch.tensor(checkpoints, dtype=torch.int64)
+        self.curve = torch.full((len(pairs), len(checkpoints)), torch.inf)
+
+    def affordable(self, queries: int) -> Bool[Tensor, " n"]:
+        """Which pairs can still pay this many queries."""
+        return self.asked + queries <= self.budget
+
+    def direction(self, rows: Int[Tensor, " r"]) -> Float[Tensor, "r d"]:
+        """Unit directions from the samples to their best boundary points."""
+        return (self.best[rows] - self.pairs.images[rows]) / self.distance[rows, None]
+
+    def know(self, rows: Int[Tensor, " r"], points: Float[Tensor, "r d"]) -> None:
+        """Record images already known to be decided k, such as verified start samples: costs no query."""
+        distance = row_norm(points - self.pairs.images[rows])
+        self._offer(rows, points[:, None], distance[:, None])
+
+    def ask(
+        self, rows: Int[Tensor, " r"], points: Float[Tensor, "r q d"]
+    ) -> Generator[Tensor, Tensor, Bool[Tensor, "r q"]]:
+        """Ask q images for each of the given pairs (each pair at most once in `rows`).
+
+        Yields:
+            The clipped images, [r·q, D].
+
+        Returns:
+            Whether each was decided as its pair's class k.
+        """
+        if not len(rows):
+            return torch.zeros(points.shape[:2], dtype=torch.bool)
+        points = points.clamp(*self.pairs.bounds)
+        decisions = yield points.flatten(0, 1)
+        hit = decisions.view(points.shape[:2]) == self.pairs.targets[rows, None]
+        self.asked[rows] += points.shape[1]
+        distance = row_norm(points - self.pairs.images[rows, None])
+        self._offer(rows, points, torch.where(hit, distance, torch.inf))
+        return hit
+
+    def _offer(self, rows: Int[Tensor, " r"], points: Float[Tensor, "r q d"], distance: Float[Tensor, "r q"]) -> None:
+        nearest, which = distance.min(dim=1)
+        better = nearest < self.distance[rows]
+        improved = rows[better]
+        self.distance[improved] = nearest[better]
+        self.best[improved] = points[better, which[better]]
+        if self.curve.shape[1]:
+            reached = self.asked[rows, None] <= self._checkpoints
+            self.curve[rows] = torch.where(reached, self.distance[rows, None], self.curve[rows])

@@ -1,0 +1,20 @@
+"""Evaluation: what a student is worth, told in accuracy, agreement with the teacher, size and queries."""
+
+from db3.evaluation.decide import decide_all
+from db3.evaluation.measures import accuracy, agreement, confusion, summary
+from db3.evaluation.results import Arm, Size, build_metrics
+from db3.evaluation.tables import write_accuracy, write_confusion, write_curve
+
+__all__ = [
+    "Arm",
+    "Size",
+    "accuracy",
+    "agreement",
+    "build_metrics",
+    "confusion",
+    "decide_all",
+    "summary",
+    "write_accuracy",
+    "write_confusion",
+    "write_curve",
+]

@@ -1,0 +1,128 @@
+"""metrics.json: every number of a run in one dictionary (docs/pipeline.md lists its keys)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from db3.errors import DataError
+from db3.evaluation.measures import accuracy, agreement, summary
+
+DECIMALS = 6  # finer than one image in a million, coarser than any float noise
+
+Labels = Int[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model is; None where it cannot be known (a remote teacher)."""
+
+    parameters: int | None = None
+    bytes: int | None = None
+    multiply_adds: int | None = None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training a student, and what its students decided on the test split.
+
+    Attributes:
+        name: `student`, a baseline's name, or `student@Q` for a point of the curve.
+        queries_per_sample: queries asked per sample to train it.
+        black_box: whether it needs nothing but decisions.
+        decisions: int64 [n] for each seed.
+    """
+
+    name: str
+    queries_per_sample: int | float
+    black_box: bool
+    decisions: Mapping[int, Int[np.ndarray, " n"]]
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether it is a point on the student's curve and not an arm of its own."""
+        return self.name.startswith("student@")
+
+
+def build_metrics(
+    teacher_decisions: Int[np.ndarray, " n"],
+    arms: Sequence[Arm],
+    labels: Labels | None,
+    *,
+    teacher: Size,
+    student: Size,
+    queries_asked: int,
+    queries_per_sample: int | float,
+    transfer_digest: str,
+) -> dict[str, Any]:
+    """Assemble metrics.json.
+
+    Without labels every accuracy, and so the curve's too, is null and agreement alone tells students apart: keys never
+    come and go, so a reader needs no second schema. Shares are rounded to six decimals. The curve is the `student@Q`
+    arms and the student itself, by queries.
+
+    Raises:
+        DataError: there is no arm named `student`, or an arm has no seeds or another number of images.
+    """
+    own = next((arm for arm in arms if arm.name == "student"), None)
+    if own is None:
+        raise DataError(
+            f"arms {[arm.name for arm in arms]} hold no `student`; expected it: run the distill stage again"
+        )
+    baselines = [arm for arm in arms if arm is not own and not arm.is_checkpoint]
+    curve = sorted((arm for arm in arms if arm is own or arm.is_checkpoint), key=lambda arm: arm.queries_per_sample)
+    return {
+        "teacher": {
+            "accuracy": None if labels is None else _rounded(accuracy(teacher_decisions, labels)),
+            **asdict(teacher),
+        },
+        "student": {**_scores(own, teacher_decisions, labels), **asdict(student)},
+        "queries": {"asked": queries_asked, "per_sample": _rounded(queries_per_sample)},
+        "transfer": {"digest": transfer_digest},
+        "baselines": {
+            arm.name: {
+                **_scores(arm, teacher_decisions, labels),
+                "queries_per_sample": _rounded(arm.queries_per_sample),
+                "black_box": arm.black_box,
+            }
+            for arm in baselines
+        },
+        "curve": [
+            {
+                "queries_per_sample": _rounded(arm.queries_per_sample),
+                "accuracy": _scores(arm, teacher_decisions, labels)["accuracy"],
+            }
+            for arm in curve
+        ],
+        "test_images": len(teacher_decisions),
+        "seeds": len(own.decisions),
+    }
+
+
+def accuracies(arm: Arm, labels: Labels) -> list[float]:
+    """Accuracy of each seed's student, in the order of the seeds."""
+    return [accuracy(arm.decisions[seed], labels) for seed in sorted(arm.decisions)]
+
+
+def agreements(arm: Arm, teacher_decisions: Int[np.ndarray, " n"]) -> list[float]:
+    """Agreement of each seed's student with the teacher, in the order of the seeds."""
+    return [agreement(arm.decisions[seed], teacher_decisions) for seed in sorted(arm.decisions)]
+
+
+def _scores(
+    arm: Arm, teacher_decisions: Int[np.ndarray, " n"], labels: Labels | None
+) -> dict[str, dict[str, float] | None]:
+    return {
+        "accuracy": None if labels is None else _summary(accuracies(arm, labels)),
+        "agreement": _summary(agreements(arm, teacher_decisions)),
+    }
+
+
+def _summary(values: list[float]) -> dict[str, float]:
+    return {name: _rounded(value) for name, value in summary(values).items()}
+
+
+def _rounded(value: int | float) -> float:
+    return round(float(value), DECIMALS)

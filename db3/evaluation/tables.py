@@ -1,0 +1,50 @@
+"""The CSV files of data/evaluation/: fixed columns, fixed number format and line ends, so that bytes are stable."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from db3.evaluation.measures import summary
+from db3.evaluation.results import DECIMALS, Arm, Labels, accuracies, agreements
+from db3.files import write_text
+
+
+def write_confusion(path: Path, counts: Int[np.ndarray, "k k"]) -> None:
+    """confusion.csv: `teacher,student,count`, classes by number, row by row; pairs that never occur are left out."""
+    cells = ((row, column, counts[row, column]) for row, column in np.argwhere(counts))
+    _write(path, "teacher,student,count", (f"{row},{column},{count}" for row, column, count in cells))
+
+
+def write_accuracy(
+    path: Path, teacher_decisions: Int[np.ndarray, " n"], arms: Sequence[Arm], labels: Labels | None
+) -> None:
+    """accuracy.csv: `arm,seed,accuracy,agreement`, every arm and seed; accuracy is empty without labels."""
+    lines = []
+    for arm in arms:
+        alike = agreements(arm, teacher_decisions)
+        right = [""] * len(alike) if labels is None else [_number(value) for value in accuracies(arm, labels)]
+        lines += [
+            f"{arm.name},{seed},{a},{_number(b)}"
+            for seed, a, b in zip(sorted(arm.decisions), right, alike, strict=True)
+        ]
+    _write(path, "arm,seed,accuracy,agreement", lines)
+
+
+def write_curve(path: Path, arms: Sequence[Arm], labels: Labels | None) -> None:
+    """curve.csv: `arm,queries_per_sample,accuracy,sd`, one row an arm; empty but for its header without labels."""
+    rows = [] if labels is None else [(arm, summary(accuracies(arm, labels))) for arm in arms]
+    _write(
+        path,
+        "arm,queries_per_sample,accuracy,sd",
+        (f"{a.name},{_number(a.queries_per_sample)},{_number(s['mean'])},{_number(s['sd'])}" for a, s in rows),
+    )
+
+
+def _number(value: int | float) -> str:
+    return f"{value:.{DECIMALS}f}"
+
+
+def _write(path: Path, header: str, lines: Iterable[str]) -> None:
+    write_text(path, "\n".join([header, *lines]) + "\n")

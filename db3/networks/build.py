@@ -1,0 +1,81 @@
+"""From a name to a network with repeatable initial weights."""
+
+import difflib
+import threading
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from db3 import rng
+from db3.errors import ConfigError
+from db3.networks.alexnet import DIVISORS, alexnet
+from db3.networks.lenet import WIDTHS, lenet
+from db3.networks.network import Network, Normalise
+from db3.networks.shapes import ImageShape, trial
+
+# The paper's networks; `build` knows torchvision's classifiers too (importing them takes a second).
+NAMES = (*WIDTHS, *DIVISORS, "resnet18", "resnet34", "resnet18_small", "resnet34_small")
+
+_TURN = threading.Lock()  # layers draw their first weights from torch's one global generator
+
+
+def build(
+    name: str,
+    input_shape: ImageShape,
+    classes: int,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Build a network that maps float32 [n, C, H, W] in [0, 1] to logits [n, K].
+
+    Its first layer normalises the pixels; its initial weights depend on the arguments alone (the seed in place of the
+    global generator, which is left as it was).
+
+    Args:
+        name: one of `NAMES`, or a torchvision classifier by torchvision's name (`alexnet` is the paper's for 32×32).
+        input_shape: (C, H, W).
+        classes: K.
+        mean: of the training pixels, C values; None: 0.
+        std: of the training pixels, C values; None: 1.
+        seed: of the initial weights.
+
+    Raises:
+        ConfigError: unknown name, or images of a shape the architecture cannot take.
+    """
+    if classes < 2:
+        raise ConfigError(f"a network for {classes} class was asked for; expected 2 classes or more: check the labels")
+    if min(input_shape) < 1:
+        raise ConfigError(f"the input shape is {list(input_shape)}; expected positive channels, height and width")
+    normalise = Normalise(input_shape[0], mean, std)
+    with _TURN, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(rng.generator(seed, "network").initial_seed())
+        body = _body(name, input_shape, classes)
+    network = Network(normalise, body)
+    logits = trial(network.eval(), input_shape, name)
+    if logits.shape != (1, classes):
+        raise ConfigError(f"{name} answers in shape {list(logits.shape)}; expected [1, {classes}]: choose a classifier")
+    return network.train()
+
+
+def _body(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
+    if name in WIDTHS:
+        return lenet(name, input_shape, classes)
+    if name in DIVISORS:
+        return alexnet(name, input_shape, classes)
+    from db3.networks.vision import names, vision  # noqa: PLC0415  (torchvision takes a second to import)
+
+    known = {*NAMES, *names()}
+    if name not in known:
+        near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(NAMES)}"
+        raise ConfigError(f"architecture {name!r} is unknown; {hint}")
+    try:
+        return vision(name, input_shape, classes)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{name} cannot be built for images of shape {list(input_shape)} ({reason}); set another dataset.size"
+        ) from error

@@ -1,0 +1,94 @@
+"""Gather a run's numbers and figures, and fill the page's template with them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from db3.files import write_text
+from db3.report import provenance, words
+from db3.report.boundaries import asked_histogram, class_distances, descent
+from db3.report.charts import asked_chart, both, descent_chart, loss_panel, queries_chart
+from db3.report.examples import ambiguous, typical
+from db3.report.matrices import confusion_matrix, distance_matrix
+from db3.report.read import Run, read_run
+from db3.report.standings import measure_of, query_marks, standings, titles
+from db3.report.training import mean_losses
+from db3.report.verdict import verdict
+
+
+def build_report(data: Path, out: Path, params: Mapping[str, Any] | None = None) -> None:
+    """Write the report of a run as one HTML file that needs no network and no other file.
+
+    The page's bytes are a function of the run's files and `params` alone.
+
+    Args:
+        data: the folder of docs/pipeline.md (`data/`); arrays are memory-mapped.
+        out: the file to write, normally `data/report/index.html`.
+        params: params.yaml as nested mappings, shown under provenance; the group `runtime` and the folders of paths
+            are not, since they decide nothing.
+
+    Raises:
+        DataError: a needed file is missing, damaged or of another run; the file is named.
+    """
+    write_text(out, render(read_run(data), params or {}))
+
+
+def render(run: Run, params: Mapping[str, Any]) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("template.html.j2").render(
+        w=words, **_results(run), **_search(run), **_origin(run, params)
+    )
+
+
+def _results(run: Run) -> dict[str, Any]:
+    named, measure, marks = titles(run), measure_of(run.metrics), query_marks(run)
+    losses = {arm: points for arm, points in mean_losses(run.losses).items() if not arm.startswith("student@")}
+    drawn = [mark for mark in marks if mark.kind != "level"]
+    return {
+        "run": run,
+        "metrics": run.metrics,
+        "measure": measure,
+        "decimals": words.decimals_for(int(run.metrics["test_images"])),
+        "verdict": verdict(run.metrics, named),
+        "standings": standings(run),
+        "marks": marks,
+        "queries_chart": both(lambda width: queries_chart(marks, measure, width)) if drawn else None,
+        "confusion": confusion_matrix(run.confusion, run.names),
+        "losses": [
+            (words.capital(named.get(arm, arm)), points, loss_panel(points, named.get(arm, arm), arm == "student"))
+            for arm, points in losses.items()
+        ],
+    }
+
+
+def _search(run: Run) -> dict[str, Any]:
+    distances, points, asked = class_distances(run), descent(run), asked_histogram(run)
+    return {
+        "distances": distances,
+        "distance_matrix": distance_matrix(distances, run.names),
+        "descent": points,
+        "descent_chart": both(lambda width: descent_chart(points, width)) if points else None,
+        "asked": asked,
+        "asked_chart": both(lambda width: asked_chart(asked, width)) if asked else None,
+        "typical": typical(run),
+        "ambiguous": ambiguous(run),
+    }
+
+
+def _origin(run: Run, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "digests": provenance.digests(run),
+        "facts": provenance.facts(run),
+        "environment": provenance.environment(run),
+        "parameters": provenance.parameters(params),
+    }

@@ -1,0 +1,1 @@
+"""Samples: the images of the transfer set."""

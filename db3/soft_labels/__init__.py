@@ -1,0 +1,7 @@
+"""Soft labels: class distributions built from a sample's boundary distances."""
+
+from db3.soft_labels.build import soft_labels
+from db3.soft_labels.inverse import inverse, inverse_temperature
+from db3.soft_labels.margin import margin, margin_beta
+
+__all__ = ["inverse", "inverse_temperature", "margin", "margin_beta", "soft_labels"]

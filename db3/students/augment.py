@@ -1,0 +1,74 @@
+"""Augmentations for training the local teacher: each image's change is a function of (seed, step, example).
+
+The student never needs them: augmented images enter its transfer set as samples of their own, each decided by the
+teacher.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from db3.errors import ConfigError
+from db3.rng import uniform
+
+Augment = Callable[[Tensor, int, npt.NDArray[np.int64]], Tensor]
+"""(images [n, C, H, W] in [0, 1], step, example indices [n]) → images of the same shape and bounds."""
+
+_DEGREES, _ZOOM, _SHIFT = 10.0, 0.1, 0.07  # of `warp`: ±10°, 0.9 … 1.1, ±2 pixels of 28
+_MARGIN = 8  # of `crop_flip`: an eighth of the side, 4 pixels of 32
+
+
+def augmentation(name: str, seed: int) -> Augment | None:
+    """The augmentation of that name: `none`, `warp` (small affine maps) or `crop_flip` (shifts and mirroring).
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    if name == "none":
+        return None
+    apply = {"warp": warp, "crop_flip": crop_flip}.get(name)
+    if apply is None:
+        raise ConfigError(f"augment is {name!r}; expected none, warp or crop_flip")
+
+    def augment(images: Tensor, step: int, examples: npt.NDArray[np.int64]) -> Tensor:
+        sample = torch.from_numpy(examples)
+        drawn = uniform(seed, torch.full_like(sample, step), torch.zeros_like(sample), sample, 4)
+        return apply(images, drawn.to(images.device))
+
+    return augment
+
+
+def warp(images: Float[Tensor, "n c h w"], drawn: Float[Tensor, "n 4"]) -> Float[Tensor, "n c h w"]:
+    """Rotate by ±10°, zoom by 0.9 … 1.1 and shift by ±7 % of the side; what enters repeats the border."""
+    angle, zoom, across, down = (drawn * 2 - 1).unbind(dim=1)
+    angle, zoom = angle * math.radians(_DEGREES), 1 + zoom * _ZOOM
+    cos, sin = angle.cos() / zoom, angle.sin() / zoom
+    # affine_grid's coordinates span −1 … 1, so a share of the side counts twice.
+    first = torch.stack([cos, -sin, across * 2 * _SHIFT], dim=1)
+    second = torch.stack([sin, cos, down * 2 * _SHIFT], dim=1)
+    grid = F.affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp_(0, 1)
+
+
+def crop_flip(images: Float[Tensor, "n c h w"], drawn: Float[Tensor, "n 4"]) -> Float[Tensor, "n c h w"]:
+    """Shift by up to an eighth of the side, zeros entering, and mirror half of the images left to right."""
+    height, width = images.shape[2:]
+    top, left = (_offsets(drawn[:, axis], side) for axis, side in ((0, height), (1, width)))
+    rows = top[:, None] + torch.arange(height, device=images.device)
+    columns = left[:, None] + torch.arange(width, device=images.device)
+    columns = torch.where(drawn[:, 2:3] < 0.5, columns, columns.flip(1))
+    padded = F.pad(images, (width // _MARGIN,) * 2 + (height // _MARGIN,) * 2)
+    image = torch.arange(len(images), device=images.device)[:, None, None, None]
+    channel = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
+    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def _offsets(drawn: Float[Tensor, " n"], side: int) -> Int64[Tensor, " n"]:
+    """Integers in 0 … 2 · margin, uniform."""
+    return (drawn * (2 * (side // _MARGIN) + 1)).to(torch.int64)

@@ -1,0 +1,88 @@
+"""What a network learns from: images with decisions and, where there are any, soft labels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor
+
+from db3.errors import DataError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training examples; the images may be memory-mapped and are never converted as a whole.
+
+    Attributes:
+        images: uint8 [N, C, H, W].
+        decisions: int64 [N], the teacher's decision on each image (a teacher's own training: the true label).
+        soft_labels: float32 [N, K], rows that sum to 1, or None.
+
+    Raises:
+        DataError: no example, lengths that differ, a negative decision, or soft labels that are no distributions.
+    """
+
+    images: UInt8[np.ndarray, "n c h w"]
+    decisions: Int64[np.ndarray, " _"]
+    soft_labels: Float32[np.ndarray, "_ k"] | None = None
+
+    def __post_init__(self) -> None:
+        counts = {"images": len(self.images), "decisions": len(self.decisions)}
+        if self.soft_labels is not None:
+            counts["soft labels"] = len(self.soft_labels)
+        if len(set(counts.values())) > 1 or not len(self.images):
+            held = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise DataError(f"training examples hold {held}; expected one of each per example, and one at least")
+        if self.decisions.min() < 0:
+            raise DataError(f"a decision is {self.decisions.min()}; expected a class from 0 on: check the labels")
+        if self.soft_labels is not None:
+            _check_distributions(self.soft_labels)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def targets(self) -> npt.NDArray[np.integer[Any]]:
+        """The class a student should answer for each example: the likeliest of its soft label, else the decision."""
+        if self.soft_labels is None:
+            return self.decisions
+        likeliest: npt.NDArray[np.integer[Any]] = self.soft_labels.argmax(axis=1)
+        return likeliest
+
+
+def pixels(images: UInt8[np.ndarray, "n c h w"], device: str | torch.device = "cpu") -> Float[Tensor, "n c h w"]:
+    """What a network sees of stored images: uint8 / 255 in float32 (sent to the device as bytes)."""
+    batch = torch.from_numpy(np.array(images)).to(device)
+    # Channels last in memory: convolutions take two thirds of the time on a CPU.
+    return batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def channel_statistics(images: UInt8[np.ndarray, "n c h w"]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of `images / 255`, from exact integer counts.
+
+    A channel of one single value has no spread; its deviation is given as 1, so that dividing by it is harmless.
+    """
+    values = np.arange(256, dtype=np.float64) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = np.zeros(256, dtype=np.int64)
+        for start in range(0, len(images), 1024):
+            counts += np.bincount(images[start : start + 1024, channel].ravel(), minlength=256)
+        mean = float(counts @ values / counts.sum())
+        deviation = float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum()))
+        means.append(mean)
+        deviations.append(deviation if np.count_nonzero(counts) > 1 else 1.0)
+    return means, deviations
+
+
+def _check_distributions(soft_labels: npt.NDArray[np.float32]) -> None:
+    sums = soft_labels.sum(axis=1, dtype=np.float64)
+    wrong = np.flatnonzero(~((soft_labels >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-4)))  # NaN compares false
+    if len(wrong):
+        row = wrong[0]
+        raise DataError(
+            f"soft label {row} sums to {sums[row]:g} with smallest value {soft_labels[row].min():g} "
+            f"({len(wrong)} such rows); expected a distribution: build the soft labels again"
+        )

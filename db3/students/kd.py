@@ -1,0 +1,18 @@
+"""The white-box baseline's teacher: its logits, which a black box never tells."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import nn
+
+from db3.students.examples import pixels
+
+
+def teacher_logits(
+    network: nn.Module, images: UInt8[np.ndarray, "n c h w"], batch: int = 256
+) -> Float32[np.ndarray, "n k"]:
+    """Logits of every image, `batch` at a time; `network` is put in evaluation mode."""
+    network.eval()
+    with torch.inference_mode():
+        parts = [network(pixels(images[start : start + batch])).numpy() for start in range(0, len(images), batch)]
+    return np.concatenate(parts)

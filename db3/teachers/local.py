@@ -1,0 +1,65 @@
+"""A local teacher on disk: teacher.json beside teacher.safetensors, and the ways to open it."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from db3.digest import digest_file, digest_json
+from db3.errors import DataError
+from db3.files import read_json
+from db3.networks import build, load_weights
+from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.batching import Batching
+from db3.teachers.meter import Meter
+from db3.teachers.network import NetworkTeacher
+
+CARD, WEIGHTS = "teacher.json", "teacher.safetensors"
+
+
+def identity(card: dict[str, Any], weights: str) -> str:
+    """Digest of all that decides an answer: architecture, shape, bounds, classes, call shape and the weights."""
+    keys = ("architecture", "input_shape", "bounds", "classes", "call_batch")
+    return digest_json({**{key: card[key] for key in keys}, "weights": weights})
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """teacher.json, checked against the weights beside it.
+
+    Raises:
+        DataError: the weights are not those that the card was written for.
+    """
+    card: dict[str, Any] = read_json(folder / CARD)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise DataError(f"{weights} is missing; run the stage fetch_teacher again")
+    found = identity(card, digest_file(weights))
+    if found != card["identity"]:
+        raise DataError(
+            f"{weights} gives the teacher identity {found[:12]}, but {CARD} says {card['identity'][:12]}: "
+            "the weights were replaced; run the stage fetch_teacher again"
+        )
+    return card
+
+
+def read_spec(folder: Path) -> TeacherSpec:
+    """What may be known of the teacher without asking it."""
+    card = read_card(folder)
+    channels, height, width = card["input_shape"]
+    low, high = card["bounds"]
+    return TeacherSpec((channels, height, width), (low, high), card["classes"], card["call_batch"], card["identity"])
+
+
+def open_network(folder: Path) -> nn.Module:
+    """The teacher's network with its scores: for its own training and the white-box baseline, never for a search."""
+    card = read_card(folder)
+    channels, height, width = card["input_shape"]
+    network = build(card["architecture"], (channels, height, width), card["classes"])
+    load_weights(network, folder / WEIGHTS)
+    return network.eval()
+
+
+def open_teacher(folder: Path, device: str = "cpu") -> Meter:
+    """The teacher as the pipeline sees it: `Meter → Batching → network`."""
+    local: Teacher = NetworkTeacher(open_network(folder), read_spec(folder), device)
+    return Meter(Batching(local))

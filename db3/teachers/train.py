@@ -1,0 +1,51 @@
+"""A local teacher, trained on true labels with the students' own loop."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from torch import nn
+
+from db3.networks import build
+from db3.students.augment import augmentation
+from db3.students.examples import Examples, channel_statistics
+from db3.students.train import HistoryRow, TrainSettings, train
+
+
+def train_teacher(
+    architecture: str,
+    images: UInt8[np.ndarray, "n c h w"],
+    labels: Int64[np.ndarray, " n"],
+    classes: int,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    augment: str = "none",
+    on_step: Callable[[], object] | None = None,
+    device: str = "cpu",
+) -> tuple[nn.Module, list[HistoryRow]]:
+    """Build and train a teacher: cross-entropy with the true labels, images normalised per channel.
+
+    Args:
+        architecture: a name that `db3.networks.build` knows.
+        images: the training images; their mean and standard deviation become the network's first layer.
+        labels: true classes, 0 … K−1.
+        classes: K.
+        settings: with `ce` above 0 and `kl` 0; `select: best` holds a part of the images out.
+        seed: of the weights, the order and the augmentations.
+        augment: `none`, `warp` or `crop_flip`, see `db3.students.augment`.
+        on_step: called after every step.
+        device: where to compute; the network comes back on the CPU in evaluation mode.
+
+    Raises:
+        DataError: no image, or not one label per image.
+        ConfigError: an unknown architecture or augmentation.
+        Db3Error: the loss became NaN or infinite.
+    """
+    examples = Examples(images, labels)
+    change = augmentation(augment, seed)
+    mean, std = channel_statistics(images)
+    channels, height, width = images.shape[1:]
+    network = build(architecture, (channels, height, width), classes, mean=mean, std=std, seed=seed)
+    history = train(network, examples, settings, seed, on_step=on_step, augment=change, device=device)
+    return network, history

@@ -1,0 +1,123 @@
+"""Compose conf/ into params.yaml: `python -m flows.compose [experiment=NAME] [group=FILE] [group.key=value ...]`.
+
+The bytes are those that `dvc exp run -S ...` writes; unlike that command this one validates the values first, and
+leaves params.yaml as it was when something is wrong.
+"""
+
+import argparse
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from db3.config import parse_config
+from db3.errors import ConfigError
+from db3.files import write_text
+from flows.stage import leave
+
+CONF = Path("conf")
+PARAMS = Path("params.yaml")
+
+
+def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
+    """The text of params.yaml: conf/config.yaml and what it names, changed by Hydra overrides.
+
+    Args:
+        overrides: `experiment=NAME`, `group=FILE` or `group.key=value`.
+        conf: the folder of the groups.
+
+    Raises:
+        ConfigError: one line; a misspelt name comes with the nearest that exists.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not (conf / "config.yaml").is_file():
+        raise ConfigError(f"cannot read {conf / 'config.yaml'}; run in the project's root")
+    try:
+        with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            names = _names(OmegaConf.to_container(hydra_compose("config")))
+            for override in overrides:
+                _check_name(override, conf, names)
+            composed = hydra_compose("config", overrides=list(overrides))
+        missing = OmegaConf.missing_keys(composed)
+        if missing:
+            name = min(missing)
+            raise ConfigError(f"{name} has no value here; give it one, e.g. `python -m flows.compose ... {name}=VALUE`")
+        OmegaConf.resolve(composed)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"cannot compose {conf} with {' '.join(overrides)}: {_first_line(error)}") from error
+    text = OmegaConf.to_yaml(composed)
+    parse_config(yaml.safe_load(text), "the composed parameters")
+    return text
+
+
+def write_params(overrides: Sequence[str] = (), conf: Path = CONF, params: Path = PARAMS) -> str:
+    """Compose into `params`, atomically; the result is one line that says which parameters changed.
+
+    Raises:
+        ConfigError: as `compose`; `params` stays as it was.
+    """
+    text = compose(overrides, conf)
+    before = _values(yaml.safe_load(params.read_text(encoding="utf-8"))) if params.is_file() else {}
+    after = _values(yaml.safe_load(text))
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    write_text(params, text)
+    if not before:
+        return f"{params}: written"
+    changes = [f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}" for name in changed]
+    return f"{params}: {', '.join(changes) or 'no change'}"
+
+
+def main() -> NoReturn:
+    parser = argparse.ArgumentParser(prog="python -m flows.compose", description=__doc__)
+    parser.add_argument("overrides", nargs="*", help="experiment=NAME, group=FILE or group.key=value")
+    overrides = parser.parse_args().overrides
+    leave(lambda: write_params(overrides))
+
+
+def _check_name(override: str, conf: Path, names: Iterable[str]) -> None:
+    """Refuse a misspelt group, file or key before Hydra does, whose messages need several lines."""
+    key, equals, value = override.partition("=")
+    if override[:1] in "+~":
+        return  # adding and deleting are for those who know Hydra; the validation that follows sees the result
+    if not equals:
+        raise ConfigError(f"cannot read {override!r}; expected NAME=VALUE, e.g. experiment=smoke or distill.lr=0.001")
+    groups = sorted(path.name for path in conf.iterdir() if path.is_dir())
+    if key in groups:
+        files = sorted(path.stem for path in (conf / key).glob("*.yaml"))
+        if value not in files and override != "experiment=null":
+            near = difflib.get_close_matches(value, files, n=1, cutoff=0.5)
+            hint = f"did you mean {key}={near[0]}?" if near else f"known: {', '.join(files)}"
+            raise ConfigError(f"unknown choice {override}; {hint}")
+    elif key not in names:
+        near = difflib.get_close_matches(key, [*groups, *names], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"they all stand in a group: {', '.join(groups)}"
+        raise ConfigError(f"unknown parameter {key}; {hint}")
+
+
+def _names(values: Any, prefix: str = "") -> list[str]:
+    """Every dotted name of nested dictionaries, branches included."""
+    if not isinstance(values, Mapping):
+        return []
+    return [name for key in values for name in (f"{prefix}{key}", *_names(values[key], f"{prefix}{key}."))]
+
+
+def _values(values: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dictionaries by dotted name."""
+    if not isinstance(values, Mapping):
+        return {prefix[:-1]: values}
+    return {name: leaf for key in values for name, leaf in _values(values[key], f"{prefix}{key}.").items()}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+if __name__ == "__main__":
+    main()

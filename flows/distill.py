@@ -1,0 +1,193 @@
+"""Stage distill: train the student and every baseline, a shard for each arm and seed; export the student."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db3.config import Config
+from flows.shards import map_shards
+from flows.stage import stage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from db3.store import Arrays
+    from db3.students.arms import Arm
+    from db3.students.train import TrainSettings
+
+_CODE = ("students", "networks", "rng")
+_PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
+
+
+@stage("distill")
+def distill(config: Config, data: Path) -> str:
+    """Train every arm with every seed for the same number of steps; export arm `student` of the first seed."""
+    from db3.students.train import TrainSettings
+    from flows.arms import build_arms
+    from flows.inputs import manifest_of
+
+    arms, seeds, learn = build_arms(config, data), range(config.evaluate.seeds), config.distill
+    classes = len(manifest_of(data, "transfer")["class_names"])
+    common = TrainSettings(
+        steps=learn.steps,
+        batch=learn.batch,
+        lr=learn.lr,
+        weight_decay=learn.weight_decay,
+        warmup=learn.warmup,
+        select=learn.select,
+        holdout=learn.holdout,
+    )
+    jobs = [(arm, seed) for arm in arms for seed in seeds]
+    shards = map_shards(
+        "distill",
+        [_key(config, arm, common, seed) for arm, seed in jobs],
+        lambda index: _train(config, jobs[index][0], classes, common, jobs[index][1]),
+        config.runtime,
+        [learn.steps] * len(jobs),
+        "step",
+    )
+    history = ["arm,seed,step,loss,lr"]
+    for (arm, seed), arrays in zip(jobs, shards, strict=True):
+        rows = arrays.pop("history")
+        history += [f"{arm.name},{seed},{int(step)},{loss:.6f},{lr:.8f}" for step, loss, lr in rows]
+        _save(config, data, arm, classes, seed, arrays)
+    _write(config, data, arms, list(seeds), history)
+    kept = f", {shards.reused} were already trained" if shards.reused else ""
+    return f"{len(arms)} arms x {len(seeds)} seeds, {learn.steps:,} steps each{kept}"
+
+
+def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
+    """Digest of all that decides a student's weights."""
+    from dataclasses import asdict
+
+    from db3.digest import digest_array, digest_code, digest_json
+    from flows.inputs import device_of
+
+    soft = arm.examples.soft_labels
+    return digest_json(
+        [
+            "student",
+            config.distill.architecture,
+            asdict(arm.settings(common)),
+            seed,
+            digest_array(arm.examples.images),
+            digest_array(arm.examples.decisions),
+            None if soft is None else digest_array(soft),
+            device_of(config),
+            config.runtime.threads,
+            digest_code(*_CODE),
+        ]
+    )
+
+
+def _train(config: Config, arm: "Arm", classes: int, common: "TrainSettings", seed: int) -> "Arrays":
+    import numpy as np
+
+    from db3.students.train import train
+    from flows.inputs import device_of
+
+    network = _new_student(config, arm, classes, seed)
+    rows = train(network, arm.examples, arm.settings(common), seed, device=device_of(config))
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    return {**weights, "history": np.array([[row.step, row.loss, row.lr] for row in rows])}
+
+
+def _new_student(config: Config, arm: "Arm", classes: int, seed: int) -> "nn.Module":
+    from db3.networks import build
+    from db3.students.examples import channel_statistics
+
+    images = arm.examples.images
+    channels, height, width = images.shape[1:]
+    mean, std = channel_statistics(images)
+    return build(config.distill.architecture, (channels, height, width), classes, mean=mean, std=std, seed=seed)
+
+
+def _save(config: Config, data: Path, arm: "Arm", classes: int, seed: int, weights: "Arrays") -> None:
+    import torch
+
+    from db3.networks import save_weights
+
+    network = _new_student(config, arm, classes, seed)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    save_weights(network, data / "student" / _file(arm, seed), {"architecture": config.distill.architecture})
+
+
+def _file(arm: "Arm", seed: int) -> str:
+    return f"arms/{arm.name}/{seed}.safetensors"
+
+
+def _write(config: Config, data: Path, arms: "list[Arm]", seeds: list[int], history: list[str]) -> None:
+    """history.csv, arms.json, and the exported student with its card."""
+    import shutil
+
+    from db3.files import write_json, write_text
+    from db3.networks import count_parameters, load_weights, multiply_adds
+    from db3.students.card import model_card
+    from flows.inputs import manifest_of
+
+    folder, manifest = data / "student", manifest_of(data, "transfer")
+    write_text(folder / "history.csv", "\n".join(history) + "\n")
+    write_json(folder / "arms.json", [_describe(config, arm, seeds) for arm in arms])
+    first = arms[0]
+    shutil.copyfile(folder / _file(first, seeds[0]), folder / "student.safetensors")
+    classes = len(manifest["class_names"])
+    network = _new_student(config, first, classes, seeds[0])
+    load_weights(network, folder / "student.safetensors")
+    channels, height, width = first.examples.images.shape[1:]
+    student = {
+        "architecture": config.distill.architecture,
+        "input_shape": [channels, height, width],
+        "classes": classes,
+        "class_names": manifest["class_names"],
+        "parameters": count_parameters(network),
+        "bytes": (folder / "student.safetensors").stat().st_size,
+        "multiply_adds": multiply_adds(network, (channels, height, width)),
+        "transfer": manifest["digest"],
+        "teacher": manifest["teacher"],
+        "onnx": _export(network.eval(), first, folder) if config.distill.onnx else None,
+    }
+    write_json(folder / "student.json", student)
+    write_text(folder / "README.md", model_card(student, _training(config)))
+
+
+def _describe(config: Config, arm: "Arm", seeds: list[int]) -> dict[str, Any]:
+    return {
+        "name": arm.name,
+        "title": arm.title,
+        "queries_per_sample": arm.queries_per_sample,
+        "black_box": arm.black_box,
+        "seeds": seeds,
+        "steps": config.distill.steps,
+        "files": [_file(arm, seed) for seed in seeds],
+    }
+
+
+def _export(network: "nn.Module", arm: "Arm", folder: Path) -> dict[str, Any]:
+    from db3.files import write_bytes
+    from db3.students.export import check_parity, export_onnx
+
+    images = arm.examples.images
+    channels, height, width = images.shape[1:]
+    model = export_onnx(network, (channels, height, width))
+    parity = check_parity(model, network, images[:_PARITY_SAMPLES])
+    write_bytes(folder / "student.onnx", model)
+    return {"max_difference": parity.max_difference, "checked": parity.checked}
+
+
+def _training(config: Config) -> dict[str, Any]:
+    """What the model card tells of the training."""
+    learn, labels = config.distill, config.soft_labels
+    return {
+        "samples": config.samples.method,
+        "boundary search": f"{config.query.method}, {config.query.budget} queries per pair",
+        "soft labels": labels.mapping,
+        "steps": learn.steps,
+        "batch": learn.batch,
+        "learning rate": learn.lr,
+        "weight decay": learn.weight_decay,
+        "loss weights": f"cross-entropy {learn.weights.ce:g}, KL {learn.weights.kl:g}",
+        "selected": learn.select,
+    }
+
+
+if __name__ == "__main__":
+    distill.cli()

@@ -1,0 +1,99 @@
+"""Stage evaluate: the one stage that reads the test split."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db3.config import Config
+from flows.stage import stage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from db3.evaluation import Arm
+
+
+@stage("evaluate")
+def evaluate(config: Config, data: Path) -> str:
+    """Accuracy and agreement of the teacher, the student and every baseline on the test split; latency beside."""
+    from db3.evaluation import Size, build_metrics, confusion, decide_all, write_accuracy, write_confusion, write_curve
+    from db3.files import read_json, write_json
+    from db3.teachers.local import open_teacher, read_card
+    from flows.inputs import dataset_of, device_of, manifest_of
+
+    card, transfer = read_card(data / "teacher"), manifest_of(data, "transfer")
+    student = read_json(data / "student" / "student.json")
+    test = dataset_of(config, card).test()
+    teacher = decide_all(open_teacher(data / "teacher", device_of(config)), test.images, card["call_batch"])
+    arms = [_arm(config, data, entry, test.images) for entry in read_json(data / "student" / "arms.json")]
+    metrics = build_metrics(
+        teacher,
+        arms,
+        test.labels,
+        teacher=Size(card["parameters"], card["bytes"], card["multiply_adds"]),
+        student=Size(student["parameters"], student["bytes"], student["multiply_adds"]),
+        queries_asked=transfer["queries"]["asked"],
+        queries_per_sample=transfer["queries"]["per_sample"],
+        transfer_digest=transfer["digest"],
+    )
+    folder = data / "evaluation"
+    write_json(folder / "metrics.json", metrics)
+    own = next(arm for arm in arms if arm.name == "student")
+    write_confusion(folder / "confusion.csv", confusion(teacher, own.decisions[0], card["classes"]))
+    write_accuracy(folder / "accuracy.csv", teacher, arms, test.labels)
+    write_curve(folder / "curve.csv", arms, test.labels)
+    return f"{_summary(metrics)}; {_latency(config, data)}"
+
+
+def _arm(config: Config, data: Path, entry: dict[str, Any], images: Any) -> "Arm":
+    from db3.evaluation import Arm, decide_all
+
+    decisions = {
+        seed: decide_all(_student(data, file), images, config.evaluate.batch)
+        for seed, file in zip(entry["seeds"], entry["files"], strict=True)
+    }
+    return Arm(entry["name"], entry["queries_per_sample"], entry["black_box"], decisions)
+
+
+def _student(data: Path, file: str = "student.safetensors") -> "nn.Module":
+    from db3.files import read_json
+    from db3.networks import build, load_weights
+
+    card = read_json(data / "student" / "student.json")
+    channels, height, width = card["input_shape"]
+    network = build(card["architecture"], (channels, height, width), card["classes"])
+    load_weights(network, data / "student" / file)
+    return network.eval()
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    """The result in one line: student and hard decisions beside the teacher."""
+
+    def show(scores: dict[str, Any]) -> str:
+        kind = "accuracy" if scores["accuracy"] else "agreement"
+        return f"{100 * scores[kind]['mean']:.2f} ± {100 * scores[kind]['sd']:.2f} % {kind}"
+
+    others = "".join(f", {name} {show(scores)}" for name, scores in metrics["baselines"].items() if name == "hard")
+    return f"student {show(metrics['student'])}{others}"
+
+
+def _latency(config: Config, data: Path) -> str:
+    """Measure and write data/latency.json: a fact of this machine and moment, so in no versioned file."""
+    import platform
+
+    from db3.files import write_json
+    from db3.students.latency import latency_ms
+    from db3.teachers.local import open_network, read_card
+
+    if not config.evaluate.latency_runs:
+        return "latency not measured"
+    channels, height, width = read_card(data / "teacher")["input_shape"]
+    measured = {
+        name: latency_ms(network, (channels, height, width), config.evaluate.latency_runs)
+        for name, network in (("teacher", open_network(data / "teacher")), ("student", _student(data)))
+    }
+    write_json(data / "latency.json", {**measured, "machine": platform.processor() or platform.machine()})
+    return f"one image takes {measured['student']:.2f} ms, the teacher {measured['teacher']:.2f} ms"
+
+
+if __name__ == "__main__":
+    evaluate.cli()

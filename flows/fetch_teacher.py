@@ -1,0 +1,106 @@
+"""Stage fetch_teacher: train the teacher or load the one given; split the dataset once and for all."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db3.config import Config
+from db3.errors import ConfigError, DataError
+from flows.stage import stage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from db3.datasets import Dataset
+
+
+@stage("fetch_teacher")
+def fetch_teacher(config: Config, data: Path) -> str:
+    """Train the teacher on the dataset, or load a checkpoint; write its card, its weights and the split."""
+    from db3.digest import digest_file
+    from db3.files import write_array, write_json, write_text
+    from db3.networks import count_parameters, multiply_adds, save_weights
+    from db3.teachers.local import CARD, WEIGHTS, identity
+    from flows.environment import environment
+    from flows.inputs import dataset_of, device_of
+
+    dataset, folder, device = dataset_of(config), data / "teacher", device_of(config)
+    names = _class_names(config, dataset)
+    network, history = _train(config, dataset, device) if config.teacher.kind == "train" else _load(config, dataset)
+    save_weights(network, folder / WEIGHTS, {"architecture": config.teacher.architecture, "classes": len(names)})
+    if history:
+        write_text(folder / "history.csv", "\n".join(["step,loss,lr", *history]) + "\n")
+    card: dict[str, Any] = {
+        "kind": config.teacher.kind,
+        "architecture": config.teacher.architecture,
+        "input_shape": list(dataset.image_shape),
+        "bounds": [0.0, 1.0],
+        "classes": len(names),
+        "class_names": names,
+        "call_batch": config.teacher.call_batch,
+        "parameters": count_parameters(network),
+        "bytes": (folder / WEIGHTS).stat().st_size,
+        "multiply_adds": multiply_adds(network, dataset.image_shape),
+        "dataset": {
+            "name": dataset.name,
+            "digest": dataset.digest,
+            "train": len(dataset.train_index),
+            "test": len(dataset.test_index),
+        },
+        "environment": environment(device, config.runtime.threads),
+    }
+    write_json(folder / CARD, {**card, "identity": identity(card, digest_file(folder / WEIGHTS))})
+    write_array(folder / "splits" / "train.npy", dataset.train_index)
+    write_array(folder / "splits" / "test.npy", dataset.test_index)
+    return f"{config.teacher.architecture}, {card['parameters']:,} parameters, {len(names)} classes"
+
+
+def _class_names(config: Config, dataset: "Dataset") -> list[str]:
+    names = list(dataset.class_names)
+    count = config.teacher.classes or len(names)
+    if not count:
+        raise ConfigError("the images have no labels, so the number of classes is unknown: set teacher.classes")
+    return names if count == len(names) else [str(k) for k in range(count)]
+
+
+def _train(config: Config, dataset: "Dataset", device: str) -> "tuple[nn.Module, list[str]]":
+    from db3.progress import Progress
+    from db3.students.train import TrainSettings
+    from db3.teachers.train import train_teacher
+
+    part = dataset.train()
+    if part.labels is None:
+        raise DataError(
+            f"the images of {dataset.name} have no labels, so no teacher can be trained on them: sort them into class "
+            "folders, or give a teacher with teacher=checkpoint"
+        )
+    teacher = config.teacher
+    settings = TrainSettings(
+        steps=teacher.steps, batch=teacher.batch, lr=teacher.lr, weight_decay=teacher.weight_decay, ce=1.0, kl=0.0
+    )
+    with Progress("fetch_teacher", teacher.steps, "step") as progress:
+        network, history = train_teacher(
+            teacher.architecture,
+            part.images,
+            part.labels,
+            len(_class_names(config, dataset)),
+            settings,
+            seed=teacher.seed,
+            augment=teacher.augment,
+            on_step=progress.advance,
+            device=device,
+        )
+    return network, [f"{row.step},{row.loss:.6f},{row.lr:.8f}" for row in history]
+
+
+def _load(config: Config, dataset: "Dataset") -> "tuple[nn.Module, list[str]]":
+    from db3.networks import build, load_weights
+
+    teacher = config.teacher
+    classes = len(_class_names(config, dataset))
+    network = build(teacher.architecture, dataset.image_shape, classes, mean=teacher.mean, std=teacher.std)
+    load_weights(network, Path(str(teacher.checkpoint)).expanduser())
+    return network.eval(), []
+
+
+if __name__ == "__main__":
+    fetch_teacher.cli()

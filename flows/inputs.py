@@ -1,0 +1,73 @@
+"""What several stages open: the dataset, the samples, a search's method, from parameters and the data folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db3.config import Config
+from db3.errors import DataError
+from db3.files import read_array, read_json
+
+if TYPE_CHECKING:
+    from db3.datasets import Dataset
+    from db3.decisions import Method, TransferImages
+
+
+def device_of(config: Config) -> str:
+    """The device named by runtime.device; `auto` takes a GPU where there is one."""
+    import torch
+
+    if config.runtime.device != "auto":
+        return config.runtime.device
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
+    """The dataset; with a teacher's card, checked to be the one that the teacher stage saw.
+
+    Raises:
+        DataError: the files under the root changed since.
+    """
+    from db3.datasets import open_dataset
+
+    dataset = open_dataset(**config.dataset.model_dump())
+    if card is not None and dataset.digest != card["dataset"]["digest"]:
+        raise DataError(
+            f"the dataset {dataset.name} has the digest {dataset.digest[:12]}, but the teacher stage saw "
+            f"{card['dataset']['digest'][:12]}: its files changed; run the stage fetch_teacher again"
+        )
+    return dataset
+
+
+def method_of(config: Config) -> "Method":
+    """The search that the group `query` describes."""
+    from db3.decisions import Method
+
+    query = config.query
+    return Method(
+        name=query.method,
+        budget=query.budget,
+        starts=query.starts,
+        tolerance=query.tolerance,
+        directions=query.directions,
+        smoothing=query.smoothing,
+        step=query.step,
+        cell=query.cell,
+        checkpoints=tuple(query.checkpoints),
+        seed=query.seed,
+    )
+
+
+def transfer_images(data: Path) -> "TransferImages":
+    """Samples and decisions, the images memory-mapped; checked against their manifest."""
+    from db3.decisions import TransferImages
+
+    images = read_array(data / "samples" / "images.npy")
+    decisions = read_array(data / "samples" / "decisions.npy", mapped=False)
+    if len(images) != len(decisions):
+        raise DataError(f"data/samples holds {len(images)} images but {len(decisions)} decisions; run samples again")
+    return TransferImages(images, decisions)
+
+
+def manifest_of(data: Path, folder: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = read_json(data / folder / "manifest.json")
+    return manifest

@@ -1,0 +1,203 @@
+"""The whole pipeline as one Prefect flow: a task per DVC stage, in the order of dvc.yaml's graph.
+
+`python -m flows.pipeline` runs it once: tracked by the server of PREFECT_API_URL when that is set, else by a temporary
+server that ends with the run. `make ui` serves it to the UI, with a nightly schedule. DVC decides what has to run;
+a task's state repeats its word: Completed (ran), Cached (outs fetched from the cache) or Skipped (nothing changed).
+"""
+
+import argparse
+import difflib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas import State
+from prefect.states import Completed, Failed
+
+from db3.errors import ConfigError, Db3Error
+from flows.compose import write_params
+from flows.server import require_server
+from flows.stage import leave
+
+GRACE = 15.0  # seconds that an interrupted stage gets to end by itself
+
+_SKIPPED = re.compile(r"Stage '.*' didn't change, skipping")
+_CACHED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs")
+_ERROR = re.compile(r"(?:error|ERROR): (.*)")
+
+
+class PipelineError(Db3Error):
+    """A stage of the pipeline failed, or dvc.yaml cannot be read."""
+
+
+@flow(name="db3-pipeline", persist_result=False)
+def pipeline(
+    experiment: str | None = None, overrides: list[str] | None = None, until: str | None = None, force: bool = False
+) -> Any:
+    """Bring every stage of dvc.yaml up to date.
+
+    Args:
+        experiment: a file of conf/experiment, composed into params.yaml first; empty: params.yaml as it stands.
+        overrides: more parameters to compose, e.g. `distill.lr=0.001`.
+        until: the last stage to run; empty: all.
+        force: run stages although nothing changed.
+    """
+    try:
+        if experiment or overrides:
+            chosen = [f"experiment={experiment}"] if experiment else []
+            _say(write_params([*chosen, *(overrides or [])]))
+        graph = stages(until=until)
+    except Db3Error as error:
+        return Failed(message=str(error))
+    states: dict[str, State[Any]] = {}
+    for name, before in graph.items():
+        run = repro.with_options(name=name, task_run_name=name)
+        states[name] = run(name, force, wait_for=[states[stage] for stage in before], return_state=True)
+        if not states[name].is_completed():
+            return Failed(message=f"{name}: {states[name].message}")
+    return Completed(message=", ".join(f"{name} {state.name}".lower() for name, state in states.items()))
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def repro(name: str, force: bool = False) -> Any:
+    """Run `dvc repro --single-item` for one stage; its state says what DVC found."""
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), name]
+    lines: list[str] = []
+    with _own_session(command) as process:
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            _say(lines[-1])
+    return outcome(name, process.returncode, lines)
+
+
+def outcome(name: str, status: int, lines: Sequence[str]) -> State[Any]:
+    """The Prefect state that the exit status and the output of `dvc repro --single-item NAME` stand for."""
+    if status != 0:
+        return Failed(message=_reason(status, lines))
+    if any(map(_CACHED.search, lines)):
+        return Completed(name="Cached", message="outs checked out from DVC's cache")
+    if any(map(_SKIPPED.search, lines)):
+        return Completed(name="Skipped", message="nothing it depends on has changed")
+    return Completed(message=next((line for line in reversed(lines) if line.startswith(f"{name}: ")), "ran"))
+
+
+def stages(path: Path = Path("dvc.yaml"), until: str | None = None) -> dict[str, list[str]]:
+    """Names of dvc.yaml's stages in the order of their graph, each with the stages that it needs.
+
+    Args:
+        path: of dvc.yaml.
+        until: leave out what this stage does not need.
+
+    Raises:
+        PipelineError: dvc.yaml cannot be read, or its stages go in a circle.
+        ConfigError: there is no stage `until`.
+    """
+    try:
+        described = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise PipelineError(f"cannot read the stages of {path} ({error}); run in the project's root") from error
+    outs = {name: _paths(stage, "outs", "metrics", "plots") for name, stage in described.items()}
+    needs = {
+        name: [other for other in described if other != name and _overlap(_paths(stage, "deps"), outs[other])]
+        for name, stage in described.items()
+    }
+    if until is not None:
+        if until not in needs:
+            near = difflib.get_close_matches(until, needs, n=1, cutoff=0.0)
+            raise ConfigError(f"there is no stage {until!r} in {path}; did you mean {near[0]}? All: {', '.join(needs)}")
+        needs = {name: needs[name] for name in _ancestors(until, needs)}
+    try:
+        return {name: needs[name] for name in TopologicalSorter(needs).static_order()}
+    except CycleError as error:
+        raise PipelineError(f"the stages of {path} go in a circle: {' -> '.join(error.args[1])}") from error
+
+
+def main() -> NoReturn:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("overrides", nargs="*", help="experiment=NAME or group.key=value")
+    parser.add_argument("--until", metavar="STAGE", help="the last stage to run")
+    parser.add_argument("--force", action="store_true", help="run stages although nothing changed")
+    given = parser.parse_args()
+
+    def work() -> str:
+        if os.environ.get("PREFECT_API_URL"):
+            require_server()
+        state: Any = pipeline(overrides=given.overrides, until=given.until, force=given.force, return_state=True)
+        if not state.is_completed():
+            raise PipelineError(state.message or state.name)
+        return f"pipeline: {state.message}"
+
+    leave(work)
+
+
+@contextmanager
+def _own_session(command: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
+    """A process whose whole group ends with this block: a killed `dvc` leaves its stage running otherwise."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(), start_new_session=True
+    )
+    with process:
+        try:
+            yield process
+        except BaseException:
+            _end_group(process)
+            raise
+
+
+def _end_group(process: "subprocess.Popen[str]") -> None:
+    """Ctrl-C for the group, which lets DVC release its locks; then SIGKILL for what is left."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        # Reads what is still written: a process with a full or broken pipe would not end well.
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=GRACE)
+
+
+def _environment() -> dict[str, str]:
+    """This environment's interpreter first on the PATH (dvc.yaml says `python`), without this flow run's identity."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT__")}
+    return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}
+
+
+def _reason(status: int, lines: Sequence[str]) -> str:
+    """One line from the output of a failed stage: its own error first, then DVC's."""
+    errors = [found[1] for line in lines if (found := _ERROR.search(line))]
+    if any("is busy, it is being blocked by" in line for line in lines):
+        return "another DVC command is at work in this folder; wait until it ends, then run again"
+    return errors[0] if errors else f"dvc ended with status {status} and said nothing of an error"
+
+
+def _paths(stage: dict[str, Any], *fields: str) -> list[Path]:
+    entries = [entry for field in fields for entry in stage.get(field, [])]
+    return [Path(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
+
+
+def _overlap(deps: Sequence[Path], outs: Sequence[Path]) -> bool:
+    return any(dep == out or dep in out.parents or out in dep.parents for dep in deps for out in outs)
+
+
+def _ancestors(name: str, needs: dict[str, list[str]]) -> set[str]:
+    return {name}.union(*(_ancestors(stage, needs) for stage in needs[name]))
+
+
+def _say(line: str) -> None:
+    """To the terminal, and to the run's log in the UI."""
+    print(line, flush=True)
+    get_run_logger().info(line)
+
+
+if __name__ == "__main__":
+    main()

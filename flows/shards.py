@@ -1,0 +1,195 @@
+"""Shards: a stage's work cut into fixed pieces, each computed once and kept in the shard store.
+
+What a shard holds is named by its key, a digest of everything that decides its content, so that results never depend
+on the runner, the number of workers or the order of the work.
+"""
+
+import os
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from db3.config import Runtime
+from db3.errors import ConfigError, DataError
+from db3.progress import Progress
+from db3.store import Arrays, ShardStore
+
+STORE = Path(".db3/shards")
+
+Compute = Callable[[int], Arrays]
+Work = Callable[[int], None]
+
+
+class Shards:
+    """The finished shards of one stage, in the order of their keys, read from the store when asked for.
+
+    Attributes:
+        reused: how many were found in the store and not computed again.
+    """
+
+    def __init__(self, what: str, keys: Sequence[str], store: ShardStore, reused: int) -> None:
+        self._what, self._keys, self._store, self.reused = what, tuple(keys), store, reused
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return (self.arrays(index) for index in range(len(self)))
+
+    def arrays(self, index: int) -> Arrays:
+        """The arrays of shard `index`.
+
+        Raises:
+            DataError: its file was deleted or damaged after it was finished.
+        """
+        arrays = self._store.get(self._keys[index])
+        if arrays is None:
+            path = self._store.path(self._keys[index])
+            raise DataError(f"{path}, shard {index} of {self._what}, was removed or damaged just now; run again")
+        return arrays
+
+
+def map_shards(
+    what: str,
+    keys: Sequence[str],
+    compute: Compute,
+    runtime: Runtime,
+    sizes: Sequence[int],
+    unit: str,
+    store: ShardStore | None = None,
+) -> Shards:
+    """Compute every shard that the store does not hold yet.
+
+    Inside a Prefect flow run each shard is a task run named `WHAT-003`, on the flow's task runner; a shard found in the
+    store ends as Cached. Elsewhere `runtime.runner` decides: `local` is a plain loop, `threads` a pool of
+    `runtime.workers` threads with `runtime.threads` torch threads each.
+
+    Args:
+        what: the stage's name, for progress and task runs.
+        keys: one digest per shard, of everything that decides its content.
+        compute: arrays of shard `index`; called from several threads at once, so a teacher (one thread at a time) has
+            to be made inside or once per thread.
+        runtime: runner, workers and threads; they decide no result.
+        sizes: units of work in each shard, for the progress.
+        unit: name of that unit, e.g. "samples".
+        store: where shards are kept; `.db3/shards` of the current folder when not given.
+
+    Raises:
+        Whatever `compute` raises, once; shards already running are finished and kept, later ones are not begun.
+        KeyboardInterrupt: at once; finished shards are kept.
+    """
+    if len(keys) != len(sizes):
+        raise ValueError(f"{len(keys)} keys but {len(sizes)} sizes; expected one of each per shard")
+    store = ShardStore(STORE) if store is None else store
+    found = frozenset(index for index, key in enumerate(keys) if key in store)
+    order = _order(len(keys))
+    todo = [index for index in order if index not in found]
+
+    def work(index: int) -> None:
+        store.put(keys[index], compute(index))
+
+    with Progress(what, sum(sizes[index] for index in todo), unit) as progress:
+
+        def done(index: int) -> None:
+            if index not in found:
+                progress.advance(sizes[index])
+
+        if _in_flow_run():
+            _as_tasks(_shard_task(what, keys, found, work, runtime.threads), order, done)
+        elif runtime.runner == "threads":
+            _in_threads(todo, work, done, runtime)
+        else:
+            for index in todo:
+                work(index)
+                done(index)
+    return Shards(what, keys, store, len(found))
+
+
+def _in_threads(todo: Sequence[int], work: Work, done: Work, runtime: Runtime) -> None:
+    pool = ThreadPoolExecutor(runtime.workers, "shard", initializer=_set_torch_threads, initargs=(runtime.threads,))
+    futures = {pool.submit(work, index): index for index in todo}
+    wait = True
+    try:
+        for future in as_completed(futures):
+            future.result()
+            done(futures[future])
+    except KeyboardInterrupt:
+        wait = False  # whoever presses Ctrl-C gets the prompt back; only the shards still running are lost
+        raise
+    finally:
+        pool.shutdown(wait, cancel_futures=True)
+
+
+def _as_tasks(shard: Callable[..., Any], order: Sequence[int], done: Work) -> None:
+    """Submit one task run per shard and wait for all; on an error those not begun end as Cancelled."""
+    from prefect.futures import as_completed as as_completed_tasks
+
+    stop = threading.Event()
+    futures = {shard(index, stop): index for index in order}
+    try:
+        for future in as_completed_tasks(list(futures)):
+            future.result()
+            done(futures[future])
+    finally:
+        stop.set()
+        for future in futures:
+            future.wait()
+
+
+def _shard_task(
+    what: str, keys: Sequence[str], found: frozenset[int], work: Work, threads: int
+) -> Callable[[int, threading.Event], Any]:
+    """How a shard is submitted to Prefect.
+
+    The store alone says what is done already: Prefect keeps no result of its own that could disagree. Parameters and
+    results of a task run stay small (Prefect stores them as JSON): an index and a key.
+    """
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+    from prefect.states import Cancelled, Completed
+
+    def submit(index: int, stop: threading.Event) -> Any:
+        @task(name=what, task_run_name=f"{what}-{index:03d}", cache_policy=NO_CACHE, persist_result=False, retries=0)
+        def shard(index: int, key: str) -> Any:
+            if stop.is_set():
+                return Cancelled(message="not begun: another shard failed, or the run was interrupted")
+            if index in found:
+                return Completed(name="Cached", message=f"shard {key} is in the store")
+            _set_torch_threads(threads)
+            work(index)
+            return key
+
+        return shard.submit(index=index, key=keys[index])
+
+    return submit
+
+
+def _in_flow_run() -> bool:
+    """Whether a Prefect flow run is going on here; never imports Prefect, which costs more than a second."""
+    if "prefect" not in sys.modules:
+        return False
+    from prefect.context import FlowRunContext
+
+    return FlowRunContext.get() is not None
+
+
+def _set_torch_threads(threads: int) -> None:
+    """Inside a worker: OpenMP, which torch computes with, keeps this setting per thread."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def _order(count: int) -> list[int]:
+    """The order in which shards are begun; DB3_SHARD_ORDER lets a test prove that it changes no result."""
+    order, name = list(range(count)), os.environ.get("DB3_SHARD_ORDER", "forward")
+    if name == "reversed":
+        order.reverse()
+    elif name == "shuffled":
+        random.Random(count).shuffle(order)  # noqa: S311 - an order of work, no secret
+    elif name != "forward":
+        raise ConfigError(f"DB3_SHARD_ORDER is {name!r}; expected forward, reversed or shuffled")
+    return order

@@ -1,0 +1,187 @@
+"""`make ui`: a Prefect server and the served pipeline on 127.0.0.1, until Ctrl-C or `make ui-stop`."""
+
+import argparse
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, NoReturn
+
+from flows.server import ServerError
+from flows.stage import leave
+
+HOST = "127.0.0.1"
+HOME = Path(".prefect")
+NIGHTLY = "0 2 * * *"
+START_LIMIT = 180.0  # seconds; the first start migrates an empty database, 14-17 s on two free cores
+STOP_LIMIT = 30.0  # longer than a running stage gets to end by itself
+
+Process = subprocess.Popen[bytes]
+
+
+def start(port: int) -> str:
+    """Start the server, serve the pipeline to it, wait for Ctrl-C or `stop`.
+
+    Raises:
+        ServerError: it is running already, the port is taken, or one of the two does not come up.
+    """
+    # A shell's background job would ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    url = f"http://{HOST}:{port}"
+    with _pid_file("ui") as own, suppress(KeyboardInterrupt):
+        _write_pid(own, os.getpid())
+        _require_free(port)
+        # The UI reads the address of the API from these settings, not from the command line.
+        address = {"PREFECT_SERVER_API_HOST": HOST, "PREFECT_SERVER_API_PORT": str(port)}
+        with _child("server", ["prefect", "server", "start"], address) as server:
+            _wait_until_healthy(url, server)
+            with _child("serve", ["flows.ui", "serve"], {"PREFECT_API_URL": f"{url}/api"}) as serving:
+                print(f"Prefect UI: {url}  (Ctrl-C or `make ui-stop` ends it)", flush=True)
+                _watch(server, serving)
+    return "ui: stopped"
+
+
+def stop() -> str:
+    """End what `start` began in another process, and children that outlived it."""
+    ended = [_end(name) for name in ("ui", "serve", "server")]
+    return "ui: stopped" if any(ended) else "ui: not running"
+
+
+def serve() -> str:
+    """Register the deployment and run what the server schedules, one run at a time since DVC allows one."""
+    from flows.pipeline import pipeline
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        print("db3-pipeline/nightly is served: Deployments, nightly, Run. On schedule: 02:00 UTC.", flush=True)
+        pipeline.serve(name="nightly", cron=NIGHTLY, limit=1, print_starting_message=False)
+    return "serving: stopped"
+
+
+def main() -> NoReturn:
+    parser = argparse.ArgumentParser(prog="python -m flows.ui", description=__doc__)
+    parser.add_argument("action", choices=["start", "stop", "serve"], nargs="?", default="start")
+    parser.add_argument("--port", type=int, default=4200)
+    given = parser.parse_args()
+    leave({"start": lambda: start(given.port), "stop": stop, "serve": serve}[given.action])
+
+
+@contextmanager
+def _child(name: str, module: Sequence[str], settings: Mapping[str, str]) -> Iterator[Process]:
+    """`python -m MODULE` in a session of its own, so that this process decides when it is told to end."""
+    command = [sys.executable, "-m", *module]
+    with _pid_file(name) as lock, _log(name).open("wb") as log:
+        output = log if name == "server" else None
+        child = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            env=os.environ | settings,
+            start_new_session=True,
+            pass_fds=[lock.fileno()],
+        )
+        _write_pid(lock, child.pid)
+    try:
+        yield child
+    finally:
+        _end(name)
+        child.wait()
+
+
+def _watch(server: Process, serving: Process) -> None:
+    while serving.poll() is None and server.poll() is None:
+        time.sleep(0.5)
+    if server.poll() is not None:
+        raise ServerError(f"the Prefect server ended with status {server.returncode}; see {_log('server')}")
+    raise ServerError(f"serving the pipeline ended with status {serving.returncode}; its last lines are above")
+
+
+def _wait_until_healthy(url: str, server: Process) -> None:
+    def healthy() -> bool:
+        if server.poll() is not None:
+            raise ServerError(f"the Prefect server ended with status {server.returncode}; see {_log('server')}")
+        with suppress(OSError), urllib.request.urlopen(f"{url}/api/health", timeout=5) as answer:  # noqa: S310 - http
+            return bool(answer.status == 200)
+        return False
+
+    if not _until(healthy, START_LIMIT):
+        raise ServerError(f"the Prefect server did not answer within {START_LIMIT:.0f} s; see {_log('server')}")
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ServerError(f"port {port}: {reason}; choose another: `make ui PORT=4300`") from error
+
+
+@contextmanager
+def _pid_file(name: str) -> Iterator[IO[str]]:
+    """A file locked for as long as this process, or a child that is given the open file, lives."""
+    HOME.mkdir(exist_ok=True)
+    with (HOME / f"{name}.pid").open("a+", encoding="utf-8") as file:
+        if not _lock(file):
+            raise ServerError("`make ui` is running in this folder already; end it with `make ui-stop`")
+        yield file
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_pid(file: IO[str], pid: int) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(str(pid))
+    file.flush()
+
+
+def _end(name: str) -> bool:
+    """End the process that holds this pid file's lock: only then is the pid in it that process's."""
+    path = HOME / f"{name}.pid"
+    if not path.is_file():
+        return False
+    with path.open("a+", encoding="utf-8") as file:
+        if _lock(file):
+            return False
+        pid = int(path.read_text(encoding="utf-8"))
+        # A child leads a group of its own: a flow run that it started has to hear of the end, too.
+        send = os.kill if name == "ui" else os.killpg
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                send(pid, number)
+            if _until(lambda: _lock(file), STOP_LIMIT * (3 if name == "ui" else 1)):
+                return True
+    raise ServerError(f"process {pid} ({name}) does not end; end it by hand")
+
+
+def _log(name: str) -> Path:
+    return HOME / f"{name}.log"
+
+
+def _until(happened: Callable[[], bool], limit: float) -> bool:
+    end = time.monotonic() + limit
+    while not happened():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+if __name__ == "__main__":
+    main()

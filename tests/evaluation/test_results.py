@@ -1,0 +1,84 @@
+"""metrics.json: its keys, its numbers, and what stands there without labels."""
+
+import json
+
+import numpy as np
+import pytest
+
+from db3.errors import DataError
+from db3.evaluation import Arm, Size, accuracy, build_metrics
+
+N, K = 40, 4
+RANDOM = np.random.default_rng(3)
+LABELS = RANDOM.integers(0, K, N)
+TEACHER = np.where(RANDOM.random(N) < 0.9, LABELS, (LABELS + 1) % K)
+
+
+def arm(name: str, queries: float, seeds: int = 3, black_box: bool = True) -> Arm:
+    random = np.random.default_rng(len(name))
+    tables = {seed: np.where(random.random(N) < 0.8, TEACHER, random.integers(0, K, N)) for seed in range(seeds)}
+    return Arm(name, queries, black_box, tables)
+
+
+ARMS = [arm("student", 91.5), arm("hard", 1), arm("kd", 1, black_box=False), arm("student@50", 50), arm("student@5", 5)]
+
+
+def build(labels: np.ndarray | None, arms: list[Arm] = ARMS) -> dict:
+    return build_metrics(
+        TEACHER,
+        arms,
+        labels,
+        teacher=Size(187_780, 751_120, 2_293_000),
+        student=Size(47_645, 190_580, 591_500),
+        queries_asked=36_600,
+        queries_per_sample=91.5,
+        transfer_digest="ab" * 32,
+    )
+
+
+def test_keys_are_those_of_the_contract() -> None:
+    metrics = build(LABELS)
+    assert set(metrics) == {"teacher", "student", "queries", "transfer", "baselines", "curve", "test_images", "seeds"}
+    assert set(metrics["teacher"]) == {"accuracy", "parameters", "bytes", "multiply_adds"}
+    assert set(metrics["student"]) == {"accuracy", "agreement", "parameters", "bytes", "multiply_adds"}
+    assert set(metrics["queries"]) == {"asked", "per_sample"}
+    assert metrics["transfer"] == {"digest": "ab" * 32}
+    assert set(metrics["baselines"]) == {"hard", "kd"}
+    assert set(metrics["baselines"]["kd"]) == {"accuracy", "agreement", "queries_per_sample", "black_box"}
+    assert (metrics["test_images"], metrics["seeds"]) == (N, 3)
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_numbers_are_those_of_the_decisions() -> None:
+    metrics = build(LABELS)
+    values = [accuracy(ARMS[0].decisions[seed], LABELS) for seed in range(3)]
+    assert metrics["teacher"]["accuracy"] == round(float(np.mean(TEACHER == LABELS)), 6)
+    assert metrics["student"]["accuracy"]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
+    assert metrics["student"]["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
+    assert metrics["baselines"]["kd"]["black_box"] is False
+
+
+def test_curve_is_the_students_own_points_by_queries() -> None:
+    metrics = build(LABELS)
+    assert [point["queries_per_sample"] for point in metrics["curve"]] == [5, 50, 91.5]
+    assert metrics["curve"][-1]["accuracy"] == metrics["student"]["accuracy"]
+
+
+def test_without_labels_accuracy_is_null_and_agreement_stays() -> None:
+    metrics, labelled = build(None), build(LABELS)
+    assert metrics["teacher"]["accuracy"] is None
+    assert metrics["student"]["accuracy"] is None
+    assert metrics["baselines"]["hard"]["accuracy"] is None
+    assert all(point["accuracy"] is None for point in metrics["curve"])
+    assert metrics["student"]["agreement"] == labelled["student"]["agreement"]
+
+
+def test_one_seed_has_no_spread() -> None:
+    metrics = build(LABELS, [arm("student", 91.5, seeds=1)])
+    assert metrics["student"]["accuracy"]["sd"] == 0
+    assert metrics["baselines"] == {}
+
+
+def test_a_missing_student_is_named() -> None:
+    with pytest.raises(DataError, match=r"\['hard'\] hold no `student`"):
+        build(LABELS, [arm("hard", 1)])

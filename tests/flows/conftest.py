@@ -1,0 +1,172 @@
+"""A small project with a stage of its own, and a real Prefect server that serves it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db3.config import Runtime
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).parent / "project"
+HERE = str(Path(sys.executable).parent)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with params.yaml, conf/, a stage `toy` and a dvc.yaml of two stages."""
+
+    folder: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DB3_", "TOY_"))}
+        path = os.pathsep.join([HERE, kept["PATH"]])
+        # Prefect's folder is the session's: an empty one costs a migration of the database.
+        return kept | {"PATH": path, "PREFECT_HOME": str(self.folder / ".prefect"), "OMP_NUM_THREADS": "1"} | more
+
+    def python(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def computed(self) -> list[int]:
+        """Shards computed so far, in order of their beginning."""
+        log = self.folder / "computed.log"
+        return [int(line) for line in log.read_text().split()] if log.is_file() else []
+
+    def change(self, old: str, new: str, file: str = "params.yaml") -> None:
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+def make_project(folder: Path) -> Project:
+    shutil.copytree(PROJECT, folder, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "conf", folder / "conf", dirs_exist_ok=True)
+    (folder / "data").mkdir()
+    project = Project(folder)
+    composed = project.python("-m", "flows.compose", "runtime.workers=2")
+    assert composed.returncode == 0, composed.stderr
+    return project
+
+
+def add_dvc(project: Project) -> None:
+    """Git and DVC, set up as in this repository."""
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    (project.folder / ".gitignore").write_text(".prefect/\n.db3/\ncomputed.log\n")
+    (project.folder / ".dvc").mkdir()
+    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "data/.gitignore"):
+        shutil.copy(ROOT / name, project.folder / name)
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "begin"]):
+        subprocess.run([*git, *command], cwd=project.folder, check=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture
+def dvc_project(project: Project) -> Project:
+    add_dvc(project)
+    return project
+
+
+def until(happened: Callable[[], Any], seconds: float = 120.0) -> Any:
+    """Wait for something that another process does; fail when it does not come."""
+    end = time.monotonic() + seconds
+    while not (result := happened()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+    return result
+
+
+@dataclass(frozen=True)
+class Server:
+    """`make ui` at work in a project of its own, and its API."""
+
+    project: Project
+    port: int
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        request = urllib.request.Request(
+            f"{self.api}/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def task_runs(self, flow_run: str) -> dict[str, tuple[str, str | None]]:
+        """Name to (state, message) of the task runs of a flow run."""
+        runs = self.post("task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})
+        return {run["name"]: (run["state_name"], run["state"]["message"]) for run in runs}
+
+    def flow_runs(self, flow: str) -> list[dict[str, Any]]:
+        """Runs of a flow, the latest first, those of the schedule left out."""
+        body = {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"}
+        return [run for run in self.post("flow_runs/filter", body) if run["start_time"]]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the whole session: its start takes many seconds."""
+    project = make_project(tmp_path_factory.mktemp("served") / "project")
+    add_dvc(project)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = project.folder / "ui.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.ui", "start", "--port", str(port)],
+            cwd=project.folder,
+            env=project.environment(),
+            stdout=output,
+            stderr=output,
+        )
+    served = Server(project, port)
+    try:
+        until(lambda: process.poll() is not None or "is served" in log.read_text(), 240)
+        assert process.poll() is None, log.read_text()
+        until(lambda: served.post("deployments/filter", {}))
+        yield served
+    finally:
+        stopped = project.python("-m", "flows.ui", "stop")
+        assert process.wait(60) == 0, log.read_text()
+        assert stopped.stdout == "ui: stopped\n"
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    return Runtime(runner="threads", workers=2, threads=1, device="cpu")

@@ -1,0 +1,126 @@
+"""Composition: Hydra's bytes, one line for every mistake, and params.yaml never half-way."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from db3.config import Config, parse_config
+from db3.errors import ConfigError
+from flows.compose import compose, write_params
+from tests.flows.conftest import Project
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> Config:
+    return parse_config(yaml.safe_load(compose(overrides, CONF)))
+
+
+def test_the_committed_parameters_are_the_default_experiment() -> None:
+    assert (ROOT / "params.yaml").read_text(encoding="utf-8") == compose(conf=CONF)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_is_valid(experiment: str) -> None:
+    assert composed(f"experiment={experiment}") != composed()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        f"{path.parent.name}={path.stem}"
+        for path in sorted(CONF.glob("*/*.yaml"))
+        if (path.parent.name, path.stem) != ("teacher", "checkpoint")
+    ],
+)
+def test_every_file_of_every_group_is_valid(choice: str) -> None:
+    assert composed(choice)
+
+
+def test_a_given_checkpoint_is_valid() -> None:
+    assert composed("teacher=checkpoint", "teacher.checkpoint=a.safetensors").teacher.checkpoint == "a.safetensors"
+
+
+def test_a_command_line_override_wins_over_the_experiment() -> None:
+    assert composed("distill.steps=7", "experiment=smoke").distill.steps == 7
+
+
+def test_the_papers_experiment_is_the_papers() -> None:
+    config = composed("experiment=paper_mnist")
+    assert (config.query.method, config.soft_labels.mapping) == ("mbd", "inverse")
+    assert (config.soft_labels.temperature, config.distill.temperature, config.distill.batch) == (20.0, 20.0, 512)
+    assert (config.distill.weights.ce, config.distill.weights.kl) == (1.0, 1.0)
+
+
+def test_mnist_small_asks_about_a_hundred_queries_a_sample() -> None:
+    config = composed("experiment=mnist_small")
+    assert (config.dataset.name, config.samples.count, config.query.method) == ("mnist", 1000, "bd")
+    assert 80 <= 9 * config.query.budget <= 120
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("experiment=mnist_smal", "did you mean experiment=mnist_small?"),
+        ("dataset=mnst", "did you mean dataset=mnist?"),
+        ("datset=mnist", "did you mean dataset?"),
+        ("distill.lrr=1", "did you mean distill.lr?"),
+        ("+distill.lrr=1", "did you mean distill.lr?"),
+        ("qqqqqq=1", "they all stand in a group: dataset, distill, evaluate"),
+        ("dataset=zzzzz", "known: cifar10, cifar100, digits"),
+        ("distill=null", "known: alexnet_half"),
+        ("distill.lr=fast", "distill.lr is 'fast'"),
+        ("distill.lr=-1", "distill.lr is -1"),
+        ("distill.lr=[1", "cannot compose"),
+        ("distill.lr", "expected NAME=VALUE"),
+        ("~distil", "cannot compose"),
+        ("~distill.lr", "distill.lr is missing"),
+        ("teacher=checkpoint", "teacher.checkpoint has no value"),
+        ("distill.lr=${distill.nothing}", "cannot compose"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_the_parameters_alone(
+    override: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(conf=CONF)
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        write_params([override], CONF)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_the_changes_are_told(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    assert write_params([], CONF, params) == f"{params}: written"
+    assert write_params([], CONF, params) == f"{params}: no change"
+    assert write_params(["distill.lr=0.5"], CONF, params) == f"{params}: distill.lr 0.002 -> 0.5"
+
+
+def test_a_folder_without_groups_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config\.yaml; run in the project's root"):
+        compose(conf=tmp_path)
+
+
+def test_dvc_composes_the_same_bytes(dvc_project: Project) -> None:
+    """`dvc exp run -S` and `python -m flows.compose` are two ways to one file."""
+    chosen = ["experiment=mnist_small", "distill.lr=0.004", "query.checkpoints=[3,7]"]
+    settings = [argument for choice in chosen for argument in ("--set-param", choice)]
+    (dvc_project.folder / "dvc.yaml").write_text(
+        "stages:\n  stub:\n    cmd: cp params.yaml data/seen.yaml\n    params: [query]\n    outs: [data/seen.yaml]\n"
+    )
+    ran = dvc_project.python("-m", "dvc", "exp", "run", *settings)
+    assert ran.returncode == 0, ran.stderr
+    by_dvc = (dvc_project.folder / "params.yaml").read_bytes()
+    assert (dvc_project.folder / "data/seen.yaml").read_bytes() == by_dvc
+    own = dvc_project.python("-m", "flows.compose")
+    assert own.returncode == 0, own.stderr
+    assert (dvc_project.folder / "params.yaml").read_bytes() != by_dvc
+    dvc_project.python("-m", "flows.compose", *chosen)
+    assert (dvc_project.folder / "params.yaml").read_bytes() == by_dvc

@@ -1,0 +1,83 @@
+"""dvc.yaml: each stage lists the parameters it reads and the code it runs, no more and no less."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from db3.config import Config
+from tests.flows.modules import ROOT, needed, reached
+
+STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+NAMES = list(STAGES)
+# These decide how the work is done, not what comes out of it (docs/experiments.md says so).
+FREE = {"dataset.root", "dataset.download", "evaluate.latency_runs"}
+FREE_GROUPS = {"runtime"}
+# The machine that stages run in, and files read or written the same whatever is in them.
+MACHINE = {f"flows/{name}.py" for name in ("__init__", "stage", "shards", "server")} | {
+    f"db3/{name}.py" for name in ("__init__", "config", "errors", "files", "progress", "store")
+}
+
+
+def leaves(model: Any, prefix: str = "") -> set[str]:
+    found = set[str]()
+    for name, field in model.model_fields.items():
+        inner = hasattr(field.annotation, "model_fields")
+        found |= leaves(field.annotation, f"{prefix}{name}.") if inner else {prefix + name}
+    return found
+
+
+LEAVES = {name for name in leaves(Config) if name not in FREE and name.partition(".")[0] not in FREE_GROUPS}
+
+
+def test_every_parameter_is_listed_by_a_stage_other_than_the_report() -> None:
+    listed = {name for stage, described in STAGES.items() if stage != "report" for name in described["params"]}
+    assert listed == LEAVES
+
+
+def test_the_report_shows_all_of_them() -> None:
+    assert set(STAGES["report"]["params"]) == LEAVES
+
+
+@pytest.mark.parametrize("stage", NAMES)
+def test_a_stage_lists_every_parameter_that_its_code_names(stage: str) -> None:
+    used = set[str]()
+    for node in (node for path, names in reached(f"flows.{stage}").items() for node in names if path.parts[0] == "flows"):
+        if isinstance(node, ast.Attribute) and (name := _dotted(node)).startswith("config."):
+            used.add(name.removeprefix("config."))
+    read = {leaf for leaf in LEAVES for name in used if leaf == name or name.startswith(f"{leaf}.")}
+    assert read
+    assert read <= set(STAGES[stage]["params"])
+
+
+def _dotted(node: ast.expr) -> str:
+    return f"{_dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ast.unparse(node)
+
+
+@pytest.mark.parametrize("stage", NAMES)
+def test_a_stage_lists_the_code_that_it_runs(stage: str) -> None:
+    listed = [Path(path) for path in STAGES[stage]["deps"] if not path.startswith("data/")]
+    code = {path for path in needed(f"flows.{stage}") if path.as_posix() not in MACHINE}
+    missing = {str(path) for path in code if not any(path.is_relative_to(dep) for dep in listed)}
+    assert missing == set()
+    unused = {str(dep) for dep in listed if not any(path.is_relative_to(dep) for path in code)}
+    assert unused == set()
+    assert all((ROOT / dep).exists() for dep in listed)
+
+
+def test_only_distill_and_what_follows_list_the_learning_rate() -> None:
+    assert [stage for stage in NAMES if "distill.lr" in STAGES[stage]["params"]] == ["distill", "report"]
+
+
+def test_commands_are_the_stages_modules() -> None:
+    assert {stage: described["cmd"] for stage, described in STAGES.items()} == {
+        stage: f"python -m flows.{stage}" for stage in NAMES
+    }
+
+
+def test_nothing_runs_always_or_keeps_old_files() -> None:
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert "always_changed" not in text
+    assert "persist" not in text

@@ -1,0 +1,163 @@
+"""The pipeline as a flow: DVC's word for each stage, and nothing left running."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from db3.errors import ConfigError
+from flows.pipeline import PipelineError, outcome, stages
+from tests.flows.conftest import Project, Server, until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Several runs in one process: importing Prefect takes as long as a run.
+RUNS = """
+import os, shutil
+from pathlib import Path
+from flows.pipeline import pipeline
+def run(what, **parameters):
+    state = pipeline(**parameters, return_state=True)
+    print(f"RESULT {what}: {state.name}: {state.message}: {state.state_details.flow_run_id}", flush=True)
+run("fresh")
+run("again")
+Path("data/copy.txt").unlink()
+run("lost", until="copy")
+os.environ["TOY_FAILS"] = "3"
+shutil.rmtree(".db3")
+run("broken", overrides=["query.seed=1", "runtime.workers=2"])
+run("misspelt", experiment="smok")
+run("unknown", until="coppy")
+"""
+
+
+def test_states_repeat_what_dvc_says(dvc_project: Project, server: Server) -> None:
+    environment = {"PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.project.folder / ".prefect")}
+    result = dvc_project.python("-c", RUNS, **environment)
+    assert result.returncode == 0, result.stderr
+    told = [line.removeprefix("RESULT ") for line in result.stdout.splitlines() if line.startswith("RESULT ")]
+    states = {what: (name, message, run) for what, name, message, run in (_split(line) for line in told)}
+
+    assert states["fresh"][:2] == ("Completed", "toy completed, copy completed")
+    assert states["again"][:2] == ("Completed", "toy skipped, copy skipped")
+    assert states["lost"][:2] == ("Completed", "toy skipped, copy cached")
+    assert states["broken"][:2] == ("Failed", "toy: shard 3 is wrong; mend it")
+    assert states["misspelt"][0] == "Failed"
+    assert "did you mean experiment=smoke?" in states["misspelt"][1]
+    assert "did you mean copy?" in states["unknown"][1]
+
+    fresh = server.task_runs(states["fresh"][2])
+    assert fresh["toy"] == ("Completed", "toy: 6 shards, sum 70, 0 reused")
+    assert server.task_runs(states["lost"][2])["copy"][0] == "Cached"
+    assert server.task_runs(states["again"][2])["toy"][0] == "Skipped"
+    assert server.task_runs(states["broken"][2]) == {"toy": ("Failed", "shard 3 is wrong; mend it")}
+    logs = server.post("logs/filter", {"logs": {"flow_run_id": {"any_": [states["fresh"][2]]}}})
+    assert "copied" in {entry["message"] for entry in logs}
+    # The stage itself is a flow run of the same server, beside the pipeline's.
+    assert server.flow_runs("toy")[0]["state_name"] == "Failed"
+
+
+def _split(line: str) -> tuple[str, str, str, str]:
+    what, name, rest = line.split(": ", 2)
+    message, run = rest.rsplit(": ", 1)
+    return what, name, message, run
+
+
+def test_a_run_that_is_told_to_end_leaves_no_process(dvc_project: Project, server: Server) -> None:
+    environment = {"PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.project.folder / ".prefect")}
+    code = "import os, sys; open('pid', 'w').write(str(os.getpid())); os.execvp('python', ['python', 'toy.py'])"
+    dvc_project.change("python toy.py", f'python -c "{code}"', "dvc.yaml")
+    with dvc_project.start("-m", "flows.pipeline", TOY_WAITS_FROM="0", **environment) as process:
+        until(lambda: (dvc_project.folder / "waiting").exists())
+        stage = int((dvc_project.folder / "pid").read_text())
+        assert _runs(stage)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=90)
+    assert process.returncode != 0
+    until(lambda: not _runs(stage), 10)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_repository_that_is_in_use_is_said_in_one_line(dvc_project: Project, server: Server) -> None:
+    environment = {"PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.project.folder / ".prefect")}
+    with dvc_project.start("-m", "dvc", "repro", TOY_WAITS_FROM="0") as other:
+        until(lambda: (dvc_project.folder / "waiting").exists())
+        result = dvc_project.python("-m", "flows.pipeline", **environment)
+        # DVC ignores Ctrl-C while a stage runs; the stage has to end first, so both are ended by force.
+        for child in _children(other.pid):
+            os.kill(child, signal.SIGKILL)
+        other.communicate(timeout=60)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("error: toy: another DVC command is at work in this folder")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_the_pipelines_stages_come_in_their_order() -> None:
+    order = ["fetch_teacher", "samples", "query_decisions", "soft_labels", "distill", "evaluate", "report"]
+    graph = stages(ROOT / "dvc.yaml")
+    assert list(graph) == order
+    assert list(stages(ROOT / "dvc.yaml", until="soft_labels")) == order[:4]
+    assert graph["evaluate"] == ["fetch_teacher", "soft_labels", "distill"]
+
+
+def write(folder: Path, stages_yaml: str) -> Path:
+    path = folder / "dvc.yaml"
+    path.write_text(f"stages:\n{stages_yaml}")
+    return path
+
+
+def test_order_follows_the_graph_not_the_file(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "  last: {cmd: x, deps: [out/b/file], outs: [c]}\n"
+        "  middle: {cmd: x, deps: [a], outs: [{out/b: {cache: false}}]}\n"
+        "  first: {cmd: x, metrics: [a]}\n",
+    )
+    assert stages(path) == {"first": [], "middle": ["first"], "last": ["middle"]}
+
+
+def test_stages_in_a_circle_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "  one: {cmd: x, deps: [b], outs: [a]}\n  two: {cmd: x, deps: [a], outs: [b]}\n")
+    with pytest.raises(PipelineError, match="in a circle: .*one"):
+        stages(path)
+
+
+def test_a_folder_without_stages_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="cannot read the stages"):
+        stages(tmp_path / "dvc.yaml")
+
+
+def test_an_unknown_last_stage_comes_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean distill"):
+        stages(ROOT / "dvc.yaml", until="destill")
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "name", "message"),
+    [
+        (0, ["Stage 'x' didn't change, skipping"], "Skipped", "nothing it depends on has changed"),
+        (0, ["Stage 'x' is cached - skipping run, checking out outputs"], "Cached", "outs checked out"),
+        (0, ["Running stage 'x':", "x: 3 samples", "Updating lock file 'dvc.lock'"], "Completed", "x: 3 samples"),
+        (0, ["Running stage 'x':"], "Completed", "ran"),
+        (1, ["error: no root", "ERROR: failed to reproduce 'x'"], "Failed", "no root"),
+        (255, ["ERROR: failed to reproduce 'x': exited with 3"], "Failed", "exited with 3"),
+        (1, ["ERROR: 'a' is busy, it is being blocked by:", "b"], "Failed", "another DVC command"),
+        (-9, [], "Failed", "status -9"),
+    ],
+)
+def test_dvcs_words_become_states(status: int, lines: list[str], name: str, message: str) -> None:
+    state = outcome("x", status, lines)
+    assert state.name == name
+    assert message in (state.message or "")
+    assert state.is_completed() == (status == 0)

@@ -1,0 +1,48 @@
+"""`make ui` and `make ui-stop`: one server a folder, a run started as the UI does it, clear refusals."""
+
+import socket
+
+from tests.flows.conftest import Project, Server, until
+
+
+def test_the_nightly_deployment_runs_when_it_is_started(server: Server) -> None:
+    (deployment,) = server.post("deployments/filter", {})
+    assert deployment["name"] == "nightly"
+    assert [schedule["schedule"]["cron"] for schedule in deployment["schedules"]] == ["0 2 * * *"]
+    parameters = deployment["parameter_openapi_schema"]["properties"]
+    assert list(parameters) == ["experiment", "overrides", "until", "force"]
+
+    run = server.post(f"deployments/{deployment['id']}/create_flow_run", {"parameters": {"until": "toy"}})
+    query = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    done = until(lambda: [one for one in server.post("flow_runs/filter", query) if one["end_time"]])
+    assert (done[0]["state_name"], done[0]["state"]["message"]) == ("Completed", "toy completed")
+    assert server.task_runs(run["id"])["toy"][0] == "Completed"
+
+
+def test_the_interface_points_at_its_own_port(server: Server) -> None:
+    settings = server.project.python(
+        "-c", f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{server.port}/ui-settings').read())"
+    )
+    assert f"http://127.0.0.1:{server.port}/api" in settings.stdout
+
+
+def test_a_second_one_in_the_same_folder_is_refused(server: Server) -> None:
+    result = server.project.python("-m", "flows.ui", "start", "--port", str(server.port + 1))
+    assert result.returncode == 1
+    assert result.stderr == "error: `make ui` is running in this folder already; end it with `make ui-stop`\n"
+
+
+def test_a_taken_port_is_named(project: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = project.python("-m", "flows.ui", "start", "--port", str(port))
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: port {port}: Address already in use; choose another")
+    assert result.stderr.count("\n") == 1
+
+
+def test_ending_what_does_not_run_is_no_error(project: Project) -> None:
+    result = project.python("-m", "flows.ui", "stop")
+    assert (result.returncode, result.stdout) == (0, "ui: not running\n")

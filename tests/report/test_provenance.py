@@ -1,0 +1,36 @@
+"""Provenance rows: flattened, without folders, without what decides nothing."""
+
+from db3.report.provenance import digests, environment, facts, flatten, parameters
+from db3.report.read import read_run
+
+
+def test_nested_values_become_dotted_rows() -> None:
+    value = {"a": 1, "b": {"c": None, "d": [1, 2.5], "e": {"f": False}}}
+    assert flatten(value) == [("a", "1"), ("b.c", "none"), ("b.d", "1, 2.5"), ("b.e.f", "no")]
+
+
+def test_paths_lose_their_folders() -> None:
+    told = parameters({"teacher": {"a": "/home/me/t.pth", "b": "C:\\models\\t.pth", "c": "~/t.pth", "d": "nets/t.pth"}})
+    assert told == [("teacher", [("a", "…/t.pth"), ("b", "…/t.pth"), ("c", "…/t.pth"), ("d", "nets/t.pth")])]
+
+
+def test_runtime_is_left_out() -> None:
+    assert parameters({"runtime": {"workers": 2}, "query": {"budget": 5}}) == [("query", [("budget", "5")])]
+
+
+def test_facts_digests_and_environment_of_a_run(write_run) -> None:  # noqa: ANN001
+    run = read_run(write_run())
+    told = dict(facts(run))
+    assert told["Dataset"] == "digits, 1,200 training images, 597 test images"
+    assert told["Teacher"] == "LeNet5, trained here"
+    assert told["Soft labels"] == "margin, beta 0.71"
+    assert told["Seeds"] == "0, 1, 2 (3 students an arm)"
+    assert dict(digests(run))["Transfer set"] == "c3" * 32
+    assert ("torch", "2.15.0") in environment(run)
+
+
+def test_a_remote_teacher_leaves_gaps_not_errors(write_run) -> None:  # noqa: ANN001
+    run = read_run(write_run(local=False))
+    assert dict(facts(run))["Teacher"] == "black box, http"
+    assert "Dataset" not in dict(digests(run))
+    assert environment(run) == []

@@ -1,0 +1,74 @@
+"""Damaged or mixed-up files are refused with one line that names them; arrays stay on the disk."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db3.errors import DataError
+from db3.report.read import read_run
+
+
+def test_arrays_are_mapped_not_loaded(write_run) -> None:  # noqa: ANN001
+    run = read_run(write_run(count=20))
+    for array in (run.images, run.decisions, run.soft_labels, run.distances, run.asked, run.distances_at):
+        assert isinstance(array, np.memmap)
+
+
+def test_tables_are_read_as_numbers(write_run) -> None:  # noqa: ANN001
+    run = read_run(write_run(count=20, tests=500, seeds=2, baselines=("hard",)))
+    assert run.confusion.sum() == 500
+    assert {(score.arm, score.seed) for score in run.scores} >= {("student", 0), ("student", 1), ("hard", 1)}
+    assert run.losses[0].step == 10
+    assert run.names == [str(k) for k in range(10)]
+
+
+def test_a_class_without_a_name_is_called_by_its_number(write_run) -> None:  # noqa: ANN001
+    run = read_run(write_run(count=20, names=["cat", "dog"]))
+    assert run.names[:4] == ["cat", "dog", "2", "3"]
+
+
+def damage_json(data: Path, name: str, key: str) -> None:
+    value = json.loads((data / name).read_text())
+    del value[key]
+    (data / name).write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("teacher/teacher.json", "classes"), ("evaluation/metrics.json", "student"), ("transfer/manifest.json", "digest")],
+)
+def test_a_missing_key_is_named(write_run, name: str, key: str) -> None:  # noqa: ANN001
+    data = write_run(count=20)
+    damage_json(data, name, key)
+    with pytest.raises(DataError, match=f"{name} lacks {key}"):
+        read_run(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("evaluation/confusion.csv", "teacher,student,count\n0,10,3\n", r"'0,10,3'; expected two classes in 0 … 9"),
+        ("evaluation/confusion.csv", "teacher,student\n0,1\n", "lacks the column count"),
+        ("evaluation/accuracy.csv", "arm,seed,accuracy,agreement\nstudent,0,x,0.5\n", "no number"),
+        ("student/history.csv", "arm,seed,step,loss,lr\nstudent,0,1,,0\n", "no number"),
+        ("student/arms.json", "{}", "no list of named arms"),
+        ("student/arms.json", "[", "not valid JSON"),
+    ],
+)
+def test_a_damaged_table_is_named(write_run, name: str, text: str, said: str) -> None:  # noqa: ANN001
+    data = write_run(count=20)
+    (data / name).write_text(text)
+    with pytest.raises(DataError, match=said) as caught:
+        read_run(data)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["transfer/soft_labels.npy", "decisions/distances.npy", "transfer/images.npy"])
+def test_an_array_of_another_run_is_refused(write_run, name: str) -> None:  # noqa: ANN001
+    data = write_run(count=20)
+    np.save(data / name, np.load(data / name)[:-1])
+    with pytest.raises(DataError, match="belongs to another run") as caught:
+        read_run(data)
+    assert name in str(caught.value)
