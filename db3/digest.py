@@ -30,7 +30,7 @@ def digest_array(array: npt.NDArray[Any]) -> str:
     """Digest of an array's dtype (little-endian), shape and content in C order; memory maps are read in pieces."""
     order = array.dtype.newbyteorder("<")
     digest = hashlib.sha256(json.dumps([order.str, list(array.shape)]).encode())
-    flat = array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1)
+    flat = array.reshape(len(array), -1) if array.ndim and array.size else array.reshape(array.size, 1)
     rows = max(1, (1 << 24) // max(1, flat.shape[1] * array.dtype.itemsize))
     for start in range(0, len(flat), rows):
         digest.update(np.ascontiguousarray(flat[start : start + rows], dtype=order).data)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,24 +18,26 @@ from db3.errors import DataError
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; rename it to `path` when the block ends well, delete it when not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    part = Path(name)
+    part = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = Path(name)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o644)  # mkstemp's 0600 would keep the file from a shared cache or another user's report
         part.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}; free some space or check the rights"
         ) from error
     finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
-    _sync_folder(path.parent)
+        if part:
+            with suppress(FileNotFoundError):
+                part.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -63,7 +66,7 @@ def read_json(path: Path) -> Any:
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write one .npy file (format 1.0, C order; never pickled objects)."""
     with whole_file(path) as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:
@@ -72,9 +75,10 @@ def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)  # type: ignore[no-any-return]
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; run the stage that writes it") from error
-    except ValueError as error:
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:  # as numpy meets an empty file or a torn header
+        reason = " ".join(str(error).split())
         raise DataError(
-            f"{path} is not a whole .npy file ({error}); delete its folder and run the stage again"
+            f"{path} is not a whole .npy file ({reason}); delete its folder and run the stage again"
         ) from error
 
 

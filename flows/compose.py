@@ -6,13 +6,13 @@ leaves params.yaml as it was when something is wrong.
 
 import argparse
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-from db3.config import parse_config
+from db3.config import Config, parse_config
 from db3.errors import ConfigError
 from db3.files import write_text
 from flows.stage import leave
@@ -41,9 +41,8 @@ def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
         raise ConfigError(f"cannot read {conf / 'config.yaml'}; run in the project's root")
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-            names = _names(OmegaConf.to_container(hydra_compose("config")))
             for override in overrides:
-                _check_name(override, conf, names)
+                _check_name(override, conf)
             composed = hydra_compose("config", overrides=list(overrides))
         missing = OmegaConf.missing_keys(composed)
         if missing:
@@ -81,7 +80,7 @@ def main() -> NoReturn:
     leave(lambda: write_params(overrides))
 
 
-def _check_name(override: str, conf: Path, names: Iterable[str]) -> None:
+def _check_name(override: str, conf: Path) -> None:
     """Refuse a misspelt group, file or key before Hydra does, whose messages need several lines."""
     key, equals, value = override.partition("=")
     if override[:1] in "+~":
@@ -95,17 +94,17 @@ def _check_name(override: str, conf: Path, names: Iterable[str]) -> None:
             near = difflib.get_close_matches(value, files, n=1, cutoff=0.5)
             hint = f"did you mean {key}={near[0]}?" if near else f"known: {', '.join(files)}"
             raise ConfigError(f"unknown choice {override}; {hint}")
-    elif key not in names:
+    elif key not in (names := _names(Config)):
         near = difflib.get_close_matches(key, [*groups, *names], n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"they all stand in a group: {', '.join(groups)}"
         raise ConfigError(f"unknown parameter {key}; {hint}")
 
 
-def _names(values: Any, prefix: str = "") -> list[str]:
-    """Every dotted name of nested dictionaries, branches included."""
-    if not isinstance(values, Mapping):
-        return []
-    return [name for key in values for name in (f"{prefix}{key}", *_names(values[key], f"{prefix}{key}."))]
+def _names(model: Any, prefix: str = "") -> list[str]:
+    """Every dotted name of the parameters, groups included."""
+    fields = getattr(model, "model_fields", {})
+    inner = [_names(field.annotation, f"{prefix}{name}.") for name, field in fields.items()]
+    return [*(prefix + name for name in fields), *(name for names in inner for name in names)]
 
 
 def _values(values: Any, prefix: str = "") -> dict[str, Any]:

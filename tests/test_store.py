@@ -1,6 +1,5 @@
 """The shard store: what is put comes back, and nothing damaged ever does."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -149,7 +148,7 @@ def test_several_processes_write_and_read_one_key(store: ShardStore) -> None:
     command = [sys.executable, "-c", WRITER, str(store.root), KEY]
     with subprocess.Popen(command) as one, subprocess.Popen(command) as two:
         assert (one.wait(60), two.wait(60)) == (0, 0)
-    assert os.listdir(store.path(KEY).parent) == [f"{KEY}.npz"]
+    assert [path.name for path in store.path(KEY).parent.iterdir()] == [f"{KEY}.npz"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

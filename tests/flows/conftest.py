@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +122,10 @@ class Server:
         return f"http://127.0.0.1:{self.port}/api"
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        request = urllib.request.Request(
-            f"{self.api}/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("POST", f"/api/{path}", json.dumps(body), {"content-type": "application/json"})
+            answer = connection.getresponse()
+            assert answer.status in {200, 201}, answer.read()
             return json.load(answer)
 
     def task_runs(self, flow_run: str) -> dict[str, tuple[str, str | None]]:

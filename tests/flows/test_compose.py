@@ -1,6 +1,5 @@
 """Composition: Hydra's bytes, one line for every mistake, and params.yaml never half-way."""
 
-import subprocess
 from pathlib import Path
 
 import pytest

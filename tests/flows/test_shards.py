@@ -71,7 +71,7 @@ def test_shards_are_begun_in_the_order_asked_for(
 
 def test_an_unknown_order_is_refused(store: ShardStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB3_SHARD_ORDER", "backwards")
-    with pytest.raises(ConfigError, match="backwards.*forward, reversed or shuffled"):
+    with pytest.raises(ConfigError, match=r"backwards.*forward, reversed or shuffled"):
         run(store)
 
 
@@ -157,7 +157,7 @@ def test_every_worker_has_its_number_of_torch_threads(store: ShardStore) -> None
 def test_shards_removed_while_in_use_are_named(store: ShardStore) -> None:
     shards = run(store)
     store.path(KEYS[2]).unlink()
-    with pytest.raises(DataError, match="shard 2 of test.*run again"):
+    with pytest.raises(DataError, match=r"shard 2 of test.*run again"):
         shards.arrays(2)
 
 
