@@ -1,0 +1,84 @@
+"""db3: knowledge distillation from a teacher that answers with nothing but its decision (top-1 class).
+
+The public names. Heavy ones are imported when first used, so that `import db3` stays cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from db3.errors import ConfigError, DataError, Db3Error, TeacherError
+
+if TYPE_CHECKING:
+    from db3.datasets import Dataset, open_dataset
+    from db3.decisions import Distances, Method, TransferImages, measure, remeasure
+    from db3.networks import build, load_weights, save_weights
+    from db3.report import build_report
+    from db3.samples.augment import augmented_images
+    from db3.soft_labels import inverse, margin, soft_labels
+    from db3.students.losses import student_loss
+    from db3.students.train import TrainSettings, train
+    from db3.teachers import Batching, Meter, NetworkTeacher, Teacher, TeacherSpec, open_teacher
+
+_WHERE = {
+    "Batching": "db3.teachers",
+    "Dataset": "db3.datasets",
+    "Distances": "db3.decisions",
+    "Meter": "db3.teachers",
+    "Method": "db3.decisions",
+    "NetworkTeacher": "db3.teachers",
+    "Teacher": "db3.teachers",
+    "TeacherSpec": "db3.teachers",
+    "TrainSettings": "db3.students.train",
+    "TransferImages": "db3.decisions",
+    "augmented_images": "db3.samples.augment",
+    "build": "db3.networks",
+    "build_report": "db3.report",
+    "inverse": "db3.soft_labels",
+    "load_weights": "db3.networks",
+    "margin": "db3.soft_labels",
+    "measure": "db3.decisions",
+    "open_dataset": "db3.datasets",
+    "open_teacher": "db3.teachers",
+    "remeasure": "db3.decisions",
+    "save_weights": "db3.networks",
+    "soft_labels": "db3.soft_labels",
+    "student_loss": "db3.students.losses",
+    "train": "db3.students.train",
+}
+
+__all__ = [
+    "Batching",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "Db3Error",
+    "Distances",
+    "Meter",
+    "Method",
+    "NetworkTeacher",
+    "Teacher",
+    "TeacherError",
+    "TeacherSpec",
+    "TrainSettings",
+    "TransferImages",
+    "augmented_images",
+    "build",
+    "build_report",
+    "inverse",
+    "load_weights",
+    "margin",
+    "measure",
+    "open_dataset",
+    "open_teacher",
+    "remeasure",
+    "save_weights",
+    "soft_labels",
+    "student_loss",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"db3 has no {name!r}; its public names are in db3.__all__")
+    return getattr(import_module(_WHERE[name]), name)
