@@ -111,7 +111,7 @@ def stages(path: Path = Path("dvc.yaml"), until: str | None = None) -> dict[str,
         name: [other for other in described if other != name and _overlap(_paths(stage, "deps"), outs[other])]
         for name, stage in described.items()
     }
-    if until is not None:
+    if until:
         if until not in needs:
             near = difflib.get_close_matches(until, needs, n=1, cutoff=0.0)
             raise ConfigError(f"there is no stage {until!r} in {path}; did you mean {near[0]}? All: {', '.join(needs)}")

@@ -120,8 +120,8 @@ def _write(config: Config, data: Path, merged: dict[str, Any], shards: Shards, b
             "checkpoints": list(config.query.checkpoints),
             "queries": {
                 "asked": boundary,
-                "per_sample": boundary / count,
-                "per_pair": boundary / (count * (classes - 1)),
+                "per_sample": round(boundary / count, 6),
+                "per_pair": round(boundary / (count * (classes - 1)), 6),
                 "augmented": len(merged.get("augmented", ())),
             },
             "unreached": int(np.isinf(merged["distances"]).sum()),

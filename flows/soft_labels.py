@@ -33,7 +33,7 @@ def soft_labels(config: Config, data: Path) -> str:
         "mapping": mapping,
         "beta" if mapping == "margin" else "temperature": scale,
         "gap": config.soft_labels.gap,
-        "queries": {"asked": asked, "per_sample": asked / len(labels)},
+        "queries": {"asked": asked, "per_sample": round(asked / len(labels), 6)},
         "class_names": list(samples["decided"]),
         "teacher": samples["teacher"],
         "samples": samples["digest"],

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -78,15 +78,11 @@ def main() -> NoReturn:
 def _child(name: str, module: Sequence[str], settings: Mapping[str, str]) -> Iterator[Process]:
     """`python -m MODULE` in a session of its own, so that this process decides when it is told to end."""
     command = [sys.executable, "-m", *module]
-    with _pid_file(name) as lock, _log(name).open("wb") as log:
-        output = log if name == "server" else None
+    quiet = _log(name).open("wb") if name == "server" else nullcontext()
+    with _pid_file(name) as lock, quiet as output:
+        environment = os.environ | settings
         child = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            env=os.environ | settings,
-            start_new_session=True,
-            pass_fds=[lock.fileno()],
+            command, stdout=output, stderr=output, env=environment, start_new_session=True, pass_fds=[lock.fileno()]
         )
         _write_pid(lock, child.pid)
     try:

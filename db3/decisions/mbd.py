@@ -4,9 +4,8 @@ With g(θ) the distance from the sample x to class k along the unit direction θ
 
 1. estimate the sign gradient from q random directions u_j, one query each:
    ĝ = Σ_j s_j·u_j with s_j = −1 if x + g(θ)·(θ + ε·û_j)/‖θ + ε·û_j‖ is decided k (the boundary came nearer), else +1;
-2. line search: θ' = (θ − α·ĝ/‖ĝ‖) normalised is better when x + g(θ)·θ' is still decided k: then double α, else
-   halve it;
-3. re-bisect locally along θ' for g(θ').
+2. line search: θ' = (θ − α·ĝ/‖ĝ‖) normalised is a candidate when x + g(θ)·θ' is still decided k;
+3. re-bisect locally along θ' for g(θ'): when that is less than g(θ), double α, else halve it.
 
 Notes:
     How this differs from the paper's reference code. Step size α, smoothing ε and budget belong to each pair: a result
@@ -29,6 +28,7 @@ from db3.exact import row_norm
 
 _MIN_STEP = 1e-3
 _MIN_SMOOTHING = 1e-5
+_TINY = 1e-12  # a direction that cancels to zero asks for the sample itself instead of NaN
 
 
 def minimal_boundary_distance(
@@ -45,7 +45,8 @@ def minimal_boundary_distance(
     Args:
         search: the ledger; pairs without a known boundary point are left alone.
         seed: with sample, class and iteration, the key of the random directions.
-        directions: q, random directions per gradient estimate (the last estimate takes what the budget leaves).
+        directions: q, random directions per gradient estimate. An estimate that the budget cannot pay whole, with a
+            step after it, is not begun: up to q queries of a pair's budget stay unspent.
         smoothing: ε, the probing radius as a share of the distance.
         step: α, the first step size, relative to the unit direction.
         tolerance: relative width of a bracket after re-bisection.
@@ -82,7 +83,7 @@ def _sign_gradient(
     klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
     u = random_signs(pairs.shape, cell, seed, steps, klass, sample)
     probe = theta[:, None] + (epsilon / width**0.5)[:, None, None] * u
-    probe = probe * (distance[:, None] / row_norm(probe))[..., None]
+    probe = probe * (distance[:, None] / row_norm(probe).clamp(min=_TINY))[..., None]
     hit = yield from search.ask(rows, pairs.images[rows, None] + probe)
     s = torch.where(hit, -1.0, 1.0)
     total = torch.einsum("rq,rqd->rd", s, u)  # integers: exact in any order
@@ -106,12 +107,14 @@ def _line_search(
         if not len(now):
             return kept, improved
         candidate = theta[now] - trial[now, None] * gradient[now]
-        candidate = candidate / row_norm(candidate)[:, None]
+        candidate = candidate / row_norm(candidate).clamp(min=_TINY)[:, None]
         reach = search.distance[rows[now]]
         hit = (yield from search.ask(rows[now], (images[now] + reach[:, None] * candidate)[:, None]))[:, 0]
         yield from gallop(search, rows[now[hit]], candidate[hit], reach[hit], tolerance)
-        kept[now] = torch.where(hit, trial[now], kept[now])
-        improved[now] |= hit
-        halved[now] |= ~hit
+        # A hit alone is no progress: once α is large every candidate is the same point, hit again and again.
+        better = hit & (search.distance[rows[now]] < reach)
+        kept[now] = torch.where(better, trial[now], kept[now])
+        improved[now] |= better
+        halved[now] |= ~better
         trial[now] = torch.where(halved[now], trial[now] / 2, trial[now] * 2)
         open_[now] = torch.where(improved[now], ~halved[now], trial[now] > _MIN_STEP)

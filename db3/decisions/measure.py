@@ -14,6 +14,7 @@ from db3.decisions.mbd import minimal_boundary_distance
 from db3.decisions.sd import sample_distance
 from db3.decisions.search import Asks, Pairs, Search
 from db3.decisions.starts import nearest_starts
+from db3.errors import DataError
 from db3.teachers.base import Teacher, TeacherSpec
 
 _PAIRS_PER_SEARCH = 256  # bounds memory; results do not depend on it, the order of the journal does
@@ -70,6 +71,9 @@ def measure(
     """Search the boundary distances of the samples `rows` of the pool.
 
     A pair's result depends on (seed, sample, class, answers) alone, so any cut into rows gives the same numbers.
+
+    Raises:
+        DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
     """
     blocks = _Blocks(teacher.spec, pool, rows, method)
     answers = drive(blocks.asks(), teacher, on_asked=on_asked)
@@ -95,6 +99,7 @@ class _Blocks:
     """The searches of some samples, a few samples each, begun one by one and collected at the end."""
 
     def __init__(self, spec: TeacherSpec, pool: TransferImages, rows: range, method: Method) -> None:
+        _check(spec, pool)
         self._spec, self._pool, self._rows, self._method = spec, pool, rows, method
         self._searches: list[Search] = []
         size = max(1, _PAIRS_PER_SEARCH // max(1, spec.classes - 1))
@@ -118,6 +123,20 @@ class _Blocks:
             distances[row, k], asked[row, k] = search.distance.numpy(), search.asked.numpy()
             at[:, row, k] = search.curve.T.numpy()
         return Distances(distances, asked, at, answers)
+
+
+def _check(spec: TeacherSpec, pool: TransferImages) -> None:
+    """Refuse a pool and a teacher that do not speak of the same images."""
+    if pool.images.shape[1:] != spec.input_shape:
+        raise DataError(
+            f"the pool's images have the shape {list(pool.images.shape[1:])}, the teacher's {list(spec.input_shape)} "
+            "(C, H, W): take the samples that were drawn for this teacher"
+        )
+    if spec.bounds != (0.0, 1.0):  # pixels are uint8 / 255, and distances are compared in that unit
+        raise DataError(
+            f"the teacher's bounds are [{spec.bounds[0]:g}, {spec.bounds[1]:g}], but a search asks images in [0, 1]: "
+            "scale the pixels inside the adapter"
+        )
 
 
 def _asks(search: Search, starts: torch.Tensor, method: Method) -> Asks:

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int64, UInt8
 
 from db3.errors import DataError
 
-_POOL_ROWS = 4096
+_POOL_VALUES = 1 << 24  # pixels of the pool in memory at once, as float64
 
 
 def nearest_starts(
@@ -35,10 +35,11 @@ def nearest_starts(
     lengths = (rows * rows).sum(1)
     best = torch.full((len(images), classes, count), torch.inf, dtype=torch.float64)
     index = torch.full((len(images), classes, count), -1, dtype=torch.int64)
-    for begin in range(0, len(pool), _POOL_ROWS):
-        part = torch.from_numpy(pool[begin : begin + _POOL_ROWS].reshape(-1, rows.shape[1]).astype(np.float64))
+    piece = max(1, _POOL_VALUES // max(1, rows.shape[1]))
+    for begin in range(0, len(pool), piece):
+        part = torch.from_numpy(pool[begin : begin + piece].reshape(-1, rows.shape[1]).astype(np.float64))
         squared = lengths[:, None] + (part * part).sum(1) - 2 * rows @ part.T
-        decisions = torch.from_numpy(np.array(pool_decisions[begin : begin + _POOL_ROWS]))
+        decisions = torch.from_numpy(np.array(pool_decisions[begin : begin + piece]))
         for k in set(decisions.tolist()):
             members = (decisions == k).nonzero()[:, 0]
             joined = torch.cat([best[:, k], squared[:, members]], dim=1)

@@ -9,6 +9,8 @@ from jaxtyping import Float, Float32, Int64
 
 from db3.soft_labels.softmax import softmax
 
+_SMALLEST = 1e-6  # every sample on its boundaries: β stays finite
+
 
 def margin(
     distances: Float[np.ndarray, "n k"], decisions: Int64[np.ndarray, " n"], beta: float
@@ -31,7 +33,7 @@ def margin_beta(distances: Float[np.ndarray, "n k"], decisions: Int64[np.ndarray
 
     The mean runs over all pairs that were reached. No test data, no labels.
     """
-    return gap / float(_others(distances, decisions).mean(dtype=np.float64))
+    return gap / max(float(_others(distances, decisions).mean(dtype=np.float64)), _SMALLEST)
 
 
 def _others(distances: Float[np.ndarray, "n k"], decisions: Int64[np.ndarray, " n"]) -> Float[np.ndarray, " _"]:

@@ -15,21 +15,24 @@ from db3.teachers.meter import Meter
 from db3.teachers.network import NetworkTeacher
 
 CARD, WEIGHTS = "teacher.json", "teacher.safetensors"
+_DECIDING = ("architecture", "input_shape", "bounds", "classes", "call_batch")
 
 
 def identity(card: dict[str, Any], weights: str) -> str:
     """Digest of all that decides an answer: architecture, shape, bounds, classes, call shape and the weights."""
-    keys = ("architecture", "input_shape", "bounds", "classes", "call_batch")
-    return digest_json({**{key: card[key] for key in keys}, "weights": weights})
+    return digest_json({**{key: card[key] for key in _DECIDING}, "weights": weights})
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """teacher.json, checked against the weights beside it.
 
     Raises:
-        DataError: the weights are not those that the card was written for.
+        DataError: a file is missing, the card is incomplete, or the weights are not those it was written for.
     """
     card: dict[str, Any] = read_json(folder / CARD)
+    absent = [key for key in (*_DECIDING, "identity") if key not in card]
+    if absent:
+        raise DataError(f"{folder / CARD} has no {', '.join(absent)}; run the stage fetch_teacher again")
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise DataError(f"{weights} is missing; run the stage fetch_teacher again")
