@@ -6,7 +6,7 @@ with the nearest name that exists. YAML never imports code: a value is a number,
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from db3.errors import ConfigError
 
 ARMS = ("hard", "smoothing", "noise", "inverse", "augmented", "kd")
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 Arm = Literal["hard", "smoothing", "noise", "inverse", "augmented", "kd"]
 
 
 class Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Dataset(Group):
@@ -79,8 +81,8 @@ class Query(Group):
     smoothing: float = Field(0.01, gt=0, description="mbd: probing radius, as a share of the distance")
     cell: int = Field(1, ge=1, description="mbd: random directions are constant over cells of this many pixels a side")
     step: float = Field(0.2, gt=0, description="mbd: first step size along the estimated gradient")
-    checkpoints: list[int] = Field(default_factory=list, description="queries per pair at which distances are kept")
-    augmented: int | Literal["same"] = Field("same", description="queries of the augmented baseline; 0: none")
+    checkpoints: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list, description="queries per pair at which distances are kept")
+    augmented: Count | Literal["same"] = Field("same", description="queries of the augmented baseline; 0: none")
     shard: int = Field(50, ge=1, description="samples a shard; part of no result, only of the resume")
     seed: int = Field(0, ge=0)
 
@@ -90,8 +92,8 @@ class SoftLabels(Group):
 
     mapping: Literal["margin", "inverse"]
     gap: float = Field(2.0, gt=0, description="auto rule: mean log-odds between the decision and another class")
-    beta: float | Literal["auto"] = Field("auto", description="margin: p = softmax(-beta d)")
-    temperature: float | Literal["auto"] = Field("auto", description="inverse: p = softmax(z / temperature)")
+    beta: Positive | Literal["auto"] = Field("auto", description="margin: p = softmax(-beta d)")
+    temperature: Positive | Literal["auto"] = Field("auto", description="inverse: p = softmax(z / temperature)")
 
 
 class Weights(Group):

@@ -24,6 +24,7 @@ def fetch_teacher(config: Config, data: Path) -> str:
     from flows.inputs import dataset_of, device_of
 
     dataset, folder, device = dataset_of(config), data / "teacher", device_of(config)
+    dataset.check()
     names = _class_names(config, dataset)
     network, history = _train(config, dataset, device) if config.teacher.kind == "train" else _load(config, dataset)
     save_weights(network, folder / WEIGHTS, {"architecture": config.teacher.architecture, "classes": len(names)})

@@ -61,6 +61,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Checkable(Protocol):
+    """A source whose images can only be known to be whole by decoding them."""
+
+    def check(self) -> None:
+        """Decode every image of both parts and keep none; refuse with the first unusable one and their count."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A dataset with its split.
@@ -85,6 +94,15 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 (hex) of the content that decides images and labels, all parts together; not of the split."""
         return self.source.digest()
+
+    def check(self) -> None:
+        """Find unusable image files before anything is paid for, test images included (none is kept or looked at).
+
+        Raises:
+            DataError: names the first file and how many there are.
+        """
+        if isinstance(self.source, Checkable):
+            self.source.check()
 
     def train(self) -> Part:
         """Read the training images, and no test image; every call reads anew."""

@@ -84,6 +84,19 @@ class EncodedImages:
         labels = np.asarray(self._listing.labels, dtype=np.int64)[index]
         return Part(images, labels if len(labels) and labels.min() >= 0 else None)
 
+    def check(self) -> None:
+        """Decode every image once and keep none."""
+        failures: dict[int, str] = {}
+        names = self._listing.names
+        with Progress(f"checking {self._where.name}", len(names), "img") as progress:
+            for place, data in self._reader(names):
+                try:
+                    self._pixels(data)
+                except UNREADABLE as error:
+                    failures[place] = " ".join(str(error).split())
+                progress.advance()
+        self._refuse(failures, names)
+
     def digest(self) -> str:
         """Of the names, labels and bytes of the files and the shape asked for."""
         files = self._listing.names

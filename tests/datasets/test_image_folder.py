@@ -106,6 +106,18 @@ def test_training_does_not_read_test_images(tmp_path: Path, write_pictures: Writ
         data.test()
 
 
+def test_a_check_finds_damaged_images_of_both_parts_before_anything_is_paid_for(
+    tmp_path: Path, write_pictures: Write
+) -> None:
+    write_pictures(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/2.png", "test/b/3.png")
+    data = open_dataset("image_folder", tmp_path, size=8)
+    data.check()
+    (tmp_path / "test/a/2.png").write_bytes(b"damaged")
+    (tmp_path / "train/b/1.png").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"2 of 4 images cannot be used; the first is .*train/b/1.png"):
+        data.check()
+
+
 def test_unreadable_images_are_counted_and_the_first_is_named(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, *(f"train/a/{place}.png" for place in range(6)), "test/a/1.png")
     for place in (2, 4, 5):
