@@ -4,8 +4,9 @@ With g(θ) the distance from the sample x to class k along the unit direction θ
 
 1. estimate the sign gradient from q random directions u_j, one query each:
    ĝ = Σ_j s_j·u_j with s_j = −1 if x + g(θ)·(θ + ε·û_j)/‖θ + ε·û_j‖ is decided k (the boundary came nearer), else +1;
-2. line search: θ' = (θ − α·ĝ/‖ĝ‖) normalised is a candidate when x + g(θ)·θ' is still decided k;
-3. re-bisect locally along θ' for g(θ'): when that is less than g(θ), double α, else halve it.
+2. line search: θ' = (θ − α·ĝ/‖ĝ‖) normalised is better when x + (1 − δ)·g(θ)·θ' is still decided k, with δ a
+   tenth of the tolerance: then double α, else halve it;
+3. re-bisect locally along θ' for g(θ').
 
 Notes:
     How this differs from the paper's reference code. Step size α, smoothing ε and budget belong to each pair: a result
@@ -28,6 +29,7 @@ from db3.exact import row_norm
 
 _MIN_STEP = 1e-3
 _MIN_SMOOTHING = 1e-5
+_GAIN = 0.1  # a step has to gain this share of the tolerance: an equal distance would be decided by its last bit
 _TINY = 1e-12  # a direction that cancels to zero asks for the sample itself instead of NaN
 
 
@@ -108,11 +110,12 @@ def _line_search(
             return kept, improved
         candidate = theta[now] - trial[now, None] * gradient[now]
         candidate = candidate / row_norm(candidate).clamp(min=_TINY)[:, None]
-        reach = search.distance[rows[now]]
+        known = search.distance[rows[now]]
+        reach = known * (1 - _GAIN * tolerance)
         hit = (yield from search.ask(rows[now], (images[now] + reach[:, None] * candidate)[:, None]))[:, 0]
         yield from gallop(search, rows[now[hit]], candidate[hit], reach[hit], tolerance)
-        # A hit alone is no progress: once α is large every candidate is the same point, hit again and again.
-        better = hit & (search.distance[rows[now]] < reach)
+        # Where float32 cannot tell reach from known, a large α would hit the same point for ever.
+        better = hit & (search.distance[rows[now]] < known)
         kept[now] = torch.where(better, trial[now], kept[now])
         improved[now] |= better
         halved[now] |= ~better

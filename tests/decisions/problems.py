@@ -117,5 +117,3 @@ class Constant:
 
     def decide(self, images: Tensor) -> Tensor:
         return torch.full((len(images),), self._answer)
-
-

@@ -81,7 +81,7 @@ def test_a_bad_image_is_refused_before_it_is_paid_for(images: Tensor, message: s
     ("answer", "message"),
     [
         (lambda images: _zeros(images)[1:], r"answers of shape \[1\] to 2 images; expected one class per image"),
-        (lambda images: torch.zeros(2, 3, dtype=torch.int64), r"answers of shape \[2, 3\] to 2 images"),
+        (lambda images: torch.zeros(len(images), 3, dtype=torch.int64), r"answers of shape \[2, 3\] to 2 images"),
         (lambda images: _zeros(images) + 3, r"answered class 3; expected 0 … 2"),
         (lambda images: _zeros(images) - 1, r"answered class -1; expected 0 … 2"),
     ],
