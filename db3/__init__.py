@@ -10,11 +10,12 @@ from db3.errors import ConfigError, DataError, Db3Error, TeacherError
 
 if TYPE_CHECKING:
     from db3.datasets import Dataset, open_dataset
-    from db3.decisions import Distances, Method, TransferImages, measure, remeasure
-    from db3.networks import build, load_weights, save_weights
+    from db3.decisions import Distances, Method, TransferImages, replay_distances, search_distances
+    from db3.networks import build as build_network
+    from db3.networks import load_weights, save_weights
     from db3.report import build_report
     from db3.samples.augment import augmented_images
-    from db3.soft_labels import inverse, margin, soft_labels
+    from db3.soft_labels import inverse, margin
     from db3.students.losses import student_loss
     from db3.students.train import TrainSettings, train
     from db3.teachers import Batching, Meter, NetworkTeacher, Teacher, TeacherSpec, open_teacher
@@ -31,17 +32,16 @@ _WHERE = {
     "TrainSettings": "db3.students.train",
     "TransferImages": "db3.decisions",
     "augmented_images": "db3.samples.augment",
-    "build": "db3.networks",
+    "build_network": "db3.networks:build",
     "build_report": "db3.report",
     "inverse": "db3.soft_labels",
     "load_weights": "db3.networks",
     "margin": "db3.soft_labels",
-    "measure": "db3.decisions",
+    "search_distances": "db3.decisions",
     "open_dataset": "db3.datasets",
     "open_teacher": "db3.teachers",
-    "remeasure": "db3.decisions",
+    "replay_distances": "db3.decisions",
     "save_weights": "db3.networks",
-    "soft_labels": "db3.soft_labels",
     "student_loss": "db3.students.losses",
     "train": "db3.students.train",
 }
@@ -62,17 +62,16 @@ __all__ = [
     "TrainSettings",
     "TransferImages",
     "augmented_images",
-    "build",
+    "build_network",
     "build_report",
     "inverse",
     "load_weights",
     "margin",
-    "measure",
     "open_dataset",
     "open_teacher",
-    "remeasure",
+    "replay_distances",
     "save_weights",
-    "soft_labels",
+    "search_distances",
     "student_loss",
     "train",
 ]
@@ -81,4 +80,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"db3 has no {name!r}; its public names are in db3.__all__")
-    return getattr(import_module(_WHERE[name]), name)
+    module, _, attribute = _WHERE[name].partition(":")
+    return getattr(import_module(module), attribute or name)

@@ -76,12 +76,14 @@ class Query(Group):
     method: Literal["sd", "bd", "mbd"]
     budget: int = Field(100, ge=0, description="queries per pair (sample, other class)")
     starts: int = Field(1, ge=1, description="Q: start samples of the other class, nearest first")
-    tolerance: float = Field(0.01, gt=0, description="bisection ends at this share of the distance found")
+    tolerance: float = Field(0.01, gt=0, lt=1, description="bisection ends at this share of the distance found")
     directions: int = Field(20, ge=1, description="mbd: random directions per gradient estimate")
-    smoothing: float = Field(0.01, gt=0, description="mbd: probing radius, as a share of the distance")
+    smoothing: float = Field(0.1, gt=0, description="mbd: probing radius, as a share of the distance")
     cell: int = Field(1, ge=1, description="mbd: random directions are constant over cells of this many pixels a side")
     step: float = Field(0.2, gt=0, description="mbd: first step size along the estimated gradient")
-    checkpoints: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list, description="queries per pair at which distances are kept")
+    checkpoints: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list, description="queries per pair at which distances are kept"
+    )
     augmented: Count | Literal["same"] = Field("same", description="queries of the augmented baseline; 0: none")
     shard: int = Field(50, ge=1, description="samples a shard; part of no result, only of the resume")
     seed: int = Field(0, ge=0)

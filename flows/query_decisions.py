@@ -38,7 +38,7 @@ def query_decisions(config: Config, data: Path) -> str:
 
 
 def _distances(config: Config, data: Path) -> Shards:
-    from db3.decisions import measure
+    from db3.decisions import search_distances
     from db3.digest import digest_code, digest_json
     from flows.inputs import manifest_of, method_of, transfer_images
 
@@ -52,7 +52,7 @@ def _distances(config: Config, data: Path) -> Shards:
     teachers = _Teachers(config, data)
 
     def compute(index: int) -> dict[str, Any]:
-        found = measure(teachers.mine(), pool, rows[index], method)
+        found = search_distances(teachers.mine(), pool, rows[index], method)
         # uint16 holds any class of the datasets known; the journal is one answer per query, so its width counts.
         answers = found.answers.astype("uint8" if classes <= 256 else "uint16")
         return {"distances": found.distances, "asked": found.asked, "at": found.at, "answers": answers}

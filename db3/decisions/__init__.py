@@ -1,5 +1,5 @@
 """Decisions: how a teacher's top-1 answers become distances to its decision boundaries."""
 
-from db3.decisions.measure import Distances, Method, TransferImages, measure, remeasure
+from db3.decisions.distances import Distances, Method, TransferImages, replay_distances, search_distances
 
-__all__ = ["Distances", "Method", "TransferImages", "measure", "remeasure"]
+__all__ = ["Distances", "Method", "TransferImages", "replay_distances", "search_distances"]

@@ -37,7 +37,8 @@ def drive(
 
     Args:
         searches: generators of asks; started lazily, so that memory is bounded by `in_flight` of them.
-        teacher: decides; asked a multiple of `spec.max_batch` images at a time while enough are waiting.
+        teacher: decides; asked a multiple of `spec.max_batch` images at a time while enough are waiting, so wrapped in
+            `Batching`, which cuts that into calls of one shape.
         in_flight: how many searches run at once. Results do not depend on it.
         on_asked: told the number of images after every call (progress).
 

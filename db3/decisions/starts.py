@@ -31,13 +31,14 @@ def nearest_starts(
     Returns:
         Pool indices, −1 where a class has fewer than Q samples, and distances in pixels of [0, 1], +inf there.
     """
-    rows = torch.from_numpy(images.reshape(len(images), -1).astype(np.float64))
+    values = int(np.prod(images.shape[1:]))
+    rows = torch.from_numpy(images.reshape(len(images), values).astype(np.float64))
     lengths = (rows * rows).sum(1)
     best = torch.full((len(images), classes, count), torch.inf, dtype=torch.float64)
     index = torch.full((len(images), classes, count), -1, dtype=torch.int64)
-    piece = max(1, _POOL_VALUES // max(1, rows.shape[1]))
+    piece = max(1, _POOL_VALUES // max(1, values))
     for begin in range(0, len(pool), piece):
-        part = torch.from_numpy(pool[begin : begin + piece].reshape(-1, rows.shape[1]).astype(np.float64))
+        part = torch.from_numpy(pool[begin : begin + piece].reshape(-1, values).astype(np.float64))
         squared = lengths[:, None] + (part * part).sum(1) - 2 * rows @ part.T
         decisions = torch.from_numpy(np.array(pool_decisions[begin : begin + piece]))
         for k in set(decisions.tolist()):

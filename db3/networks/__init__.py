@@ -1,6 +1,6 @@
 """Networks by name: pixels in [0, 1] to logits, with exact parameter counts and repeatable initial weights."""
 
-from db3.networks.build import NAMES, build
+from db3.networks.catalogue import NAMES, build
 from db3.networks.count import count_parameters, multiply_adds
 from db3.networks.network import Network, Normalise
 from db3.networks.weights import load_weights, save_weights

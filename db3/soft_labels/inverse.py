@@ -14,11 +14,16 @@ def inverse(
     """Soft labels p = softmax(z/τ) from robustness z_k = 1/d_k.
 
     Args:
-        distances: d_k; +inf (never reached) gives z_k = 0. The entry of the decision itself is not read.
+        distances: d_k; +inf (never reached) gives z_k = 0, and a sample that reached no class keeps its bare decision.
+            The entry of the decision itself is not read.
         decisions: m, the teacher's decision on each sample.
         temperature: τ; 20 in the paper's reference code.
     """
-    return softmax(_robustness(distances, decisions) / temperature)
+    z = _robustness(distances, decisions)
+    alone = ~z.any(axis=1)
+    labels = softmax(z / temperature)
+    labels[alone] = np.eye(z.shape[1], dtype=np.float32)[decisions[alone]]
+    return labels
 
 
 def inverse_temperature(distances: Float[np.ndarray, "n k"], decisions: Int64[np.ndarray, " n"], gap: float) -> float:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from db3.decisions.distances import TransferImages
 from db3.decisions.driver import drive
-from db3.decisions.measure import TransferImages
 from db3.decisions.search import Asks, Pairs
 from db3.teachers.analytic import Analytic, Box, Brightest, HalfSpace, Shells
 from db3.teachers.base import ImageShape, Teacher, TeacherSpec

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from db3.decisions import Method, measure
+from db3.decisions import Method, search_distances
 from db3.decisions.starts import nearest_starts
 from tests.decisions.conftest import RealTeacher
 
@@ -54,7 +54,7 @@ def test_mbd_finds_distances_like_hop_skip_jump_with_no_more_queries(real_teache
     budget = counting.asked // SAMPLES
 
     method = Method("mbd", budget=budget, starts=1, directions=20)
-    ours = measure(real_teacher.teacher, pool, rows, method)
+    ours = search_distances(real_teacher.teacher, pool, rows, method)
     mine = ours.distances[np.arange(SAMPLES), targets]
     assert (ours.distances > 0).sum() == SAMPLES * 9
     assert ours.asked.max() <= budget

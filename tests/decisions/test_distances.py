@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db3.decisions import Distances, Method, TransferImages, measure, remeasure
+from db3.decisions import Distances, Method, TransferImages, replay_distances, search_distances
 from db3.errors import DataError
 from db3.teachers.batching import Batching
 from db3.teachers.meter import Meter
@@ -51,9 +51,9 @@ def _same(one: Distances, other: Distances) -> bool:
 def test_any_cut_into_rows_gives_the_same_bits(name: str, size: int) -> None:
     teacher = TEACHERS[name]()
     images = pool(teacher, 30)
-    whole = measure(teacher, images, range(10), MBD)
+    whole = search_distances(teacher, images, range(10), MBD)
     rows = [range(start, min(start + size, 10)) for start in range(0, 10, size)]
-    parts = {part: measure(teacher, images, part, MBD) for part in reversed(rows)}
+    parts = {part: search_distances(teacher, images, part, MBD) for part in reversed(rows)}
     assert _same(whole, _joined([parts[part] for part in rows]))
 
 
@@ -64,19 +64,19 @@ def test_packing_changes_no_bit_of_a_real_networks_search(
     """LeNet5 behind Batching: other blocks and other rows put every image into another place beside others."""
     teacher, images = real_teacher.teacher, real_teacher.pool
     asked = replace(MBD, name=method, budget=45)
-    whole = measure(teacher, images, range(6), asked)
-    single = _joined([measure(teacher, images, range(row, row + 1), asked) for row in range(6)])
+    whole = search_distances(teacher, images, range(6), asked)
+    single = _joined([search_distances(teacher, images, range(row, row + 1), asked) for row in range(6)])
     assert _same(whole, single)
-    monkeypatch.setattr(sys.modules["db3.decisions.measure"], "_PAIRS_PER_SEARCH", 20)
-    assert _same(whole, measure(teacher, images, range(6), asked))
+    monkeypatch.setattr(sys.modules["db3.decisions.distances"], "_PAIRS_PER_SEARCH", 20)
+    assert _same(whole, search_distances(teacher, images, range(6), asked))
 
 
 @pytest.mark.parametrize("max_batch", [1, 7, 4096])
 def test_the_call_shape_of_an_analytic_teacher_changes_nothing(max_batch: int) -> None:
     teacher = brightest()
     images = pool(teacher, 30)
-    whole = measure(teacher, images, range(4), MBD)
-    other = measure(Batching(replace(teacher, max_batch=max_batch)), images, range(4), MBD)
+    whole = search_distances(teacher, images, range(4), MBD)
+    other = search_distances(Batching(replace(teacher, max_batch=max_batch)), images, range(4), MBD)
     assert _same(whole, other)
     assert np.array_equal(whole.answers, other.answers)
 
@@ -87,12 +87,12 @@ def test_budgets_are_kept_and_every_query_is_counted(method: str, budget: int) -
     teacher = Recording(brightest(GREY, 5))
     images = pool(teacher, 40)
     teacher.calls.clear()
-    found = measure(teacher, images, range(10), Method(method, budget=budget, starts=2))
+    found = search_distances(teacher, images, range(10), Method(method, budget=budget, starts=2))
     assert found.asked.max() <= budget
     assert found.asked.sum() == teacher.asked == len(found.answers)
     assert (found.asked[np.arange(10), images.decisions[:10]] == 0).all()
     if method == "sd" or budget == 0:
-        nearest = measure(teacher, images, range(10), Method("sd")).distances
+        nearest = search_distances(teacher, images, range(10), Method("sd")).distances
         assert np.array_equal(found.distances, nearest)
         assert teacher.asked == 0
 
@@ -125,11 +125,11 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
     teacher = TEACHERS[name](SMALL)
     recording, images = Recording(teacher), pool(teacher, 20)
     chosen = Method(method, budget, starts, tolerance, directions, smoothing, step, cell, (5, 20), seed)
-    found = measure(Meter(recording), images, range(5), chosen)
+    found = search_distances(Meter(recording), images, range(5), chosen)
     assert found.asked.max(initial=0) <= budget
     assert found.asked.sum() == recording.asked
     assert (found.distances >= truth(teacher, images)[:5] * (1 - 1e-6)).all()
-    nearest = measure(teacher, images, range(5), Method("sd")).distances
+    nearest = search_distances(teacher, images, range(5), Method("sd")).distances
     assert (found.distances <= nearest * (1 + 1e-6)).all()
 
 
@@ -137,7 +137,7 @@ def test_two_classes_and_many() -> None:
     for teacher in (half_space(), brightest(COLOUR, 20)):
         images = pool(teacher, 30)
         exact = truth(teacher, images)
-        found = measure(teacher, images, range(3), Method("mbd", budget=25, directions=10))
+        found = search_distances(teacher, images, range(3), Method("mbd", budget=25, directions=10))
         assert found.distances.shape == found.asked.shape == (3, teacher.spec.classes)
         decided = np.isin(np.arange(teacher.spec.classes), images.decisions)
         assert np.isfinite(found.distances[:, decided]).all()
@@ -148,7 +148,7 @@ def test_two_classes_and_many() -> None:
 def test_the_decision_itself_is_at_distance_zero_and_not_asked() -> None:
     teacher = shells()
     images = pool(teacher, 40)
-    found = measure(teacher, images, range(20), MBD)
+    found = search_distances(teacher, images, range(20), MBD)
     own = np.arange(4) == images.decisions[:20, None]
     assert (found.distances[own] == 0).all()
     assert (found.at[:, own] == 0).all()
@@ -162,7 +162,7 @@ def test_a_class_without_a_sample_stays_unreached_and_costs_nothing() -> None:
     images = pool(teacher, 60)
     kept = images.decisions != 2
     images = TransferImages(images.images[kept], images.decisions[kept])
-    found = measure(teacher, images, range(10), MBD)
+    found = search_distances(teacher, images, range(10), MBD)
     assert np.isinf(found.distances[:, 2]).all()
     assert np.isinf(found.at[:, :, 2]).all()
     assert (found.asked[:, 2] == 0).all()
@@ -171,7 +171,7 @@ def test_a_class_without_a_sample_stays_unreached_and_costs_nothing() -> None:
 
 def test_of_a_constant_teacher_no_boundary_is_known() -> None:
     teacher = Constant(1)
-    found = measure(teacher, pool(teacher, 10), range(10), MBD)
+    found = search_distances(teacher, pool(teacher, 10), range(10), MBD)
     assert found.asked.sum() == len(found.answers) == 0
     assert np.isinf(found.distances[:, [0, 2]]).all()
     assert (found.distances[:, 1] == 0).all()
@@ -180,15 +180,15 @@ def test_of_a_constant_teacher_no_boundary_is_known() -> None:
 def test_a_teacher_that_contradicts_its_recorded_decisions_ends_at_the_start_samples() -> None:
     """It never says again what it is recorded to have said: the recorded starts are all that is known."""
     recorded = pool(brightest(GREY, 3), 30)
-    found = measure(Constant(5, classes=6), recorded, range(5), MBD)
-    nearest = measure(Constant(5, classes=6), recorded, range(5), Method("sd")).distances
+    found = search_distances(Constant(5, classes=6), recorded, range(5), MBD)
+    nearest = search_distances(Constant(5, classes=6), recorded, range(5), Method("sd")).distances
     assert np.array_equal(found.distances, nearest)
     assert found.asked.max() <= MBD.budget
 
 
 def test_no_sample_gives_no_distance() -> None:
     teacher = brightest()
-    found = measure(teacher, pool(teacher, 20), range(4, 4), MBD)
+    found = search_distances(teacher, pool(teacher, 20), range(4, 4), MBD)
     assert found.distances.shape == (0, 4)
     assert found.at.shape == (2, 0, 4)
     assert len(found.answers) == 0
@@ -199,9 +199,9 @@ def test_results_do_not_depend_on_samples_that_are_no_start() -> None:
     teacher = half_space()
     images = pool(teacher, 200)
     few = TransferImages(images.images[:60], images.decisions[:60])
-    more = measure(teacher, images, range(10), replace(MBD, starts=1))
-    less = measure(teacher, few, range(10), replace(MBD, starts=1))
-    start = [measure(teacher, part, range(10), Method("sd")).distances for part in (few, images)]
+    more = search_distances(teacher, images, range(10), replace(MBD, starts=1))
+    less = search_distances(teacher, few, range(10), replace(MBD, starts=1))
+    start = [search_distances(teacher, part, range(10), Method("sd")).distances for part in (few, images)]
     unchanged = start[0] == start[1]
     assert 0.2 < unchanged.mean() < 1
     assert np.array_equal(more.distances[unchanged], less.distances[unchanged])
@@ -211,9 +211,9 @@ def test_the_curve_of_bd_is_the_run_with_that_budget() -> None:
     teacher = brightest()
     images = pool(teacher, 40)
     method = Method("bd", budget=60, starts=3, checkpoints=(0, 1, 5, 12, 60, 99))
-    found = measure(teacher, images, range(12), method)
+    found = search_distances(teacher, images, range(12), method)
     for at, budget in zip(found.at, method.checkpoints, strict=True):
-        alone = measure(teacher, images, range(12), replace(method, budget=min(budget, 60), checkpoints=()))
+        alone = search_distances(teacher, images, range(12), replace(method, budget=min(budget, 60), checkpoints=()))
         assert np.array_equal(at, alone.distances)
     assert np.array_equal(found.at[-1], found.distances)
 
@@ -223,11 +223,11 @@ def test_the_curve_of_mbd_falls_and_is_never_worse_than_the_run_with_that_budget
     teacher = shells()
     images = pool(teacher, 40)
     method = Method("mbd", budget=90, starts=2, checkpoints=(0, 10, 25, 50, 90))
-    found = measure(teacher, images, range(12), method)
+    found = search_distances(teacher, images, range(12), method)
     assert (np.diff(found.at[:, np.isfinite(found.distances)], axis=0) <= 0).all()
     assert np.array_equal(found.at[-1], found.distances)
     for at, budget in zip(found.at, method.checkpoints, strict=True):
-        alone = measure(teacher, images, range(12), replace(method, budget=budget, checkpoints=()))
+        alone = search_distances(teacher, images, range(12), replace(method, budget=budget, checkpoints=()))
         assert (at <= alone.distances).all()
         assert (at == alone.distances).mean() > 0.9
 
@@ -237,9 +237,9 @@ def test_the_journal_alone_gives_the_same_bits(method: str) -> None:
     teacher = brightest(GREY, 5)
     images = pool(teacher, 40)
     asked = replace(MBD, name=method)
-    found = measure(teacher, images, range(3, 12), asked)
+    found = search_distances(teacher, images, range(3, 12), asked)
     sealed = found.answers.astype(np.uint8)
-    again = remeasure(teacher.spec, images, range(3, 12), asked, sealed)
+    again = replay_distances(teacher.spec, images, range(3, 12), asked, sealed)
     assert _same(found, again)
     assert np.array_equal(found.answers, again.answers)
 
@@ -247,21 +247,21 @@ def test_the_journal_alone_gives_the_same_bits(method: str) -> None:
 def test_a_journal_of_another_length_is_refused() -> None:
     teacher = brightest(GREY, 5)
     images = pool(teacher, 40)
-    answers = measure(teacher, images, range(5), MBD).answers
+    answers = search_distances(teacher, images, range(5), MBD).answers
     with pytest.raises(ValueError, match="the journal ends after"):
-        remeasure(teacher.spec, images, range(5), MBD, answers[:-1])
+        replay_distances(teacher.spec, images, range(5), MBD, answers[:-1])
     with pytest.raises(ValueError, match="the journal holds 1 answers more"):
-        remeasure(teacher.spec, images, range(5), MBD, np.append(answers, 0))
+        replay_distances(teacher.spec, images, range(5), MBD, np.append(answers, 0))
     with pytest.raises(ValueError, match="the journal"):
-        remeasure(teacher.spec, images, range(4), MBD, answers)
+        replay_distances(teacher.spec, images, range(4), MBD, answers)
     with pytest.raises(ValueError, match="the journal"):
-        remeasure(teacher.spec, images, range(5), replace(MBD, budget=59), answers)
+        replay_distances(teacher.spec, images, range(5), replace(MBD, budget=59), answers)
 
 
 def test_images_of_another_shape_than_the_teachers_are_refused() -> None:
     images = pool(half_space((1, 4, 16)), 10)
     with pytest.raises(DataError, match=r"the shape \[1, 4, 16\], the teacher's \[1, 8, 8\]"):
-        measure(half_space(), images, range(5), MBD)
+        search_distances(half_space(), images, range(5), MBD)
 
 
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, 0.5), (0.0, 255.0)])
@@ -270,5 +270,5 @@ def test_other_bounds_than_those_of_the_pixels_are_refused(bounds: tuple[float, 
     images = pool(teacher, 10)
     teacher.spec = replace(teacher.spec, bounds=bounds)
     with pytest.raises(DataError, match="but a search asks images in") as raised:
-        measure(teacher, images, range(5), MBD)
+        search_distances(teacher, images, range(5), MBD)
     assert "\n" not in str(raised.value)

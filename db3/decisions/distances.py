@@ -1,6 +1,6 @@
 """Boundary distances of some samples: the block of pairs, the method chosen, the driver, the answers kept."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,9 @@ from db3.decisions.starts import nearest_starts
 from db3.errors import DataError
 from db3.teachers.base import Teacher, TeacherSpec
 
-_PAIRS_PER_SEARCH = 256  # bounds memory; results do not depend on it, the order of the journal does
+# Both bound memory. Results do not depend on them; the order of the journal does.
+_PAIRS_PER_SEARCH = 256
+_VALUES_PER_ASK = 2**23  # pixels of one ask: 32 MiB as float32
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class TransferImages:
     decisions: Int64[np.ndarray, " n"]
 
 
-def measure(
+def search_distances(
     teacher: Teacher,
     pool: TransferImages,
     rows: range,
@@ -80,7 +82,9 @@ def measure(
     return blocks.collect(torch.cat(answers).numpy() if answers else np.empty(0, np.int64))
 
 
-def remeasure(spec: TeacherSpec, pool: TransferImages, rows: range, method: Method, journal: np.ndarray) -> Distances:
+def replay_distances(
+    spec: TeacherSpec, pool: TransferImages, rows: range, method: Method, journal: np.ndarray
+) -> Distances:
     """The same from a journal instead of a teacher.
 
     Raises:
@@ -96,33 +100,57 @@ def remeasure(spec: TeacherSpec, pool: TransferImages, rows: range, method: Meth
 
 
 class _Blocks:
-    """The searches of some samples, a few samples each, begun one by one and collected at the end."""
+    """The searches of some samples, a block of pairs each: begun one by one, only their results kept."""
 
     def __init__(self, spec: TeacherSpec, pool: TransferImages, rows: range, method: Method) -> None:
         _check(spec, pool)
         self._spec, self._pool, self._rows, self._method = spec, pool, rows, method
-        self._searches: list[Search] = []
-        size = max(1, _PAIRS_PER_SEARCH // max(1, spec.classes - 1))
-        self._blocks = [rows[start : start + size] for start in range(0, len(rows), size)]
+        decisions = pool.decisions[rows.start : rows.stop]
+        self._row, self._class = np.nonzero(np.arange(spec.classes) != decisions[:, None])
+        shape = (len(rows), spec.classes)
+        self._distances = np.full(shape, np.inf, np.float32)
+        self._distances[np.arange(len(rows)), decisions] = 0
+        self._asked = np.zeros(shape, np.int32)
+        self._at = np.repeat(self._distances[None], len(method.checkpoints), axis=0)
 
     def asks(self) -> Iterator[Asks]:
-        for block in self._blocks:
-            pairs, starts = _pairs(self._spec, self._pool, block, self._method.starts)
-            search = Search(pairs, self._method.budget, self._method.checkpoints)
-            self._searches.append(search)
-            yield _asks(search, starts, self._method)
+        images = self._pool.images[self._rows.start : self._rows.stop]
+        nearest, _ = nearest_starts(
+            images, self._pool.images, self._pool.decisions, self._spec.classes, self._method.starts
+        )
+        size = self._pairs_per_search()
+        for start in range(0, len(self._row), size):
+            row, k = self._row[start : start + size], self._class[start : start + size]
+            yield self._search(row, k, nearest[row, k])
+
+    def _pairs_per_search(self) -> int:
+        values = int(np.prod(self._spec.input_shape)) * max(self._method.directions, self._method.starts)
+        return min(_PAIRS_PER_SEARCH, max(1, _VALUES_PER_ASK // values))
+
+    def _search(
+        self, row: Int64[np.ndarray, " n"], k: Int64[np.ndarray, " n"], chosen: Int64[np.ndarray, "n q"]
+    ) -> Asks:
+        """One block from its first ask to its results; its images live no longer than that."""
+        search = Search(self._pairs(row, k), self._method.budget, self._method.checkpoints)
+        points = torch.from_numpy(self._pool.images[chosen.clip(min=0)].reshape(*chosen.shape, -1)).float() / 255
+        points[torch.from_numpy(chosen < 0)] = torch.nan
+        yield from _asks(search, points, self._method)
+        self._distances[row, k], self._asked[row, k] = search.distance.numpy(), search.asked.numpy()
+        self._at[:, row, k] = search.curve.T.numpy()
+
+    def _pairs(self, row: Int64[np.ndarray, " n"], k: Int64[np.ndarray, " n"]) -> Pairs:
+        sample = row + self._rows.start
+        return Pairs(
+            images=torch.from_numpy(self._pool.images[sample].reshape(len(sample), -1)).float() / 255,
+            decisions=torch.from_numpy(self._pool.decisions[sample]),
+            targets=torch.from_numpy(k),
+            samples=torch.from_numpy(sample),
+            shape=self._spec.input_shape,
+            bounds=self._spec.bounds,
+        )
 
     def collect(self, answers: Int64[np.ndarray, " a"]) -> Distances:
-        first, shape = self._rows.start, (len(self._rows), self._spec.classes)
-        distances = np.full(shape, np.inf, np.float32)
-        distances[np.arange(len(self._rows)), self._pool.decisions[first : self._rows.stop]] = 0
-        asked = np.zeros(shape, np.int32)
-        at = np.repeat(distances[None], len(self._method.checkpoints), axis=0)
-        for search in self._searches:
-            row, k = (search.pairs.samples - first).numpy(), search.pairs.targets.numpy()
-            distances[row, k], asked[row, k] = search.distance.numpy(), search.asked.numpy()
-            at[:, row, k] = search.curve.T.numpy()
-        return Distances(distances, asked, at, answers)
+        return Distances(self._distances, self._asked, self._at, answers)
 
 
 def _check(spec: TeacherSpec, pool: TransferImages) -> None:
@@ -155,22 +183,3 @@ def _asks(search: Search, starts: torch.Tensor, method: Method) -> Asks:
             tolerance=method.tolerance,
             cell=method.cell,
         )
-
-
-def _pairs(spec: TeacherSpec, pool: TransferImages, block: Sequence[int], starts: int) -> tuple[Pairs, torch.Tensor]:
-    """The pairs of a block of consecutive samples, with their start samples as [n, Q, D] (NaN where missing)."""
-    images, decisions = pool.images[block[0] : block[-1] + 1], pool.decisions[block[0] : block[-1] + 1]
-    nearest, _ = nearest_starts(images, pool.images, pool.decisions, spec.classes, starts)
-    row, k = np.nonzero(np.arange(spec.classes) != decisions[:, None])
-    chosen = nearest[row, k]
-    points = torch.from_numpy(pool.images[chosen.clip(min=0)].reshape(*chosen.shape, -1)).float() / 255
-    points[torch.from_numpy(chosen < 0)] = torch.nan
-    pairs = Pairs(
-        images=torch.from_numpy(images.reshape(len(block), -1)[row]).float() / 255,
-        decisions=torch.from_numpy(decisions[row]),
-        targets=torch.from_numpy(k),
-        samples=torch.from_numpy(row + block[0]),
-        shape=spec.input_shape,
-        bounds=spec.bounds,
-    )
-    return pairs, points
