@@ -28,7 +28,7 @@ repro: $(STAMP) ## run the pipeline: data/report/index.html
 	$(BIN)/dvc repro
 
 test: $(STAMP) ## run the tests; ARGS='tests/flows -x' chooses
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

@@ -7,12 +7,12 @@ what that is, what it cost, and whether a black box offers it.
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 
 from db3.errors import DataError
 from db3.rng import uniform
+from db3.soft_labels.softmax import softmax
 from db3.students.examples import Examples
 from db3.students.train import TrainSettings
 
@@ -114,7 +114,7 @@ def kd(
     kl: float = 1.0,
 ) -> Arm:
     """Hinton's distillation from the teacher's logits, p = softmax(logits / T): *not available from a black box*."""
-    examples = Examples(images, decisions, _softmax(logits / temperature))
+    examples = Examples(images, decisions, softmax(logits.astype(np.float64) / temperature))
     return Arm("kd", TITLES["kd"], examples, ce, kl, temperature, 1.0, black_box=False)
 
 
@@ -131,11 +131,4 @@ def noise_labels(decisions: Decisions, classes: int, scale: float, seed: int) ->
     logits = scale * np.sqrt(-2 * np.log(1 - drawn[:, 0])) * np.cos(2 * np.pi * drawn[:, 1])
     row, largest = np.arange(len(decisions)), logits.argmax(axis=1)
     logits[row, largest], logits[row, decisions] = logits[row, decisions], logits[row, largest]
-    return _softmax(logits)
-
-
-def _softmax(logits: npt.NDArray[np.floating]) -> SoftLabels:
-    """Softmax of each row, computed in float64."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares: SoftLabels = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
+    return softmax(logits)

@@ -74,11 +74,16 @@ def test_arguments_are_refused(project: Project) -> None:
     assert project.python("toy.py", "--force").returncode == 2
 
 
+def _finished(project: Project) -> int:
+    """Shards in the store; with TOY_WAITS_FROM=3 the others sleep."""
+    return len(list((project.folder / ".db3").rglob("*.npz")))
+
+
 @pytest.mark.parametrize("runner", ["threads", "local"])
 def test_after_ctrl_c_the_next_run_goes_on(project: Project, runner: str) -> None:
     project.change("runner: threads", f"runner: {runner}")
     with project.start("toy.py", TOY_WAITS_FROM="3") as process:
-        until((project.folder / "waiting").exists)
+        until(lambda: _finished(project) == 3)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -89,7 +94,7 @@ def test_after_ctrl_c_the_next_run_goes_on(project: Project, runner: str) -> Non
 
 def test_a_killed_run_loses_nothing_that_was_finished(project: Project) -> None:
     with project.start("toy.py", TOY_WAITS_FROM="3") as process:
-        until((project.folder / "waiting").exists)
+        until(lambda: _finished(project) == 3)
         process.kill()
         process.communicate(timeout=60)
     assert project.python("toy.py").stdout == "toy: 6 shards, sum 70, 3 reused\n"
