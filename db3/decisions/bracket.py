@@ -74,3 +74,50 @@ def gallop(
         stride[walking] *= 2
         walking[walking.clone()] = hit
     yield from bisect(search, rows, directions, outside, inside, tolerance)
+
+
+def approach(
+    search: Search,
+    rows: Int[Tensor, " r"],
+    directions: Float[Tensor, "r d"],
+    guess: Float[Tensor, " r"],
+    tolerance: float,
+    queries: int,
+) -> Generator[Tensor, Tensor, Bool[Tensor, " r"]]:
+    """Look along each ray for class k nearer than the best known, from a guess of where its boundary lies.
+
+    A miss leads outward, by 1.25 and then ever longer strides, up to the distance already known; a first hit leads
+    inward likewise; between a miss and a hit the bracket is bisected.
+
+    Args:
+        search: the ledger; distances of +inf (nothing known yet) leave the way outward open.
+        rows: pairs, each at most once.
+        directions: unit vectors.
+        guess: distance along the ray to ask first.
+        tolerance: relative width at which a pair is done, and the least gain worth a query.
+        queries: at most this many a pair.
+
+    Returns:
+        Whether a nearer image decided k was found.
+    """
+    outside, inside = torch.zeros_like(guess), search.distance[rows]
+    probe = torch.minimum(guess, inside * (1 - tolerance / 2))
+    outward, inward = torch.full_like(guess, 1.25), torch.full_like(guess, 0.8)
+    found = torch.zeros(len(rows), dtype=torch.bool)
+    live = ~found
+    for _ in range(queries):
+        live = live & search.affordable(1)[rows]
+        now = live.nonzero()[:, 0]
+        if not len(now):
+            break
+        points = search.pairs.images[rows[now]] + probe[now, None] * directions[now]
+        hit = (yield from search.ask(rows[now], points[:, None]))[:, 0]
+        inside[now] = torch.where(hit, probe[now], inside[now])
+        outside[now] = torch.where(hit, outside[now], probe[now])
+        found[now] |= hit
+        down = torch.where(outside > 0, (outside + inside) / 2, inside * inward)
+        up = torch.minimum(probe * outward, inside * (1 - tolerance / 2))
+        live = torch.where(found, inside - outside > tolerance * inside, outside < inside * (1 - tolerance))
+        probe = torch.where(live, torch.where(found, down, up), probe)
+        outward, inward = outward * outward.sqrt(), inward * inward.sqrt()
+    return found

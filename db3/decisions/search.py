@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from db3.exact import row_norm
@@ -45,6 +45,39 @@ class Pairs:
         return len(self.images)
 
 
+class Log:
+    """Images asked and their decisions, kept at 1/255 of the bounds' span (a quarter of the memory; not for replay)."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._pairs = pairs
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(
+        self,
+        rows: Int[Tensor, " r"],
+        asked: Int[Tensor, " r"],
+        points: Float[Tensor, "r q d"],
+        decisions: Int[Tensor, "r q"],
+    ) -> None:
+        """Keep q answers of each pair; `asked` counts them in."""
+        low, high = self._pairs.bounds
+        count = points.shape[1]
+        places = asked[:, None] - count + torch.arange(count)
+        keys = torch.stack([v[rows, None].expand(-1, count) for v in (self._pairs.samples, self._pairs.targets)], -1)
+        keys = torch.cat([keys, places[..., None]], -1).flatten(0, 1)
+        levels = ((points - low) * (255 / (high - low))).round().to(torch.uint8)
+        self._parts.append((keys, levels.flatten(0, 1), decisions.flatten()))
+
+    def read(self) -> tuple[Int[Tensor, "m 3"], UInt8[Tensor, "m d"], Int[Tensor, " m"]]:
+        """(sample, class, place) of each answer, the image in 0 … 255, the decision."""
+        if not self._parts:
+            width = self._pairs.images.shape[1]
+            empty = torch.empty(0, dtype=torch.int64)
+            return empty.view(0, 3), torch.empty(0, width, dtype=torch.uint8), empty
+        keys, levels, decisions = zip(*self._parts, strict=True)
+        return torch.cat(keys), torch.cat(levels), torch.cat(decisions)
+
+
 class Search:
     """The ledger of one block: what each pair has asked, and the best boundary point it knows.
 
@@ -57,6 +90,7 @@ class Search:
         distance: float32 [n], its L2 distance from the sample; +inf where none is known.
         asked: int64 [n], queries asked by each pair.
         curve: float32 [n, T], the distance known after `checkpoints[t]` queries.
+        log: where every image asked is kept for the primers to learn from; None: nowhere.
     """
 
     def __init__(self, pairs: Pairs, budget: int, checkpoints: Sequence[int] = ()) -> None:
@@ -67,6 +101,7 @@ class Search:
         self.asked = torch.zeros(len(pairs), dtype=torch.int64)
         self._checkpoints = torch.tensor(checkpoints, dtype=torch.int64)
         self.curve = torch.full((len(pairs), len(checkpoints)), torch.inf)
+        self.log: Log | None = None
 
     def affordable(self, queries: int) -> Bool[Tensor, " n"]:
         """Which pairs can still pay this many queries."""
@@ -98,6 +133,8 @@ class Search:
         decisions = yield points.flatten(0, 1)
         hit = decisions.view(points.shape[:2]) == self.pairs.targets[rows, None]
         self.asked[rows] += points.shape[1]
+        if self.log is not None:
+            self.log.add(rows, self.asked[rows], points, decisions.view(points.shape[:2]))
         distance = row_norm(points - self.pairs.images[rows, None])
         self._offer(rows, points, torch.where(hit, distance, torch.inf))
         return hit

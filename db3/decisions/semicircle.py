@@ -1,0 +1,117 @@
+"""Semicircle search: from a boundary point move on the circle through the sample, in the plane of the estimated normal.
+
+With v the unit direction to the best boundary point (distance D) and t the estimated tangential direction into class k,
+the points x + D·(v + τ·t)/(1 + τ²) lie on the circle with diameter [x, boundary point]; all are nearer than D, by
+cos(arctan τ). The largest slope τ still decided k is the best point of the plane if the boundary is flat: the foot of a
+perpendicular lies on that circle. So one bisection over τ replaces a step size. Source: CGBA (Reza, Rahmati, Wu, Dai,
+ICCV 2023).
+
+Notes:
+    Chosen over SurFree, which also searches circles, but in planes drawn at random: here an estimate of the normal is
+    available, and often a prior. Slopes instead of turns keep to sums and quotients, which round alike everywhere.
+    The first slope tried is a little above the last one found.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from db3.decisions.bracket import gallop
+from db3.decisions.minimal import Margin
+from db3.decisions.normal import tangential
+from db3.decisions.search import Asks, Search
+from db3.decisions.subspace import Directions
+
+_WIDEST = 2.5  # of τ: a distance of 0.37 D
+_FIRST, _LEAST = 0.2, 0.02
+
+
+@dataclass(frozen=True)
+class SemicircleSettings:
+    """The search's numbers.
+
+    Attributes:
+        probes: per estimate at first; estimate number i takes probes·(1 + growth·i), at most `most`.
+        growth: the nearer to the minimum, the smaller the component to be estimated.
+        most: probes per estimate at most.
+        radius: of the probes, as a share of the distance.
+        turns: queries of each bisection over τ.
+        tolerance: relative width of the bracket before each estimate.
+        trust: weight of the prior's tangential part.
+    """
+
+    probes: int = 20
+    growth: float = 0.1
+    most: int = 100
+    radius: float = 0.05
+    turns: int = 5
+    tolerance: float = 0.005
+    trust: float = 0.0
+
+
+def semicircle(
+    search: Search,
+    directions: Directions,
+    settings: SemicircleSettings,
+    prior: Margin | None = None,
+    until: int | None = None,
+    begin: int = 0,
+) -> Generator[Tensor, Tensor, int]:
+    """Improve every pair's best boundary point until the budget, or `until` queries, cannot pay another iteration.
+
+    Args:
+        search: the ledger; pairs without a boundary point are left alone.
+        directions: to probe in.
+        settings: numbers.
+        prior: its gradient at the boundary point joins the estimate with weight `settings.trust`.
+        until: stop a pair here, the budget notwithstanding.
+        begin: number of the first iteration, so that a search continued draws new directions.
+
+    Returns:
+        The number of the next iteration.
+    """
+    slope = torch.full((len(search.pairs),), _FIRST)
+    limit = search.budget if until is None else min(until, search.budget)
+    for iteration in range(begin, begin + search.budget):
+        probes = min(settings.most, int(settings.probes * (1 + settings.growth * iteration)))
+        cost = probes + settings.turns + 2
+        active = torch.isfinite(search.distance) & (search.distance > 0) & (search.asked + cost <= limit)
+        rows = active.nonzero()[:, 0]
+        if not len(rows):
+            return iteration
+        yield from _tighten(search, rows, settings.tolerance)
+        rows = rows[search.affordable(probes + 1)[rows]]
+        gradient = prior(search.best[rows], search.pairs.targets[rows])[1] if prior and len(rows) else None
+        t = yield from tangential(
+            search, rows, directions, settings.radius, iteration, probes, gradient, settings.trust
+        )
+        slope[rows] = yield from _turn(search, rows, t, slope[rows], settings.turns)
+    return begin + search.budget
+
+
+def _tighten(search: Search, rows: Int[Tensor, " r"], tolerance: float) -> Asks:
+    """Move the best points to the boundary on their own rays: probes tell nothing from further inside."""
+    yield from gallop(search, rows, search.direction(rows), search.distance[rows], tolerance)
+
+
+def _turn(
+    search: Search, rows: Int[Tensor, " r"], t: Float[Tensor, "r d"], slope: Float[Tensor, " r"], queries: int
+) -> Generator[Tensor, Tensor, Float[Tensor, " r"]]:
+    """Bisect for the largest τ still decided k; return where to begin next time."""
+    images, v, distance = search.pairs.images[rows], search.direction(rows), search.distance[rows]
+    inside, outside = torch.zeros_like(slope), torch.full_like(slope, _WIDEST)
+    for _ in range(queries):
+        now = search.affordable(1)[rows].nonzero()[:, 0]
+        if not len(now):
+            break
+        reach = distance[now] / (1 + slope[now] * slope[now])
+        points = images[now] + reach[:, None] * (v[now] + slope[now, None] * t[now])
+        hit = (yield from search.ask(rows[now], points[:, None]))[:, 0]
+        inside[now] = torch.where(hit, slope[now], inside[now])
+        outside[now] = torch.where(hit, outside[now], slope[now])
+        between = torch.where(inside > 0, (inside + outside) / 2, outside * 0.4)
+        slope = torch.where(outside < _WIDEST, between, torch.minimum(inside * 1.6, (inside + outside) / 2))
+    return (inside * 1.1).clamp(_LEAST, _WIDEST / 2)
