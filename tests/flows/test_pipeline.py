@@ -90,16 +90,18 @@ def test_a_repository_that_is_in_use_is_said_in_one_line(dvc_project: Project, s
     with dvc_project.start("-m", "dvc", "repro", TOY_WAITS_FROM="0") as other:
         until((dvc_project.folder / "waiting").exists)
         result = dvc_project.python("-m", "flows.pipeline", **environment)
-        # DVC ignores Ctrl-C while a stage runs; the stage has to end first, so both are ended by force.
-        for child in _children(other.pid):
-            os.kill(child, signal.SIGKILL)
+        # DVC ignores Ctrl-C while a stage runs, so the stage is ended by force: it, not only the shell it may run in,
+        # whose end would leave it waiting with DVC's pipes in its hands.
+        for process in _descendants(other.pid):
+            os.kill(process, signal.SIGKILL)
         other.communicate(timeout=60)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("error: toy: another DVC command is at work in this folder")
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def _descendants(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [process for child in children for process in (*_descendants(child), child)]
 
 
 def test_the_pipelines_stages_come_in_their_order() -> None:
