@@ -17,7 +17,7 @@ def bisect(
     inside: Float[Tensor, " r"],
     tolerance: float,
 ) -> Generator[Tensor, Tensor, Float[Tensor, " r"]]:
-    """Narrow the bracket [outside, inside] on each ray x + t·direction until it is `tolerance`·inside wide.
+    """Narrow the bracket [outside, inside] on each ray x + t·direction until it is as narrow as `Search.width` says.
 
     Args:
         search: the ledger; best points and distances are recorded there.
@@ -34,19 +34,14 @@ def bisect(
     outside, inside = outside.clone(), inside.clone()
     while True:
         middle = (outside + inside) / 2
-        active = _open(outside, middle, inside, tolerance) & search.affordable(1)[rows]
+        wide = inside - outside > search.width(directions, inside, tolerance)
+        active = wide & (middle > outside) & (middle < inside) & search.affordable(1)[rows]
         if not bool(active.any()):
             return inside
         points = search.pairs.images[rows[active]] + middle[active, None] * directions[active]
         hit = (yield from search.ask(rows[active], points[:, None]))[:, 0]
         inside[active] = torch.where(hit, middle[active], inside[active])
         outside[active] = torch.where(hit, outside[active], middle[active])
-
-
-def _open(
-    outside: Float[Tensor, " r"], middle: Float[Tensor, " r"], inside: Float[Tensor, " r"], tolerance: float
-) -> Bool[Tensor, " r"]:
-    return (inside - outside > tolerance * inside) & (middle > outside) & (middle < inside)
 
 
 def gallop(
@@ -60,7 +55,7 @@ def gallop(
     bisect the last stride: cheap where the boundary is expected just below.
     """
     inside, outside = inside.clone(), torch.zeros_like(inside)
-    stride = tolerance * inside
+    stride = search.width(directions, inside, tolerance)
     walking = torch.ones(len(rows), dtype=torch.bool)
     while True:
         walking = walking & search.affordable(1)[rows] & (inside > stride)
@@ -117,7 +112,8 @@ def approach(
         found[now] |= hit
         down = torch.where(outside > 0, (outside + inside) / 2, inside * inward)
         up = torch.minimum(probe * outward, inside * (1 - tolerance / 2))
-        live = torch.where(found, inside - outside > tolerance * inside, outside < inside * (1 - tolerance))
+        width = search.width(directions, inside.nan_to_num(posinf=0.0), tolerance)
+        live = inside - outside > width
         probe = torch.where(live, torch.where(found, down, up), probe)
         outward, inward = outward * outward.sqrt(), inward * inward.sqrt()
     return found

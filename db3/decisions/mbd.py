@@ -84,6 +84,7 @@ def _sign_gradient(
     steps = iteration * count + torch.arange(count).expand(len(rows), count)
     klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
     u = random_signs(pairs.shape, cell, seed, steps, klass, sample)
+    epsilon = torch.maximum(epsilon, search.probe / distance)
     probe = theta[:, None] + (epsilon / width**0.5)[:, None, None] * u
     probe = probe * (distance[:, None] / row_norm(probe).clamp(min=_TINY))[..., None]
     hit = yield from search.ask(rows, pairs.images[rows, None] + probe)

@@ -46,7 +46,7 @@ def tangential(
     klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
     u = directions(steps, klass, sample)
     across = u - row_sum(u * v[:, None])[..., None] * v[:, None]
-    reach = radius * distance[:, None] / row_norm(across).clamp(min=1e-9)
+    reach = (radius * distance).clamp(min=search.probe)[:, None] / row_norm(across).clamp(min=1e-9)
     hit = yield from search.ask(rows, search.best[rows][:, None] + across * reach[..., None])
     s = torch.where(hit, 1.0, -1.0)
     total = torch.einsum("rq,rqd->rd", s, u) - (s.sum(dim=1) / count)[:, None] * u.sum(dim=1)

@@ -17,6 +17,9 @@ from torch import Tensor
 from db3.exact import row_norm
 from db3.teachers.base import ImageShape
 
+_TINY = 1e-12
+_PROBE = 0.6  # of a level: a step from a level rounds to the next one from half a level on
+
 Asks = Generator[Tensor, Tensor, None]
 """Yields images [m, D], receives decisions [m], returns when every pair is done."""
 
@@ -85,17 +88,31 @@ class Search:
     pair's class k) competes for the best: the search is anytime. A distance is always that of the clipped image, since
     that is what the teacher saw.
 
+    Args:
+        pairs: the block.
+        budget: queries a pair at most.
+        checkpoints: numbers of queries at which `curve` keeps the distance.
+        levels: the teacher sees so many pixel values, 256 for uint8; 0: any float32. Every image is then rounded to
+            a level before it is asked, and distances are those of the rounded image.
+        absolute: a bracket as narrow as this is closed, whatever its relative width.
+
     Attributes:
         best: float32 [n, D], the nearest image known to be decided k.
         distance: float32 [n], its L2 distance from the sample; +inf where none is known.
         asked: int64 [n], queries asked by each pair.
         curve: float32 [n, T], the distance known after `checkpoints[t]` queries.
         log: where every image asked is kept for the primers to learn from; None: nowhere.
+        pixel: distance between two levels, 0 where every float32 is seen.
     """
 
-    def __init__(self, pairs: Pairs, budget: int, checkpoints: Sequence[int] = ()) -> None:
+    def __init__(
+        self, pairs: Pairs, budget: int, checkpoints: Sequence[int] = (), levels: int = 0, absolute: float = 0.0
+    ) -> None:
+        low, high = pairs.bounds
         self.pairs = pairs
         self.budget = budget
+        self.pixel = (high - low) / (levels - 1) if levels else 0.0
+        self._levels, self._absolute = levels, absolute
         self.best = pairs.images.clone()
         self.distance = torch.full((len(pairs),), torch.inf)
         self.asked = torch.zeros(len(pairs), dtype=torch.int64)
@@ -110,6 +127,20 @@ class Search:
     def direction(self, rows: Int[Tensor, " r"]) -> Float[Tensor, "r d"]:
         """Unit directions from the samples to their best boundary points."""
         return (self.best[rows] - self.pairs.images[rows]) / self.distance[rows, None]
+
+    def width(
+        self, directions: Float[Tensor, "r d"], distance: Float[Tensor, " r"], tolerance: float
+    ) -> Float[Tensor, " r"]:
+        """How narrow a bracket on each ray has to be: as the tolerances say, but no pixel moves by less than a level."""
+        width = (tolerance * distance).clamp(min=self._absolute)
+        if not self._levels:
+            return width
+        return torch.maximum(width, self.pixel / directions.abs().amax(dim=1).clamp(min=_TINY))
+
+    @property
+    def probe(self) -> float:
+        """Least length of a random step in all pixels alike: shorter ones would be rounded away."""
+        return _PROBE * self.pixel * self.pairs.images.shape[1] ** 0.5
 
     def know(self, rows: Int[Tensor, " r"], points: Float[Tensor, "r d"]) -> None:
         """Record images already known to be decided k, such as verified start samples: costs no query."""
@@ -129,7 +160,7 @@ class Search:
         """
         if not len(rows):
             return torch.zeros(points.shape[:2], dtype=torch.bool)
-        points = points.clamp(*self.pairs.bounds)
+        points = self._seen(points)
         decisions = yield points.flatten(0, 1)
         hit = decisions.view(points.shape[:2]) == self.pairs.targets[rows, None]
         self.asked[rows] += points.shape[1]
@@ -138,6 +169,16 @@ class Search:
         distance = row_norm(points - self.pairs.images[rows, None])
         self._offer(rows, points, torch.where(hit, distance, torch.inf))
         return hit
+
+    def _seen(self, points: Float[Tensor, "r q d"]) -> Float[Tensor, "r q d"]:
+        """What the teacher sees of the points: clipped, and rounded to its levels."""
+        points = points.clamp(*self.pairs.bounds)
+        if not self._levels:
+            return points
+        low, high = self.pairs.bounds
+        steps = self._levels - 1
+        # Divided, not multiplied by the reciprocal: the same float32 as a stored pixel, uint8 / 255.
+        return ((points - low) * (steps / (high - low))).round() / steps * (high - low) + low
 
     def _offer(self, rows: Int[Tensor, " r"], points: Float[Tensor, "r q d"], distance: Float[Tensor, "r q"]) -> None:
         nearest, which = distance.min(dim=1)
