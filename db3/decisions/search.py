@@ -7,6 +7,7 @@ searches into full teacher calls. A search keeps every pair apart: only element-
 packing, the order or the neighbours.
 """
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from db3.exact import row_norm
 from db3.teachers.base import ImageShape
+from db3.teachers.quantised import rounded
 
 _TINY = 1e-12
 _PROBE = 0.6  # of a level: a step from a level rounds to the next one from half a level on
@@ -99,6 +101,7 @@ class Search:
     Attributes:
         best: float32 [n, D], the nearest image known to be decided k.
         distance: float32 [n], its L2 distance from the sample; +inf where none is known.
+        given: float32 [n], the distance known without a query; +inf where nothing was.
         asked: int64 [n], queries asked by each pair.
         curve: float32 [n, T], the distance known after `checkpoints[t]` queries.
         log: where every image asked is kept for the primers to learn from; None: nowhere.
@@ -115,6 +118,7 @@ class Search:
         self._levels, self._absolute = levels, absolute
         self.best = pairs.images.clone()
         self.distance = torch.full((len(pairs),), torch.inf)
+        self.given = self.distance.clone()
         self.asked = torch.zeros(len(pairs), dtype=torch.int64)
         self._checkpoints = torch.tensor(checkpoints, dtype=torch.int64)
         self.curve = torch.full((len(pairs), len(checkpoints)), torch.inf)
@@ -131,7 +135,7 @@ class Search:
     def width(
         self, directions: Float[Tensor, "r d"], distance: Float[Tensor, " r"], tolerance: float
     ) -> Float[Tensor, " r"]:
-        """How narrow a bracket on each ray has to be: as the tolerances say, but no pixel moves by less than a level."""
+        """How narrow a bracket on each ray has to be: as the tolerances say, but no pixel moves less than a level."""
         width = (tolerance * distance).clamp(min=self._absolute)
         if not self._levels:
             return width
@@ -140,11 +144,12 @@ class Search:
     @property
     def probe(self) -> float:
         """Least length of a random step in all pixels alike: shorter ones would be rounded away."""
-        return _PROBE * self.pixel * self.pairs.images.shape[1] ** 0.5
+        return _PROBE * self.pixel * math.sqrt(self.pairs.images.shape[1])
 
     def know(self, rows: Int[Tensor, " r"], points: Float[Tensor, "r d"]) -> None:
         """Record images already known to be decided k, such as verified start samples: costs no query."""
         distance = row_norm(points - self.pairs.images[rows])
+        self.given[rows] = torch.minimum(self.given[rows], distance)
         self._offer(rows, points[:, None], distance[:, None])
 
     def ask(
@@ -172,13 +177,7 @@ class Search:
 
     def _seen(self, points: Float[Tensor, "r q d"]) -> Float[Tensor, "r q d"]:
         """What the teacher sees of the points: clipped, and rounded to its levels."""
-        points = points.clamp(*self.pairs.bounds)
-        if not self._levels:
-            return points
-        low, high = self.pairs.bounds
-        steps = self._levels - 1
-        # Divided, not multiplied by the reciprocal: the same float32 as a stored pixel, uint8 / 255.
-        return ((points - low) * (steps / (high - low))).round() / steps * (high - low) + low
+        return rounded(points.clamp(*self.pairs.bounds), self.pairs.bounds, self._levels)
 
     def _offer(self, rows: Int[Tensor, " r"], points: Float[Tensor, "r q d"], distance: Float[Tensor, "r q"]) -> None:
         nearest, which = distance.min(dim=1)

@@ -31,6 +31,7 @@ class TeacherSpec:
         classes: K, the number of classes.
         max_batch: rows of the one call shape that answers are defined for.
         identity: digest of everything that decides an answer (weights, architecture, call shape).
+        levels: distinct pixel values that the teacher can be shown, 256 for uint8; 0: any float32.
     """
 
     input_shape: ImageShape
@@ -38,6 +39,7 @@ class TeacherSpec:
     classes: int
     max_batch: int
     identity: str
+    levels: int = 0
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.input_shape))

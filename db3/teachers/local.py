@@ -11,16 +11,21 @@ from db3.files import read_json
 from db3.networks import build, load_weights
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.batching import Batching
+from db3.teachers.majority import Majority
 from db3.teachers.meter import Meter
 from db3.teachers.network import NetworkTeacher
+from db3.teachers.quantised import Quantised
 
 CARD, WEIGHTS = "teacher.json", "teacher.safetensors"
 _DECIDING = ("architecture", "input_shape", "bounds", "classes", "call_batch")
+_OPTIONAL: dict[str, Any] = {"quantise": "none", "votes": 1}  # part of the identity where they are not these
+_LEVELS = {"none": 0, "uint8": 256}
 
 
 def identity(card: dict[str, Any], weights: str) -> str:
     """Digest of all that decides an answer: architecture, shape, bounds, classes, call shape and the weights."""
-    return digest_json({**{key: card[key] for key in _DECIDING}, "weights": weights})
+    special = {key: card[key] for key, usual in _OPTIONAL.items() if card.get(key, usual) != usual}
+    return digest_json({**{key: card[key] for key in _DECIDING}, **special, "weights": weights})
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -50,7 +55,14 @@ def read_spec(folder: Path) -> TeacherSpec:
     card = read_card(folder)
     channels, height, width = card["input_shape"]
     low, high = card["bounds"]
-    return TeacherSpec((channels, height, width), (low, high), card["classes"], card["call_batch"], card["identity"])
+    return TeacherSpec(
+        input_shape=(channels, height, width),
+        bounds=(low, high),
+        classes=card["classes"],
+        max_batch=card["call_batch"],
+        identity=card["identity"],
+        levels=_LEVELS[card.get("quantise", "none")],
+    )
 
 
 def open_network(folder: Path) -> nn.Module:
@@ -63,6 +75,12 @@ def open_network(folder: Path) -> nn.Module:
 
 
 def open_teacher(folder: Path, device: str = "cpu") -> Meter:
-    """The teacher as the pipeline sees it: `Meter → Batching → network`."""
-    local: Teacher = NetworkTeacher(open_network(folder), read_spec(folder), device)
-    return Meter(Batching(local))
+    """The teacher as the pipeline sees it: `Meter → Majority → Quantised → Batching → network`.
+
+    `Quantised` and `Majority` only where the card asks for them.
+    """
+    teacher: Teacher = Batching(NetworkTeacher(open_network(folder), read_spec(folder), device))
+    if teacher.spec.levels:
+        teacher = Quantised(teacher)
+    votes = read_card(folder).get("votes", 1)
+    return Meter(Majority(teacher, votes) if votes > 1 else teacher)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from db3.errors import DataError, TeacherError
 from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.majority import Flips, Majority
 
 
 class Meter:
@@ -15,6 +16,8 @@ class Meter:
 
     Attributes:
         asked: images that an algorithm wanted decided, one by one (padding is not counted: it asks nothing new).
+        paid: images really sent: more than were asked where each gets several votes.
+        flips: how often a second vote differed from the first.
     """
 
     def __init__(self, teacher: Teacher) -> None:
@@ -25,6 +28,14 @@ class Meter:
     @property
     def spec(self) -> TeacherSpec:
         return self._teacher.spec
+
+    @property
+    def paid(self) -> int:
+        return self._teacher.paid if isinstance(self._teacher, Majority) else self.asked
+
+    @property
+    def flips(self) -> Flips:
+        return self._teacher.flips if isinstance(self._teacher, Majority) else Flips()
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         check_images(images, self.spec)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from db3.datasets import open_dataset
-from db3.decisions.distances import TransferImages
+from db3.decisions import TransferImages
 from db3.students.train import TrainSettings
 from db3.teachers.base import TeacherSpec
 from db3.teachers.batching import Batching

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from db3.decisions.distances import TransferImages
+from db3.decisions import TransferImages
 from db3.decisions.driver import drive
 from db3.decisions.search import Asks, Pairs
 from db3.teachers.analytic import Analytic, Box, Brightest, HalfSpace, Shells

@@ -27,8 +27,8 @@ from tests.decisions.problems import (
     truth,
 )
 
-MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40))
-FIELDS = ("distances", "asked", "at")
+MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2)
+FIELDS = ("distances", "asked", "at", "points", "point_pairs")
 
 
 def _joined(parts: list[Distances]) -> Distances:
@@ -38,6 +38,8 @@ def _joined(parts: list[Distances]) -> Distances:
         np.concatenate([part.asked for part in parts]),
         np.concatenate([part.at for part in parts], axis=1),
         np.concatenate([part.answers for part in parts]),
+        np.concatenate([part.points for part in parts]),
+        np.concatenate([part.point_pairs for part in parts]),
     )
 
 
@@ -67,7 +69,7 @@ def test_packing_changes_no_bit_of_a_real_networks_search(
     whole = search_distances(teacher, images, range(6), asked)
     single = _joined([search_distances(teacher, images, range(row, row + 1), asked) for row in range(6)])
     assert _same(whole, single)
-    monkeypatch.setattr(sys.modules["db3.decisions.distances"], "_PAIRS_PER_SEARCH", 20)
+    monkeypatch.setattr(sys.modules["db3.decisions.blocks"], "_PAIRS_PER_SEARCH", 20)
     assert _same(whole, search_distances(teacher, images, range(6), asked))
 
 
@@ -100,7 +102,7 @@ def test_budgets_are_kept_and_every_query_is_counted(method: str, budget: int) -
 @settings(max_examples=25, deadline=None)
 @given(
     name=st.sampled_from(sorted(TEACHERS)),
-    method=st.sampled_from(["bd", "mbd"]),
+    method=st.sampled_from(["bd", "mbd", "hopskipjump", "semicircle"]),
     budget=st.integers(0, 50),
     starts=st.integers(1, 4),
     directions=st.integers(1, 30),
@@ -124,7 +126,18 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
 ) -> None:
     teacher = TEACHERS[name](SMALL)
     recording, images = Recording(teacher), pool(teacher, 20)
-    chosen = Method(method, budget, starts, tolerance, directions, smoothing, step, cell, (5, 20), seed)
+    chosen = Method(
+        method,  # type: ignore[arg-type]
+        budget=budget,
+        starts=starts,
+        tolerance=tolerance,
+        directions=directions,
+        smoothing=smoothing,
+        step=step,
+        cell=cell,
+        checkpoints=(5, 20),
+        seed=seed,
+    )
     found = search_distances(Meter(recording), images, range(5), chosen)
     assert found.asked.max(initial=0) <= budget
     assert found.asked.sum() == recording.asked

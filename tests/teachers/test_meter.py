@@ -34,7 +34,7 @@ def _zeros(images: Tensor) -> Tensor:
 
 
 class TestMeter(TeacherContract):
-    EXTRA = frozenset({"asked"})
+    EXTRA = frozenset({"asked", "paid", "flips"})
 
     @pytest.fixture
     def teacher(self) -> Meter:
