@@ -47,6 +47,8 @@ class Teacher(Group):
     mean: list[float] | None = Field(None, description="of a checkpoint's training pixels; null: the file's own, or 0")
     std: list[float] | None = Field(None, description="of a checkpoint's training pixels; null: the file's own, or 1")
     call_batch: int = Field(256, ge=1, le=65536, description="rows of the one call shape; part of the identity")
+    quantise: Literal["none", "uint8"] = Field("none", description="uint8: the teacher sees pixels rounded to 1/255")
+    votes: int = Field(1, ge=1, le=1001, description="answers a query at most, of which the majority counts")
     steps: int = Field(1000, ge=1, description="kind train: optimiser steps")
     batch: int = Field(128, ge=1)
     lr: float = Field(1e-3, gt=0)
@@ -67,20 +69,35 @@ class Samples(Group):
     method: Literal["real"]
     count: int | None = Field(None, ge=2, description="samples drawn from the training split; null: all")
     missing_classes: Literal["error", "allow"] = Field("error", description="when the teacher never decides a class")
+    recheck: int = Field(0, ge=0, description="samples asked a second time, to measure how often the teacher flips")
     seed: int = Field(0, ge=0)
+
+
+class Primer(Group):
+    """Networks trained on decisions already paid for; their gradients guide the search (methods guided, auto)."""
+
+    architecture: str = Field("lenet5", description="a name that db3.networks.build knows")
+    networks: int = Field(3, ge=1, le=64, description="averaged; two or more see where they may be wrong")
+    steps: int = Field(600, ge=1, description="optimiser steps of the first training")
+    retrain: int = Field(300, ge=1, description="steps of every later one")
+    scouts: float = Field(1.5, ge=0, le=1000, description="queries per sample on images that primers make first")
 
 
 class Query(Group):
     """How decisions become boundary distances."""
 
-    method: Literal["sd", "bd", "mbd"]
+    method: Literal["sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
     budget: int = Field(100, ge=0, description="queries per pair (sample, other class)")
     starts: int = Field(1, ge=1, description="Q: start samples of the other class, nearest first")
     tolerance: float = Field(0.01, gt=0, lt=1, description="bisection ends at this share of the distance found")
-    directions: int = Field(20, ge=1, description="mbd: random directions per gradient estimate")
-    smoothing: float = Field(0.1, gt=0, description="mbd: probing radius, as a share of the distance")
-    cell: int = Field(1, ge=1, description="mbd: random directions are constant over cells of this many pixels a side")
+    absolute: float = Field(0.0, ge=0, description="or at this distance in pixels of [0, 1], whichever comes first")
+    directions: int = Field(20, ge=1, description="random directions per estimate (mbd, hopskipjump, semicircle)")
+    smoothing: float = Field(0.1, gt=0, description="probing radius, as a share of the distance")
+    cell: int = Field(1, ge=1, description="random directions are constant over cells of this many pixels a side")
     step: float = Field(0.2, gt=0, description="mbd: first step size along the estimated gradient")
+    primer: Primer
+    points: int = Field(9, ge=0, description="boundary points kept of each sample, nearest classes first")
+    answered: int = Field(150, ge=0, description="images asked that are kept of each sample, with their decisions")
     checkpoints: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list, description="queries per pair at which distances are kept"
     )

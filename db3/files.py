@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tokenize import TokenError
@@ -67,6 +67,25 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write one .npy file (format 1.0, C order; never pickled objects)."""
     with whole_file(path) as file:
         np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
+
+
+def write_parts(path: Path, parts: Iterable[npt.NDArray[Any]], shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    """Write one .npy file part by part, without ever holding it whole: the same bytes as `write_array` of all parts.
+
+    Raises:
+        ValueError: the parts do not add up to `shape`, or one is of another type.
+    """
+    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    rows = 0
+    with whole_file(path) as file:
+        np.lib.format.write_array_header_1_0(file, described)
+        for part in parts:
+            if part.shape[1:] != shape[1:] or part.dtype != dtype:
+                raise ValueError(f"a part is {part.dtype} {part.shape}; expected {np.dtype(dtype)} {shape}")
+            rows += len(part)
+            file.write(part.tobytes())
+        if rows != shape[0]:
+            raise ValueError(f"the parts hold {rows} rows; expected {shape[0]}")
 
 
 def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:

@@ -38,6 +38,8 @@ def fetch_teacher(config: Config, data: Path) -> str:
         "classes": len(names),
         "class_names": names,
         "call_batch": config.teacher.call_batch,
+        "quantise": config.teacher.quantise,
+        "votes": config.teacher.votes,
         "parameters": count_parameters(network),
         "bytes": (folder / WEIGHTS).stat().st_size,
         "multiply_adds": multiply_adds(network, dataset.image_shape),

@@ -1,5 +1,6 @@
 """What several stages open: the dataset, the samples, a search's method, from parameters and the data folder."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from db3.files import read_array, read_json
 if TYPE_CHECKING:
     from db3.datasets import Dataset
     from db3.decisions import Method, TransferImages
+    from db3.decisions.primer import PrimerSettings
 
 
 def device_of(config: Config) -> str:
@@ -48,13 +50,41 @@ def method_of(config: Config) -> "Method":
         budget=query.budget,
         starts=query.starts,
         tolerance=query.tolerance,
+        absolute=query.absolute,
         directions=query.directions,
         smoothing=query.smoothing,
         step=query.step,
         cell=query.cell,
         checkpoints=tuple(query.checkpoints),
+        points=query.points,
+        answered=query.answered,
         seed=query.seed,
     )
+
+
+def primer_of(config: Config) -> "PrimerSettings":
+    """The primers that the group `query.primer` describes."""
+    from db3.decisions.primer import PrimerSettings
+
+    primer = config.query.primer
+    return PrimerSettings(
+        architecture=primer.architecture,
+        networks=primer.networks,
+        steps=primer.steps,
+        retrain=primer.retrain,
+        seed=config.query.seed,
+    )
+
+
+def flips_of(compared: int, changed: int) -> dict[str, Any]:
+    """What a manifest says of a teacher's constancy; one that changes its mind is warned of on stderr."""
+    if changed:
+        print(
+            f"warning: the teacher changed its mind on {changed:,} of {compared:,} images asked twice "
+            f"({changed / compared:.1%}): distances may be too small; raise teacher.votes",
+            file=sys.stderr,
+        )
+    return {"compared": compared, "changed": changed, "rate": changed / compared if compared else None}
 
 
 def transfer_images(data: Path) -> "TransferImages":

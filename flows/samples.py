@@ -1,9 +1,16 @@
 """Stage samples: the images of the transfer set, and the teacher's decision on each."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
 from flows.stage import stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from db3.teachers.meter import Meter
 
 
 @stage("samples")
@@ -25,6 +32,7 @@ def samples(config: Config, data: Path) -> str:
     images = dataset.source.read(dataset.train_index[index]).images
     teacher = open_teacher(data / "teacher", device_of(config))
     decisions = decide_all(teacher, images, teacher.spec.max_batch)
+    flips = _rechecked(teacher, images, decisions, config.samples.recheck)
     check_classes(decisions, card["class_names"], config.samples.missing_classes == "allow")
 
     folder, arrays = data / "samples", {"images": images, "decisions": decisions}
@@ -37,12 +45,28 @@ def samples(config: Config, data: Path) -> str:
             "method": config.samples.method,
             "count": len(images),
             "decided": dict(zip(card["class_names"], decided, strict=True)),
-            "queries": {"asked": teacher.asked},
+            "queries": {"asked": teacher.asked, "paid": teacher.paid},
+            "flips": flips,
             "teacher": card["identity"],
             "digest": digest_arrays(arrays),
         },
     )
     return f"{len(images):,} samples, {teacher.asked:,} queries asked"
+
+
+def _rechecked(
+    teacher: "Meter", images: "npt.NDArray[np.uint8]", decisions: "npt.NDArray[np.int64]", count: int
+) -> dict[str, Any]:
+    """How often the teacher decides otherwise when asked again: of samples spread evenly over all, and of its votes."""
+    import numpy as np
+
+    from db3.evaluation.decide import decide_all
+    from flows.inputs import flips_of
+
+    rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(np.int64))
+    again = decide_all(teacher, images[rows], teacher.spec.max_batch)
+    votes = teacher.flips
+    return flips_of(votes.compared + len(rows), votes.changed + int((again != decisions[rows]).sum()))
 
 
 if __name__ == "__main__":

@@ -27,13 +27,13 @@ def soft_labels(config: Config, data: Path) -> str:
     arrays = {"images": pool.images, "decisions": pool.decisions, "soft_labels": labels}
     for name, array in arrays.items():
         write_array(data / "transfer" / f"{name}.npy", array)
-    asked = samples["queries"]["asked"] + decided["queries"]["asked"]
+    queries = {name: samples["queries"][name] + decided["queries"][name] for name in ("asked", "paid")}
     manifest = {
         "digest": digest_arrays(arrays),
         "mapping": mapping,
         "beta" if mapping == "margin" else "temperature": scale,
         "gap": config.soft_labels.gap,
-        "queries": {"asked": asked, "per_sample": round(asked / len(labels), 6)},
+        "queries": {**queries, "per_sample": round(queries["paid"] / len(labels), 6)},
         "class_names": list(samples["decided"]),
         "teacher": samples["teacher"],
         "samples": samples["digest"],

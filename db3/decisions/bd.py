@@ -23,7 +23,7 @@ def boundary_distance(search: Search, starts: Float[Tensor, "n q d"], tolerance:
         already known costs one query and is left, since its own crossing lies farther (along that ray).
     """
     images = search.pairs.images
-    everyone = torch.arange(len(search.pairs))
+    everyone = torch.arange(len(search.pairs), device=search.device)
     for start in starts.unbind(dim=1):
         rows = everyone[torch.isfinite(start[:, 0])]
         segment = start[rows] - images[rows]

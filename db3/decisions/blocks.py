@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int32, Int64, UInt8
+from jaxtyping import Float, Float32, Int32, Int64, UInt8
 
+from db3.decisions.answered import Answered
 from db3.decisions.method import Method, asks_of
 from db3.decisions.points import NearestPoints
-from db3.decisions.search import Asks, Pairs, Search
+from db3.decisions.search import Asks, Log, Pairs, Search
 from db3.decisions.starts import nearest_starts
 from db3.errors import DataError
 from db3.teachers.base import TeacherSpec
@@ -31,6 +33,9 @@ class Distances:
         points: boundary points of each sample's nearest classes, rounded to uint8: the nearest image known to be
             decided k, where a query found one.
         point_pairs: (sample, class k) of each point.
+        answered: images asked, at most `Method.answered` of each sample, rounded to uint8.
+        answered_decisions: the decision on each.
+        answered_samples: the sample each was asked for.
     """
 
     distances: Float32[np.ndarray, "r k"]
@@ -39,6 +44,9 @@ class Distances:
     answers: Int64[np.ndarray, " a"]
     points: UInt8[np.ndarray, "p c h w"]
     point_pairs: Int64[np.ndarray, "p 2"]
+    answered: UInt8[np.ndarray, "m c h w"]
+    answered_decisions: Int64[np.ndarray, " m"]
+    answered_samples: Int64[np.ndarray, " m"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,9 @@ class TransferImages:
 
 class Blocks:
     """The searches of r samples, a block of pairs each: begun one by one, only their results kept.
+
+    Attributes:
+        answered: chooses among the images asked.
 
     Args:
         spec: of the teacher.
@@ -73,56 +84,72 @@ class Blocks:
         self._asked = np.zeros(shape, np.int32)
         self._at = np.repeat(self._distances[None], len(method.checkpoints), axis=0)
         self._points = NearestPoints(len(rows), min(method.points, spec.classes - 1), spec.input_shape)
+        self.answered = Answered(method.answered, spec.input_shape, method.seed)
 
-    def asks(self) -> Iterator[Asks]:
-        images = self._pool.images[self._rows.start : self._rows.stop]
-        nearest, _ = nearest_starts(
-            images, self._pool.images, self._pool.decisions, self._spec.classes, self._method.starts
-        )
-        size = self._pairs_per_search()
-        for start in range(0, len(self._row), size):
-            row, k = self._row[start : start + size], self._class[start : start + size]
-            yield self._search(row, k, nearest[row, k])
+    def __len__(self) -> int:
+        """Pairs of all blocks."""
+        return len(self._row)
 
-    def _pairs_per_search(self) -> int:
+    def parts(self) -> Iterator[slice]:
+        """The blocks: places among all pairs, which come sample by sample, their classes in order."""
         values = int(np.prod(self._spec.input_shape)) * max(self._method.directions, self._method.starts)
-        return min(_PAIRS_PER_SEARCH, max(1, _VALUES_PER_ASK // values))
+        size = min(_PAIRS_PER_SEARCH, max(1, _VALUES_PER_ASK // values))
+        return (slice(start, min(start + size, len(self))) for start in range(0, len(self), size))
 
-    def _search(
-        self, row: Int64[np.ndarray, " n"], k: Int64[np.ndarray, " n"], chosen: Int64[np.ndarray, "n q"]
-    ) -> Asks:
-        """One block from its first ask to its results; its images live no longer than that."""
-        method = self._method
-        search = Search(
-            self._pairs(row, k), method.budget, method.checkpoints, levels=self._spec.levels, absolute=method.absolute
+    def search(self, part: slice) -> Search:
+        """A ledger of the block's pairs, nothing asked yet."""
+        sample = self._row[part] + self._rows.start
+        pairs = Pairs(
+            images=torch.from_numpy(self._pool.images[sample].reshape(len(sample), -1)).float() / 255,
+            decisions=torch.from_numpy(self._pool.decisions[sample]),
+            targets=torch.from_numpy(self._class[part]),
+            samples=torch.from_numpy(sample),
+            shape=self._spec.input_shape,
+            bounds=self._spec.bounds,
         )
+        method = self._method
+        return Search(pairs, method.budget, method.checkpoints, levels=self._spec.levels, absolute=method.absolute)
+
+    def starts(self, part: slice) -> Float[torch.Tensor, "n q d"]:
+        """The nearest samples decided as each pair's class, nearest first; NaN where there are fewer."""
+        chosen = self._nearest[self._row[part], self._class[part]]
         starts = torch.from_numpy(self._pool.images[chosen.clip(min=0)].reshape(*chosen.shape, -1)).float() / 255
         starts[torch.from_numpy(chosen < 0)] = torch.nan
-        yield from asks_of(search, starts, method)
-        self.keep(search, row, k)
+        return starts
 
-    def keep(self, search: Search, row: Int64[np.ndarray, " n"], k: Int64[np.ndarray, " n"]) -> None:
+    @cached_property
+    def _nearest(self) -> Int64[np.ndarray, "r k q"]:
+        images = self._pool.images[self._rows.start : self._rows.stop]
+        found, _ = nearest_starts(
+            images, self._pool.images, self._pool.decisions, self._spec.classes, self._method.starts
+        )
+        return found
+
+    def asks(self) -> Iterator[Asks]:
+        """A search for each block, from its first ask to its results; its images live no longer than that."""
+        return (self._asks(part) for part in self.parts())
+
+    def _asks(self, part: slice) -> Asks:
+        search = self.search(part)
+        if self._method.answered:
+            search.log = Log(search.pairs)
+        yield from asks_of(search, self.starts(part), self._method)
+        self.keep(search, part)
+        if search.log:
+            self.answered.offer_log(search.log)
+
+    def keep(self, search: Search, part: slice) -> None:
         """Take over what a search has found."""
+        row, k = self._row[part], self._class[part]
         distance = search.distance.numpy()
         self._distances[row, k], self._asked[row, k] = distance, search.asked.numpy()
         self._at[:, row, k] = search.curve.T.numpy()
         levels = (search.best * 255).round().to(torch.uint8).numpy()
         self._points.offer(row, k, distance, levels, (search.distance < search.given).numpy())
 
-    def _pairs(self, row: Int64[np.ndarray, " n"], k: Int64[np.ndarray, " n"]) -> Pairs:
-        sample = row + self._rows.start
-        return Pairs(
-            images=torch.from_numpy(self._pool.images[sample].reshape(len(sample), -1)).float() / 255,
-            decisions=torch.from_numpy(self._pool.decisions[sample]),
-            targets=torch.from_numpy(k),
-            samples=torch.from_numpy(sample),
-            shape=self._spec.input_shape,
-            bounds=self._spec.bounds,
-        )
-
     def collect(self, answers: Int64[np.ndarray, " a"]) -> Distances:
         points, pairs = self._points.flat(self._rows.start)
-        return Distances(self._distances, self._asked, self._at, answers, points, pairs)
+        return Distances(self._distances, self._asked, self._at, answers, points, pairs, *self.answered.read())
 
 
 def check_pool(spec: TeacherSpec, pool: TransferImages) -> None:

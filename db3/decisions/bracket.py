@@ -56,7 +56,7 @@ def gallop(
     """
     inside, outside = inside.clone(), torch.zeros_like(inside)
     stride = search.width(directions, inside, tolerance)
-    walking = torch.ones(len(rows), dtype=torch.bool)
+    walking = torch.ones_like(inside, dtype=torch.bool)
     while True:
         walking = walking & search.affordable(1)[rows] & (inside > stride)
         if not bool(walking.any()):
@@ -98,7 +98,7 @@ def approach(
     outside, inside = torch.zeros_like(guess), search.distance[rows]
     probe = torch.minimum(guess, inside * (1 - tolerance / 2))
     outward, inward = torch.full_like(guess, 1.25), torch.full_like(guess, 0.8)
-    found = torch.zeros(len(rows), dtype=torch.bool)
+    found = torch.zeros_like(guess, dtype=torch.bool)
     live = ~found
     for _ in range(queries):
         live = live & search.affordable(1)[rows]

@@ -55,14 +55,17 @@ def minimal_boundary_distance(
         cell: random directions are constant over cells of this many pixels a side: low frequencies reach an image
             classifier's boundary with fewer queries. 1: every pixel for itself, as in the paper.
     """
-    alpha = torch.full((len(search.pairs),), step)
-    epsilon = torch.full((len(search.pairs),), smoothing)
+    alpha = torch.full_like(search.distance, step)
+    epsilon = torch.full_like(search.distance, smoothing)
     for iteration in range(search.budget):  # every iteration asks something, so this bounds the loop
         active = torch.isfinite(search.distance) & (search.distance > 0) & (epsilon > _MIN_SMOOTHING)
         rows = (active & search.affordable(directions + 1)).nonzero()[:, 0]
         if not len(rows):
             return
-        gradient = yield from _sign_gradient(search, rows, seed, iteration, directions, epsilon[rows], cell)
+        parts = []
+        for part in search.pieces(rows, directions):
+            parts.append((yield from _sign_gradient(search, part, seed, iteration, directions, epsilon[part], cell)))
+        gradient = torch.cat(parts)
         alpha[rows], improved = yield from _line_search(search, rows, gradient, alpha[rows], tolerance)
         # Nothing better along a whole estimate: look closer, and step as at the start.
         alpha[rows] = torch.where(improved, alpha[rows], step)
@@ -81,15 +84,15 @@ def _sign_gradient(
     """Unit vector along ĝ, the signed sum of the random directions."""
     pairs, width = search.pairs, search.pairs.images.shape[1]
     theta, distance = search.direction(rows), search.distance[rows]
-    steps = iteration * count + torch.arange(count).expand(len(rows), count)
+    steps = iteration * count + torch.arange(count, device=search.device).expand(len(rows), count)
     klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
     u = random_signs(pairs.shape, cell, seed, steps, klass, sample)
     epsilon = torch.maximum(epsilon, search.probe / distance)
-    probe = theta[:, None] + (epsilon / width**0.5)[:, None, None] * u
-    probe = probe * (distance[:, None] / row_norm(probe).clamp(min=_TINY))[..., None]
-    hit = yield from search.ask(rows, pairs.images[rows, None] + probe)
+    probe = (u * (epsilon / width**0.5)[:, None, None]).add_(theta[:, None])
+    probe.mul_((distance[:, None] / row_norm(probe).clamp(min=_TINY))[..., None])
+    hit = yield from search.ask(rows, probe.add_(pairs.images[rows, None]))
     s = torch.where(hit, -1.0, 1.0)
-    total = torch.einsum("rq,rqd->rd", s, u)  # integers: exact in any order
+    total = (s[:, None] @ u)[:, 0]  # integers: exact in any order
     return total / row_norm(total).clamp(min=1)[:, None]
 
 
@@ -103,7 +106,7 @@ def _line_search(
     """Double α while that improves, else halve it until something does; return the α kept and who improved."""
     theta, images = search.direction(rows), search.pairs.images[rows]
     trial, kept = alpha.clone(), alpha.clone()
-    improved = torch.zeros(len(rows), dtype=torch.bool)
+    improved = torch.zeros_like(alpha, dtype=torch.bool)
     halved, open_ = improved.clone(), ~improved
     while True:
         now = (open_ & search.affordable(1)[rows]).nonzero()[:, 0]

@@ -33,6 +33,7 @@ class Method:
     cell: int = 1
     checkpoints: tuple[int, ...] = ()
     points: int = 0
+    answered: int = 0
     seed: int = 0
 
 

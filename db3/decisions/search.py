@@ -21,6 +21,8 @@ from db3.teachers.quantised import rounded
 
 _TINY = 1e-12
 _PROBE = 0.6  # of a level: a step from a level rounds to the next one from half a level on
+# Pixels of one ask (2 MiB as float32): its arrays stay in the processor's cache. A GPU wants more work at a time.
+_PIECE = {"cpu": 2**19, "cuda": 2**26}
 
 Asks = Generator[Tensor, Tensor, None]
 """Yields images [m, D], receives decisions [m], returns when every pair is done."""
@@ -67,7 +69,7 @@ class Log:
         """Keep q answers of each pair; `asked` counts them in."""
         low, high = self._pairs.bounds
         count = points.shape[1]
-        places = asked[:, None] - count + torch.arange(count)
+        places = asked[:, None] - count + torch.arange(count, device=points.device)
         keys = torch.stack([v[rows, None].expand(-1, count) for v in (self._pairs.samples, self._pairs.targets)], -1)
         keys = torch.cat([keys, places[..., None]], -1).flatten(0, 1)
         levels = ((points - low) * (255 / (high - low))).round().to(torch.uint8)
@@ -106,6 +108,7 @@ class Search:
         curve: float32 [n, T], the distance known after `checkpoints[t]` queries.
         log: where every image asked is kept for the primers to learn from; None: nowhere.
         pixel: distance between two levels, 0 where every float32 is seen.
+        device: that of the pairs' images, where everything here is computed.
     """
 
     def __init__(
@@ -117,16 +120,22 @@ class Search:
         self.pixel = (high - low) / (levels - 1) if levels else 0.0
         self._levels, self._absolute = levels, absolute
         self.best = pairs.images.clone()
-        self.distance = torch.full((len(pairs),), torch.inf)
+        self.device = pairs.images.device
+        self.distance = torch.full((len(pairs),), torch.inf, device=self.device)
         self.given = self.distance.clone()
-        self.asked = torch.zeros(len(pairs), dtype=torch.int64)
-        self._checkpoints = torch.tensor(checkpoints, dtype=torch.int64)
-        self.curve = torch.full((len(pairs), len(checkpoints)), torch.inf)
+        self.asked = torch.zeros(len(pairs), dtype=torch.int64, device=self.device)
+        self._checkpoints = torch.tensor(checkpoints, dtype=torch.int64, device=self.device)
+        self.curve = torch.full((len(pairs), len(checkpoints)), torch.inf, device=self.device)
         self.log: Log | None = None
 
     def affordable(self, queries: int) -> Bool[Tensor, " n"]:
         """Which pairs can still pay this many queries."""
         return self.asked + queries <= self.budget
+
+    def pieces(self, rows: Int[Tensor, " r"], queries: int) -> tuple[Int[Tensor, " _"], ...]:
+        """Cut rows that ask `queries` images each into asks of bounded size, in order: no answer depends on the cut."""
+        most = _PIECE.get(self.device.type, _PIECE["cpu"])
+        return torch.split(rows, max(1, most // (queries * self.pairs.images.shape[1])))
 
     def direction(self, rows: Int[Tensor, " r"]) -> Float[Tensor, "r d"]:
         """Unit directions from the samples to their best boundary points."""
@@ -164,7 +173,7 @@ class Search:
             Whether each was decided as its pair's class k.
         """
         if not len(rows):
-            return torch.zeros(points.shape[:2], dtype=torch.bool)
+            return torch.zeros(points.shape[:2], dtype=torch.bool, device=self.device)
         points = self._seen(points)
         decisions = yield points.flatten(0, 1)
         hit = decisions.view(points.shape[:2]) == self.pairs.targets[rows, None]
@@ -172,7 +181,7 @@ class Search:
         if self.log is not None:
             self.log.add(rows, self.asked[rows], points, decisions.view(points.shape[:2]))
         distance = row_norm(points - self.pairs.images[rows, None])
-        self._offer(rows, points, torch.where(hit, distance, torch.inf))
+        self._offer(rows, points, distance.masked_fill_(~hit, torch.inf))
         return hit
 
     def _seen(self, points: Float[Tensor, "r q d"]) -> Float[Tensor, "r q d"]:

@@ -27,8 +27,9 @@ from tests.decisions.problems import (
     truth,
 )
 
-MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2)
-FIELDS = ("distances", "asked", "at", "points", "point_pairs")
+MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, answered=9)
+LISTS = ("answers", "points", "point_pairs", "answered", "answered_decisions", "answered_samples")
+FIELDS = ("distances", "asked", "at", *LISTS[1:])
 
 
 def _joined(parts: list[Distances]) -> Distances:
@@ -37,9 +38,7 @@ def _joined(parts: list[Distances]) -> Distances:
         np.concatenate([part.distances for part in parts]),
         np.concatenate([part.asked for part in parts]),
         np.concatenate([part.at for part in parts], axis=1),
-        np.concatenate([part.answers for part in parts]),
-        np.concatenate([part.points for part in parts]),
-        np.concatenate([part.point_pairs for part in parts]),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in LISTS),
     )
 
 

@@ -158,7 +158,7 @@ def test_shards_removed_while_in_use_are_named(store: ShardStore) -> None:
     shards = run(store)
     store.path(KEYS[2]).unlink()
     with pytest.raises(DataError, match=r"shard 2 of test.*run again"):
-        shards.arrays(2)
+        shards[2]
 
 
 def test_no_shard_at_all_is_fine(store: ShardStore) -> None:

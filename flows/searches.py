@@ -1,0 +1,166 @@
+"""The boundary searches of query_decisions: shards that stand apart, or shards that teach primers in phases."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db3.config import Config
+from flows.shards import Shards, map_shards
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from db3.decisions import Distances
+    from db3.store import Arrays
+    from db3.teachers.meter import Meter
+
+_CODE = ("decisions", "teachers", "networks", "exact", "rng")
+_FIELDS = ("distances", "asked", "at", "points", "point_pairs", "answered", "answered_decisions", "answered_samples")
+
+
+class Asking:
+    """Work that asks the teacher, shard by shard; its votes are counted whoever computed a shard, and when.
+
+    Attributes:
+        reused: shards found in the store.
+        shards: all of them.
+        votes: int64 [3]: images paid, images compared (asked twice), images whose second answer differed; all 0 for a
+            teacher of one vote.
+    """
+
+    def __init__(self, config: Config, data: Path) -> None:
+        import threading
+
+        import numpy as np
+
+        from flows.inputs import device_of
+
+        self._config, self._folder, self._device = config, data / "teacher", device_of(config)
+        self._local = threading.local()
+        self.reused = self.shards = 0
+        self.votes = np.zeros(3, np.int64)
+
+    def teacher(self) -> "Meter":
+        """One teacher per thread, opened when a shard first needs it: `decide` is called from one thread at a time."""
+        from db3.teachers.local import open_teacher
+
+        if not hasattr(self._local, "teacher"):
+            self._local.teacher = open_teacher(self._folder, self._device)
+        teacher: Meter = self._local.teacher
+        return teacher
+
+    def map(self, what: str, keys: Sequence[str], compute: "Callable[[int], Arrays]", most: Sequence[int]) -> Shards:
+        """`map_shards`, the votes of each shard kept beside its arrays."""
+
+        def counted(index: int) -> "Arrays":
+            before = self._tally()
+            arrays = compute(index)
+            return {**arrays, "votes": self._tally() - before}
+
+        shards = map_shards(what, keys, counted, self._config.runtime, most, "query")
+        self.reused += shards.reused
+        self.shards += len(shards)
+        if self._config.teacher.votes > 1:  # else what is paid is what is asked: no need to read all shards again
+            for shard in shards:
+                self.votes += shard["votes"]
+        return shards
+
+    def _tally(self) -> "npt.NDArray[np.int64]":
+        import numpy as np
+
+        teacher = self.teacher()
+        return np.array([teacher.paid, teacher.flips.compared, teacher.flips.changed])
+
+
+class Found:
+    """What the searches found, shard by shard; each shard is read anew whenever it is looked at.
+
+    Attributes:
+        scouted: answers to the images that primers made before the search began.
+    """
+
+    def __init__(self, count: int, read: "Callable[[int], Distances]", scouted: "npt.NDArray[np.int64]") -> None:
+        self._count, self._read, self.scouted = count, read, scouted
+
+    def __iter__(self) -> "Iterator[Distances]":
+        return (self._read(index) for index in range(self._count))
+
+
+def search(config: Config, data: Path, asking: Asking) -> Found:
+    """Search every sample's boundary distances by the configured method."""
+    from db3.decisions.method import PRIMED
+    from flows.inputs import manifest_of
+
+    count, size = manifest_of(data, "samples")["count"], config.query.shard
+    parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    return (_primed if config.query.method in PRIMED else _apart)(config, data, asking, parts)
+
+
+def _decided_by(data: Path) -> list[Any]:
+    from db3.digest import digest_code
+    from flows.inputs import manifest_of
+
+    manifest = manifest_of(data, "samples")
+    return [manifest["teacher"], manifest["digest"], digest_code(*_CODE)]
+
+
+def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
+    import numpy as np
+
+    from db3.decisions import Distances, search_distances
+    from db3.digest import digest_json
+    from flows.inputs import manifest_of, method_of, transfer_images
+
+    pool, method = transfer_images(data), method_of(config)
+    decided_by = [asdict(method), *_decided_by(data)]
+    keys = [digest_json(["distances", part.start, part.stop, *decided_by]) for part in parts]
+    classes = len(manifest_of(data, "samples")["decided"])
+    most = [len(part) * (classes - 1) * method.budget for part in parts]
+
+    def compute(index: int) -> "Arrays":
+        found = search_distances(asking.teacher(), pool, parts[index], method)
+        return {**{name: getattr(found, name) for name in _FIELDS}, "answers": _narrow(found.answers, classes)}
+
+    shards = asking.map("query_decisions", keys, compute, most)
+
+    def read(index: int) -> "Distances":
+        arrays = shards[index]
+        return Distances(**{name: arrays[name] for name in _FIELDS}, answers=arrays["answers"].astype(np.int64))
+
+    return Found(len(parts), read, np.empty(0, np.int64))
+
+
+def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
+    from db3.decisions.driver import drive
+    from db3.decisions.primed import Primed
+    from db3.digest import digest_json
+    from db3.teachers.local import read_spec
+    from flows.inputs import device_of, method_of, primer_of, transfer_images
+
+    pool = transfer_images(data)
+    scouts = round(config.query.primer.scouts * len(pool.decisions))
+    # Primers are trained here: their bits follow the number of threads, as a student's do.
+    base = digest_json([*_decided_by(data), device_of(config), config.runtime.threads])
+    primed = Primed(
+        lambda _, searches: drive(searches, asking.teacher()),
+        read_spec(data / "teacher"),
+        pool,
+        parts,
+        method_of(config),
+        primer_of(config),
+        scouts,
+        base,
+    )
+
+    def run(unit: Any) -> Shards:
+        return asking.map(f"query_decisions {unit.name}", unit.keys, unit.compute, unit.most)
+
+    found = primed.distances(run)
+    return Found(len(parts), found.__getitem__, found.scouted)
+
+
+def _narrow(answers: "npt.NDArray[np.int64]", classes: int) -> "npt.NDArray[Any]":
+    """The smallest unsigned integers that hold every class: a journal is one answer per query, so its width counts."""
+    return answers.astype("uint8" if classes <= 256 else "uint16")
