@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from db3.errors import ConfigError
 
-ARMS = ("hard", "smoothing", "noise", "inverse", "augmented", "kd")
+ARMS = ("hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd")
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
-Arm = Literal["hard", "smoothing", "noise", "inverse", "augmented", "kd"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Arm = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
 
 
 class Group(BaseModel):
@@ -76,7 +77,7 @@ class Samples(Group):
 class Primer(Group):
     """Networks trained on decisions already paid for; their gradients guide the search (methods guided, auto)."""
 
-    architecture: str = Field("lenet5", description="a name that db3.networks.build knows")
+    architecture: str = Field("auto", description="a name that db3.networks.build knows; auto: by the images' shape")
     networks: int = Field(3, ge=1, le=64, description="averaged; two or more see where they may be wrong")
     steps: int = Field(600, ge=1, description="optimiser steps of the first training")
     retrain: int = Field(300, ge=1, description="steps of every later one")
@@ -107,12 +108,15 @@ class Query(Group):
 
 
 class SoftLabels(Group):
-    """How boundary distances become class distributions."""
+    """How boundary searches become a transfer set; `auto` takes what measured best for such a search."""
 
-    mapping: Literal["margin", "inverse"]
-    gap: float = Field(2.0, gt=0, description="auto rule: mean log-odds between the decision and another class")
-    beta: Positive | Literal["auto"] = Field("auto", description="margin: p = softmax(-beta d)")
+    mapping: Literal["margin", "inverse", "hard", "auto"]
+    gap: Positive | Literal["auto"] = Field("auto", description="mean log-odds between the decision and another class")
+    beta: Positive | Literal["auto"] = Field("auto", description="margin: p = softmax(-beta d); auto: from gap")
     temperature: Positive | Literal["auto"] = Field("auto", description="inverse: p = softmax(z / temperature)")
+    ties: Share | Literal["auto"] = Field("auto", description="share of each batch: boundary points, half m, half k")
+    ties_smoothing: Share | Literal["auto"] = Field("auto", description="of the ties' labels, spread over all classes")
+    answered: Share | Literal["auto"] = Field("auto", description="share of each batch: images asked, as decided")
 
 
 class Weights(Group):

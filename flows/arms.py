@@ -9,9 +9,15 @@ from flows.inputs import manifest_of
 from flows.soft_labels import labels_of
 
 if TYPE_CHECKING:
+    from db3.soft_labels.build import Mapping
     from db3.students.arms import Arm
+    from db3.students.examples import Group
 
-_MAPPINGS = {"margin": "boundary distances, margin mapping", "inverse": "boundary distances, paper's inverse mapping"}
+_MAPPINGS = {
+    "margin": "boundary distances, margin mapping",
+    "inverse": "boundary distances, paper's inverse mapping",
+    "hard": "decisions",
+}
 
 
 def build_arms(config: Config, data: Path) -> "list[Arm]":
@@ -19,31 +25,72 @@ def build_arms(config: Config, data: Path) -> "list[Arm]":
     return [_student(config, data), *_baselines(config, data), *(_curve(config, data) if config.distill.curve else [])]
 
 
-def _transfer(data: Path) -> tuple[Any, Any, Any]:
+def _read(data: Path, name: str, mapped: bool = False) -> Any:
     from db3.files import read_array
 
-    folder = data / "transfer"
-    return (
-        read_array(folder / "images.npy"),
-        read_array(folder / "decisions.npy", mapped=False),
-        read_array(folder / "soft_labels.npy", mapped=False),
-    )
+    return read_array(data / "transfer" / f"{name}.npy", mapped=mapped)
 
 
-def _soft(config: Config, data: Path, name: str, title: str, labels: Any, cost: float) -> "Arm":
+def _transfer(data: Path) -> tuple[Any, Any, Any]:
+    return _read(data, "images", mapped=True), _read(data, "decisions"), _read(data, "soft_labels")
+
+
+def _soft(
+    config: Config, data: Path, name: str, title: str, labels: Any, cost: float, groups: "tuple[Group, ...]" = ()
+) -> "Arm":
     from db3.students.arms import soft
     from db3.students.examples import Examples
 
     images, decisions, _ = _transfer(data)
     weights, temperature = config.distill.weights, config.distill.temperature
+    if labels is None:
+        return soft(name, title, Examples(images, decisions), cost, ce=1.0, kl=0.0, groups=groups)
     examples = Examples(images, decisions, labels)
-    return soft(name, title, examples, cost, ce=weights.ce, kl=weights.kl, temperature=temperature)
+    return soft(name, title, examples, cost, ce=weights.ce, kl=weights.kl, temperature=temperature, groups=groups)
 
 
 def _student(config: Config, data: Path) -> "Arm":
     manifest = manifest_of(data, "transfer")
-    title = _MAPPINGS[manifest["mapping"]]
-    return _soft(config, data, "student", title, _transfer(data)[2], manifest["queries"]["per_sample"])
+    also = [name for name, held in (("ties", "ties"), ("images asked", "answered")) if held in manifest["samples_of"]]
+    title = " and ".join([_MAPPINGS[manifest["mapping"]], *also])
+    labels = None if manifest["mapping"] == "hard" else _transfer(data)[2]
+    cost, groups = manifest["queries"]["per_sample"], _groups(data, manifest)
+    return _soft(config, data, "student", title, labels, cost, groups)
+
+
+def _groups(data: Path, manifest: dict[str, Any], until: int | None = None) -> "tuple[Group, ...]":
+    """What the transfer set holds beside the samples, with its share of every batch.
+
+    Args:
+        data: the folder.
+        manifest: of the transfer set.
+        until: leave out what a search found after so many queries of its pair. Of ties only those stay whose search
+            had ended by then: where the others' points stood is not kept.
+    """
+    from db3.files import read_array
+    from db3.students import arms
+
+    groups, recipe = [], manifest["recipe"]
+    if "ties" in manifest["samples_of"]:
+        labels, pairs = _read(data, "ties_soft_labels"), _read(data, "ties_pairs")
+        asked = read_array(data / "decisions" / "asked.npy", mapped=False)[pairs[:, 0], pairs[:, 1]]
+        rows = _rows(asked, until)
+        if len(rows):
+            points = _read(data, "ties", mapped=True)[rows]
+            groups.append(arms.ties(points, pairs[rows], labels[rows], recipe["ties"]))
+    if "answered" in manifest["samples_of"]:
+        decisions, keys = _read(data, "answered_decisions"), _read(data, "answered_keys")
+        rows = _rows(keys[:, 2] + 1, until)
+        if len(rows):
+            images = _read(data, "answered", mapped=True)[rows]
+            groups.append(arms.answered(images, decisions[rows], keys[rows, 0], recipe["answered"]))
+    return tuple(groups)
+
+
+def _rows(queries: Any, until: int | None) -> Any:
+    import numpy as np
+
+    return np.arange(len(queries)) if until is None else np.flatnonzero(queries <= until)
 
 
 def _baselines(config: Config, data: Path) -> "list[Arm]":
@@ -58,22 +105,26 @@ def _baselines(config: Config, data: Path) -> "list[Arm]":
         "noise": lambda: arms.noise(
             images, decisions, classes, learn.noise, seed, ce=learn.weights.ce, kl=learn.weights.kl
         ),
-        "inverse": lambda: _inverse(config, data),
+        "inverse": lambda: _mapped(config, data, "inverse"),
+        "margin": lambda: _mapped(config, data, "margin"),
         "augmented": lambda: _augmented(data),
         "kd": lambda: _kd(config, data),
     }
     return [build[name]() for name in learn.baselines]
 
 
-def _inverse(config: Config, data: Path) -> "Arm":
+def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":
+    """Labels of the samples by one mapping, and nothing beside them."""
     from db3.files import read_array
+    from db3.soft_labels import Recipe
     from db3.students.arms import TITLES
 
     distances = read_array(data / "decisions" / "distances.npy", mapped=False)
-    labels, _ = labels_of(config, distances, _transfer(data)[1], "inverse")
-    return _soft(
-        config, data, "inverse", TITLES["inverse"], labels, manifest_of(data, "transfer")["queries"]["per_sample"]
-    )
+    gap = config.soft_labels.gap
+    alone = Recipe(mapping, 2.0 if gap == "auto" else float(gap), 0.0, 0.0, 0.0)
+    labels, _ = labels_of(config, distances, _transfer(data)[1], alone)
+    cost = manifest_of(data, "transfer")["queries"]["per_sample"]
+    return _soft(config, data, mapping, TITLES[mapping], labels, cost)
 
 
 def _augmented(data: Path) -> "Arm":
@@ -113,14 +164,19 @@ def _curve(config: Config, data: Path) -> "list[Arm]":
     import numpy as np
 
     from db3.files import read_array
+    from db3.soft_labels import Recipe
 
-    manifest = manifest_of(data, "decisions")
+    manifest, transfer = manifest_of(data, "decisions"), manifest_of(data, "transfer")
     asked = read_array(data / "decisions" / "asked.npy")
     at = read_array(data / "decisions" / "distances_at.npy")
+    before = (manifest["queries"]["asked"] - int(asked.sum())) / len(asked) + 1
     arms = []
     for checkpoint, distances in zip(manifest["checkpoints"], at, strict=True):
-        labels, _ = labels_of(config, np.array(distances), _transfer(data)[1], config.soft_labels.mapping)
-        cost = 1 + float(np.minimum(asked, checkpoint).sum()) / len(asked)
+        recipe = Recipe(**transfer["recipe"])
+        labels, _ = labels_of(config, np.array(distances), _transfer(data)[1], recipe)
+        cost = before + float(np.minimum(asked, checkpoint).sum()) / len(asked)
         title = f"the student after {checkpoint} queries per pair"
-        arms.append(_soft(config, data, f"student@{checkpoint}", title, labels, cost))
+        groups = _groups(data, transfer, checkpoint)
+        labels = None if recipe.mapping == "hard" else labels
+        arms.append(_soft(config, data, f"student@{checkpoint}", title, labels, cost, groups))
     return arms

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from db3.store import Arrays
     from db3.students.arms import Arm
+    from db3.students.examples import Examples
     from db3.students.train import TrainSettings
 
 _CODE = ("students", "networks", "rng")
@@ -62,16 +63,20 @@ def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
     from db3.digest import digest_array, digest_code, digest_json
     from flows.inputs import device_of
 
-    soft = arm.examples.soft_labels
+    def content(examples: "Examples") -> list[str | None]:
+        soft = examples.soft_labels
+        arrays = [digest_array(examples.images), digest_array(examples.decisions)]
+        return [*arrays, None if soft is None else digest_array(soft)]
+
+    groups = [[group.name, group.share, group.ce, group.kl, *content(group.examples)] for group in arm.groups]
     return digest_json(
         [
             "student",
             config.distill.architecture,
             asdict(arm.settings(common)),
             seed,
-            digest_array(arm.examples.images),
-            digest_array(arm.examples.decisions),
-            None if soft is None else digest_array(soft),
+            content(arm.examples),
+            groups,
             device_of(config),
             config.runtime.threads,
             digest_code(*_CODE),
@@ -86,7 +91,7 @@ def _train(config: Config, arm: "Arm", classes: int, common: "TrainSettings", se
     from flows.inputs import device_of
 
     network = _new_student(config, arm, classes, seed)
-    rows = train(network, arm.examples, arm.settings(common), seed, device=device_of(config))
+    rows = train(network, arm.examples, arm.settings(common), seed, groups=arm.groups, device=device_of(config))
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     return {**weights, "history": np.array([[row.step, row.loss, row.lr] for row in rows])}
 
@@ -146,7 +151,7 @@ def _write(config: Config, data: Path, arms: "list[Arm]", seeds: list[int], hist
         "onnx": _export(network.eval(), first, folder) if config.distill.onnx else None,
     }
     write_json(folder / "student.json", student)
-    write_text(folder / "README.md", model_card(student, _training(config)))
+    write_text(folder / "README.md", model_card(student, _training(config, manifest["mapping"])))
 
 
 def _describe(config: Config, arm: "Arm", seeds: list[int]) -> dict[str, Any]:
@@ -173,13 +178,13 @@ def _export(network: "nn.Module", arm: "Arm", folder: Path) -> dict[str, Any]:
     return {"max_difference": parity.max_difference, "checked": parity.checked}
 
 
-def _training(config: Config) -> dict[str, Any]:
+def _training(config: Config, mapping: str) -> dict[str, Any]:
     """What the model card tells of the training."""
-    learn, labels = config.distill, config.soft_labels
+    learn = config.distill
     return {
         "samples": config.samples.method,
         "boundary search": f"{config.query.method}, {config.query.budget} queries per pair",
-        "soft labels": labels.mapping,
+        "soft labels": mapping,
         "steps": learn.steps,
         "batch": learn.batch,
         "learning rate": learn.lr,

@@ -62,13 +62,14 @@ def method_of(config: Config) -> "Method":
     )
 
 
-def primer_of(config: Config) -> "PrimerSettings":
-    """The primers that the group `query.primer` describes."""
+def primer_of(config: Config, shape: tuple[int, int, int]) -> "PrimerSettings":
+    """The primers that the group `query.primer` describes, for images of this shape."""
+    from db3.decisions.primed import fitting
     from db3.decisions.primer import PrimerSettings
 
     primer = config.query.primer
     return PrimerSettings(
-        architecture=primer.architecture,
+        architecture=fitting(shape) if primer.architecture == "auto" else primer.architecture,
         networks=primer.networks,
         steps=primer.steps,
         retrain=primer.retrain,

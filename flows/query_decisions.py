@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from flows.shards import Shards
 
 _AUGMENTED_CODE = ("decisions", "teachers", "networks", "exact", "rng", "samples")
-_MERGED = ("distances", "asked", "at", "point_pairs", "answered_decisions", "answered_samples")
+_MERGED = ("distances", "asked", "at", "point_pairs", "answered_decisions", "answered_keys")
 _IMAGES = {"points": "point_pairs", "answered": "answered_decisions"}  # and what says how many there are
 _AUGMENTED_SHARD = 16384  # images of the augmented baseline decided in one shard
 
@@ -41,7 +41,7 @@ def _merged(found: "Found") -> dict[str, Any]:
     import numpy as np
 
     parts = [{name: getattr(shard, name) for name in _MERGED} for shard in found]
-    merged = {name: np.concatenate([part[name] for part in parts], axis=name == "at") for name in _MERGED}
+    merged = {name: np.concatenate([part[name] for part in parts], axis=1 if name == "at" else 0) for name in _MERGED}
     merged["distances_at"] = merged.pop("at")
     return merged
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from db3.teachers.meter import Meter
 
 _CODE = ("decisions", "teachers", "networks", "exact", "rng")
-_FIELDS = ("distances", "asked", "at", "points", "point_pairs", "answered", "answered_decisions", "answered_samples")
+_FIELDS = ("distances", "asked", "at", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
 
 
 class Asking:
@@ -139,17 +139,17 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
     from db3.teachers.local import read_spec
     from flows.inputs import device_of, method_of, primer_of, transfer_images
 
-    pool = transfer_images(data)
+    pool, spec = transfer_images(data), read_spec(data / "teacher")
     scouts = round(config.query.primer.scouts * len(pool.decisions))
     # Primers are trained here: their bits follow the number of threads, as a student's do.
     base = digest_json([*_decided_by(data), device_of(config), config.runtime.threads])
     primed = Primed(
         lambda _, searches: drive(searches, asking.teacher()),
-        read_spec(data / "teacher"),
+        spec,
         pool,
         parts,
         method_of(config),
-        primer_of(config),
+        primer_of(config, spec.input_shape),
         scouts,
         base,
     )

@@ -1,4 +1,4 @@
-"""Stage soft_labels: distances become class distributions, and the transfer set gets its digest."""
+"""Stage soft_labels: distances become class distributions, asked images become samples; the set gets its digest."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,48 +10,102 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from db3.soft_labels.build import Mapping
+    from db3.soft_labels import Recipe
 
 
 @stage("soft_labels")
 def soft_labels(config: Config, data: Path) -> str:
-    """Build the transfer set: images, decisions and soft labels, sealed by one digest."""
+    """Build the transfer set: samples with soft labels, ties and answered images, sealed by one digest."""
+    from dataclasses import asdict
+
     from db3.digest import digest_arrays
     from db3.files import read_array, write_array, write_json
     from flows.inputs import manifest_of, transfer_images
 
     pool, samples, decided = transfer_images(data), manifest_of(data, "samples"), manifest_of(data, "decisions")
     distances = read_array(data / "decisions" / "distances.npy", mapped=False)
-    mapping = config.soft_labels.mapping
-    labels, scale = labels_of(config, distances, pool.decisions, mapping)
+    recipe = recipe_of(config, decided, len(pool.decisions))
+    labels, scale = labels_of(config, distances, pool.decisions, recipe)
     arrays = {"images": pool.images, "decisions": pool.decisions, "soft_labels": labels}
+    arrays |= _ties(data, recipe, distances, pool.decisions, scale) if recipe.ties else {}
+    arrays |= _answered(data) if recipe.answered else {}
     for name, array in arrays.items():
         write_array(data / "transfer" / f"{name}.npy", array)
     queries = {name: samples["queries"][name] + decided["queries"][name] for name in ("asked", "paid")}
     manifest = {
         "digest": digest_arrays(arrays),
-        "mapping": mapping,
-        "beta" if mapping == "margin" else "temperature": scale,
-        "gap": config.soft_labels.gap,
+        "mapping": recipe.mapping,
+        "recipe": asdict(recipe),
+        "samples_of": {name: len(arrays[name]) for name in ("images", "ties", "answered") if name in arrays},
         "queries": {**queries, "per_sample": round(queries["paid"] / len(labels), 6)},
         "class_names": list(samples["decided"]),
         "teacher": samples["teacher"],
         "samples": samples["digest"],
         "decisions": decided["digest"],
     }
+    if scale is not None:
+        manifest["beta" if recipe.mapping == "margin" else "temperature"] = scale
     write_json(data / "transfer" / "manifest.json", manifest)
-    return f"{len(labels):,} samples, {mapping} at {scale:.4g}, transfer set {manifest['digest'][:12]}"
+    said = ", ".join(f"{count:,} {name}" for name, count in manifest["samples_of"].items())
+    at = "" if scale is None else f" at {scale:.4g}"
+    return f"{said}; {recipe.mapping}{at}, transfer set {manifest['digest'][:12]}"
+
+
+def recipe_of(config: Config, decided: dict[str, Any], samples: int) -> "Recipe":
+    """What becomes of the queries: as given, and by the measured rule where a value is `auto`."""
+    from db3.soft_labels import Recipe, recipe
+
+    group = config.soft_labels
+    best = recipe(decided["method"], decided["queries"]["per_pair"], samples)
+    if group.mapping not in ("auto", best.mapping):  # another mapping than the rule's: its companions do not apply
+        best = Recipe(group.mapping, 2.0, 0.0, 0.0, 0.0)
+    return Recipe(
+        mapping=best.mapping,
+        gap=best.gap if group.gap == "auto" else float(group.gap),
+        ties=best.ties if group.ties == "auto" else float(group.ties),
+        smoothing=best.smoothing if group.ties_smoothing == "auto" else float(group.ties_smoothing),
+        answered=best.answered if group.answered == "auto" else float(group.answered),
+    )
 
 
 def labels_of(
-    config: Config, distances: "npt.NDArray[np.float32]", decisions: "npt.NDArray[np.int64]", mapping: "Mapping"
-) -> "tuple[Any, float]":
-    """Soft labels by the given mapping with its configured or automatic scale; also for the arms of distill."""
+    config: Config, distances: "npt.NDArray[np.float32]", decisions: "npt.NDArray[np.int64]", recipe: "Recipe"
+) -> "tuple[Any, float | None]":
+    """Soft labels by the recipe's mapping with its configured or automatic scale; also for the arms of distill."""
+    import numpy as np
+
     from db3.soft_labels import soft_labels as build
 
+    if recipe.mapping == "hard":
+        return np.eye(distances.shape[1], dtype=np.float32)[decisions], None
     group = config.soft_labels
-    given = group.beta if mapping == "margin" else group.temperature
-    return build(mapping, distances, decisions, None if given == "auto" else float(given), group.gap)
+    given = group.beta if recipe.mapping == "margin" else group.temperature
+    return build(recipe.mapping, distances, decisions, None if given == "auto" else float(given), recipe.gap)
+
+
+def _ties(
+    data: Path,
+    recipe: "Recipe",
+    distances: "npt.NDArray[np.float32]",
+    decisions: "npt.NDArray[np.int64]",
+    scale: float | None,
+) -> dict[str, Any]:
+    """Boundary points as samples: labels of the samples' own scale, so that the two agree."""
+    from db3.files import read_array
+    from db3.soft_labels import tie_labels
+
+    pairs = read_array(data / "decisions" / "point_pairs.npy", mapped=False)
+    labels = tie_labels(distances, decisions, pairs, scale if recipe.mapping == "margin" else None, recipe.smoothing)
+    points = read_array(data / "decisions" / "points.npy")
+    return {"ties": points, "ties_soft_labels": labels, "ties_pairs": pairs} if len(points) else {}
+
+
+def _answered(data: Path) -> dict[str, Any]:
+    from db3.files import read_array
+
+    names = ("answered", "answered_decisions", "answered_keys")
+    arrays = {name: read_array(data / "decisions" / f"{name}.npy") for name in names}
+    return arrays if len(arrays["answered"]) else {}
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ class Answered:
         drawn: Float32[np.ndarray, " m"] = uniform(self._seed + _STREAM, place, klass, sample, 1)[:, 0].numpy()
         return drawn
 
-    def read(self) -> tuple[UInt8[np.ndarray, "a c h w"], Int64[np.ndarray, " a"], Int64[np.ndarray, " a"]]:
-        """The images kept, in the order of (sample, class, place), the decision on each, and its sample."""
+    def read(self) -> tuple[UInt8[np.ndarray, "a c h w"], Int64[np.ndarray, " a"], Int64[np.ndarray, "a 3"]]:
+        """The images kept, the decision on each, and its (sample, class, place), by which they are ordered."""
         order = np.lexsort((self._keys[:, 2], self._keys[:, 1], self._keys[:, 0]))
         images = self._images[order].reshape(-1, *self._shape)
-        return images, self._decisions[order], self._keys[order, 0]
+        return images, self._decisions[order], self._keys[order]

@@ -35,7 +35,7 @@ class Distances:
         point_pairs: (sample, class k) of each point.
         answered: images asked, at most `Method.answered` of each sample, rounded to uint8.
         answered_decisions: the decision on each.
-        answered_samples: the sample each was asked for.
+        answered_keys: (sample, class, place) of each: the pair it was asked for, and its place among that pair's.
     """
 
     distances: Float32[np.ndarray, "r k"]
@@ -46,7 +46,7 @@ class Distances:
     point_pairs: Int64[np.ndarray, "p 2"]
     answered: UInt8[np.ndarray, "m c h w"]
     answered_decisions: Int64[np.ndarray, " m"]
-    answered_samples: Int64[np.ndarray, " m"]
+    answered_keys: Int64[np.ndarray, "m 3"]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from db3.decisions.primer import Answers, Primer, PrimerSettings, scout
 from db3.decisions.search import Asks, Log, Search
 from db3.digest import digest_json
 from db3.rng import uniform
-from db3.teachers.base import TeacherSpec
+from db3.teachers.base import ImageShape, TeacherSpec
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -229,6 +229,12 @@ class _Part:
             yield from phase_asks(phase, search, starts, primer)
         self.state = {name: getattr(search, name).numpy() for name in _STATE}
         self.state |= dict(zip(_LOG, (tensor.numpy() for tensor in search.log.read()), strict=True))
+
+
+def fitting(shape: ImageShape) -> str:
+    """An architecture for primers of such images: LeNet5 where it is at home, else a network that fits any shape."""
+    channels, height, width = shape
+    return "lenet5" if channels == 1 and min(height, width) >= 16 and max(height, width) <= 40 else "compact"
 
 
 class PrimedDistances(Sequence[Distances]):

@@ -28,7 +28,7 @@ from tests.decisions.problems import (
 )
 
 MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, answered=9)
-LISTS = ("answers", "points", "point_pairs", "answered", "answered_decisions", "answered_samples")
+LISTS = ("answers", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
 FIELDS = ("distances", "asked", "at", *LISTS[1:])
 
 
