@@ -10,8 +10,9 @@ from db3.files import read_array, read_json
 
 if TYPE_CHECKING:
     from db3.datasets import Dataset
-    from db3.decisions import Method, TransferImages
+    from db3.decisions import Method
     from db3.decisions.primer import PrimerSettings
+    from db3.samples.pool import TransferImages
 
 
 def device_of(config: Config) -> str:
@@ -90,7 +91,7 @@ def flips_of(compared: int, changed: int) -> dict[str, Any]:
 
 def transfer_images(data: Path) -> "TransferImages":
     """Samples and decisions, the images memory-mapped; checked against their manifest."""
-    from db3.decisions import TransferImages
+    from db3.samples.pool import TransferImages
 
     images = read_array(data / "samples" / "images.npy")
     decisions = read_array(data / "samples" / "decisions.npy", mapped=False)

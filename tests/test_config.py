@@ -65,7 +65,7 @@ def test_a_renamed_parameter_is_reported_by_its_misspelling_not_by_the_gap_it_le
 
 def test_an_unknown_name_like_no_other_comes_with_the_known_ones(values: dict[str, Any]) -> None:
     text = message(changed(values, "soft_labels.zzz", 1))
-    assert "known here: beta, gap, mapping, temperature" in text
+    assert "known here: answered, beta, gap, mapping, temperature" in text
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from db3.decisions.points import NearestPoints
 from db3.decisions.search import Asks, Log, Pairs, Search
 from db3.decisions.starts import nearest_starts
 from db3.errors import DataError
+from db3.samples.pool import TransferImages
 from db3.teachers.base import TeacherSpec
 
 # Both bound memory. Results do not depend on them; the order of the journal does.
@@ -47,14 +48,6 @@ class Distances:
     answered: UInt8[np.ndarray, "m c h w"]
     answered_decisions: Int64[np.ndarray, " m"]
     answered_keys: Int64[np.ndarray, "m 3"]
-
-
-@dataclass(frozen=True)
-class TransferImages:
-    """All samples of the transfer set with the teacher's decisions: the pool of start samples (may be mapped)."""
-
-    images: UInt8[np.ndarray, "n c h w"]
-    decisions: Int64[np.ndarray, " n"]
 
 
 class Blocks:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from db3.decisions.blocks import Blocks, Distances, TransferImages
+from db3.decisions.blocks import Blocks, Distances
 from db3.decisions.driver import drive, replay
 from db3.decisions.method import Method
+from db3.samples.pool import TransferImages
 from db3.teachers.base import Teacher, TeacherSpec
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from db3.decisions.blocks import Blocks, Distances, TransferImages
+from db3.decisions.blocks import Blocks, Distances
 from db3.decisions.driver import replay
 from db3.decisions.method import Method
 from db3.decisions.plan import Phase, phase_asks, plan
@@ -27,6 +27,7 @@ from db3.decisions.primer import Answers, Primer, PrimerSettings, scout
 from db3.decisions.search import Asks, Log, Search
 from db3.digest import digest_json
 from db3.rng import uniform
+from db3.samples.pool import TransferImages
 from db3.teachers.base import ImageShape, TeacherSpec
 
 Arrays = dict[str, npt.NDArray[Any]]
