@@ -138,7 +138,7 @@ class Distill(Group):
     batch: int = Field(128, ge=1)
     lr: float = Field(gt=0)
     weight_decay: float = Field(1e-4, ge=0)
-    temperature: float = Field(1.0, gt=0, description="the student's temperature inside the KL")
+    temperature: Positive | Literal["auto"] = Field("auto", description="student's inside the KL; auto: the recipe's")
     weights: Weights
     warmup: int = Field(50, ge=0, description="steps of linear warm-up, then a cosine to zero")
     select: Literal["last", "best"] = Field("last", description="best: by agreement on a held-out part")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from db3.config import Config
 from db3.errors import ConfigError, DataError
 from flows.inputs import manifest_of
-from flows.soft_labels import labels_of
+from flows.soft_labels import alone, labels_of
 
 if TYPE_CHECKING:
     from db3.soft_labels.build import Mapping
@@ -36,13 +36,20 @@ def _transfer(data: Path) -> tuple[Any, Any, Any]:
 
 
 def _soft(
-    config: Config, data: Path, name: str, title: str, labels: Any, cost: float, groups: "tuple[Group, ...]" = ()
+    config: Config,
+    data: Path,
+    name: str,
+    title: str,
+    labels: Any,
+    cost: float,
+    temperature: float,
+    groups: "tuple[Group, ...]" = (),
 ) -> "Arm":
     from db3.students.arms import soft
     from db3.students.examples import Examples
 
     images, decisions, _ = _transfer(data)
-    weights, temperature = config.distill.weights, config.distill.temperature
+    weights = config.distill.weights
     if labels is None:
         return soft(name, title, Examples(images, decisions), cost, ce=1.0, kl=0.0, groups=groups)
     examples = Examples(images, decisions, labels)
@@ -55,7 +62,7 @@ def _student(config: Config, data: Path) -> "Arm":
     title = " and ".join([_MAPPINGS[manifest["mapping"]], *also])
     labels = None if manifest["mapping"] == "hard" else _transfer(data)[2]
     cost, groups = manifest["queries"]["per_sample"], _groups(data, manifest)
-    return _soft(config, data, "student", title, labels, cost, groups)
+    return _soft(config, data, "student", title, labels, cost, manifest["recipe"]["temperature"], groups)
 
 
 def _groups(data: Path, manifest: dict[str, Any], until: int | None = None) -> "tuple[Group, ...]":
@@ -77,7 +84,8 @@ def _groups(data: Path, manifest: dict[str, Any], until: int | None = None) -> "
         rows = _rows(asked, until)
         if len(rows):
             points = _read(data, "ties", mapped=True)[rows]
-            groups.append(arms.ties(points, pairs[rows], labels[rows], recipe["ties"]))
+            share, temperature = recipe["ties"], recipe["temperature"]
+            groups.append(arms.ties(points, pairs[rows], labels[rows], share, temperature=temperature))
     if "answered" in manifest["samples_of"]:
         decisions, keys = _read(data, "answered_decisions"), _read(data, "answered_keys")
         rows = _rows(keys[:, 2] + 1, until)
@@ -116,15 +124,14 @@ def _baselines(config: Config, data: Path) -> "list[Arm]":
 def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":
     """Labels of the samples by one mapping, and nothing beside them."""
     from db3.files import read_array
-    from db3.soft_labels import Recipe
     from db3.students.arms import TITLES
 
     distances = read_array(data / "decisions" / "distances.npy", mapped=False)
-    gap = config.soft_labels.gap
-    alone = Recipe(mapping, 2.0 if gap == "auto" else float(gap), 0.0, 0.0, 0.0)
-    labels, _ = labels_of(config, distances, _transfer(data)[1], alone)
+    recipe, given = alone(mapping), config.distill.temperature
+    labels, _ = labels_of(config, distances, _transfer(data)[1], recipe)
     cost = manifest_of(data, "transfer")["queries"]["per_sample"]
-    return _soft(config, data, mapping, TITLES[mapping], labels, cost)
+    temperature = recipe.temperature if given == "auto" else float(given)
+    return _soft(config, data, mapping, TITLES[mapping], labels, cost, temperature)
 
 
 def _augmented(data: Path) -> "Arm":
@@ -178,5 +185,5 @@ def _curve(config: Config, data: Path) -> "list[Arm]":
         title = f"the student after {checkpoint} queries per pair"
         groups = _groups(data, transfer, checkpoint)
         labels = None if recipe.mapping == "hard" else labels
-        arms.append(_soft(config, data, f"student@{checkpoint}", title, labels, cost, groups))
+        arms.append(_soft(config, data, f"student@{checkpoint}", title, labels, cost, recipe.temperature, groups))
     return arms

@@ -68,7 +68,10 @@ def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
         arrays = [digest_array(examples.images), digest_array(examples.decisions)]
         return [*arrays, None if soft is None else digest_array(soft)]
 
-    groups = [[group.name, group.share, group.ce, group.kl, *content(group.examples)] for group in arm.groups]
+    groups = [
+        [group.name, group.share, group.ce, group.kl, group.temperature, *content(group.examples)]
+        for group in arm.groups
+    ]
     return digest_json(
         [
             "student",

@@ -1,5 +1,6 @@
 """Stage soft_labels: distances become class distributions, asked images become samples; the set gets its digest."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +12,19 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from db3.soft_labels import Recipe
+    from db3.soft_labels.build import Mapping
 
 
 @stage("soft_labels")
 def soft_labels(config: Config, data: Path) -> str:
     """Build the transfer set: samples with soft labels, ties and answered images, sealed by one digest."""
-    from dataclasses import asdict
-
     from db3.digest import digest_arrays
     from db3.files import read_array, write_array, write_json
     from flows.inputs import manifest_of, transfer_images
 
     pool, samples, decided = transfer_images(data), manifest_of(data, "samples"), manifest_of(data, "decisions")
     distances = read_array(data / "decisions" / "distances.npy", mapped=False)
-    recipe = recipe_of(config, decided, len(pool.decisions))
+    recipe = recipe_of(config, decided)
     labels, scale = labels_of(config, distances, pool.decisions, recipe)
     arrays = {"images": pool.images, "decisions": pool.decisions, "soft_labels": labels}
     arrays |= _ties(data, recipe, distances, pool.decisions, scale) if recipe.ties else {}
@@ -51,21 +51,30 @@ def soft_labels(config: Config, data: Path) -> str:
     return f"{said}; {recipe.mapping}{at}, transfer set {manifest['digest'][:12]}"
 
 
-def recipe_of(config: Config, decided: dict[str, Any], samples: int) -> "Recipe":
+def recipe_of(config: Config, decided: dict[str, Any]) -> "Recipe":
     """What becomes of the queries: as given, and by the measured rule where a value is `auto`."""
-    from db3.soft_labels import Recipe, recipe
+    from db3.soft_labels import recipe
 
     group = config.soft_labels
-    best = recipe(decided["method"], decided["queries"]["per_pair"], samples)
+    best = recipe(decided["queries"]["per_pair"], points=decided["points"] > 0, answers=decided["answered"] > 0)
     if group.mapping not in ("auto", best.mapping):  # another mapping than the rule's: its companions do not apply
-        best = Recipe(group.mapping, 2.0, 0.0, 0.0, 0.0)
-    return Recipe(
-        mapping=best.mapping,
-        gap=best.gap if group.gap == "auto" else float(group.gap),
-        ties=best.ties if group.ties == "auto" else float(group.ties),
-        smoothing=best.smoothing if group.ties_smoothing == "auto" else float(group.ties_smoothing),
-        answered=best.answered if group.answered == "auto" else float(group.answered),
-    )
+        best = alone(group.mapping)
+    given = {
+        "gap": group.gap,
+        "temperature": config.distill.temperature,
+        "ties": group.ties,
+        "smoothing": group.ties_smoothing,
+        "answered": group.answered,
+    }
+    return replace(best, **{name: float(value) for name, value in given.items() if value != "auto"})
+
+
+def alone(mapping: "Mapping") -> "Recipe":
+    """Labels of the samples by one mapping, and nothing beside them."""
+    from db3.soft_labels import Recipe
+
+    temperature = 8.0 if mapping == "margin" else 1.0
+    return Recipe(mapping, gap=2.0, temperature=temperature, ties=0.0, smoothing=0.0, answered=0.0)
 
 
 def labels_of(

@@ -1,0 +1,164 @@
+"""From the teacher to the transfer set, in this process: every search, uint8 teachers, votes, any cut into shards."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from db3.config import Config, parse_config
+from flows.compose import compose
+from flows.fetch_teacher import fetch_teacher
+from flows.query_decisions import query_decisions
+from flows.samples import samples
+from flows.soft_labels import soft_labels
+from tests.flows.modules import ROOT
+
+SMALL = (
+    "experiment=smoke",
+    "samples.count=30",
+    "dataset.train_limit=300",
+    "dataset.test_limit=50",
+    "query.budget=9",
+    "query.augmented=0",
+    "query.primer.steps=8",
+    "query.primer.retrain=4",
+    "query.primer.networks=2",
+    "query.primer.scouts=1",
+)
+
+
+def configured(*overrides: str) -> Config:
+    return parse_config(yaml.safe_load(compose([*SMALL, *overrides], ROOT / "conf")))
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a teacher and samples."""
+    data = tmp_path_factory.mktemp("taught") / "data"
+    for stage in (fetch_teacher, samples):
+        (data / stage.folder).mkdir(parents=True)
+        stage(configured(), data)
+    return data
+
+
+@pytest.fixture
+def data(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in a folder with no shard store yet."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(taught, tmp_path / "data"))
+
+
+def manifest(data: Path, folder: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((data / folder / "manifest.json").read_text())
+    return content
+
+
+def searched(data: Path, *overrides: str) -> dict[str, Any]:
+    shutil.rmtree(data / "decisions", ignore_errors=True)
+    (data / "decisions").mkdir()
+    query_decisions(configured(*overrides), data)
+    return manifest(data, "decisions")
+
+
+@pytest.mark.parametrize("method", ["sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"])
+def test_any_search_writes_what_it_counted(data: Path, method: str) -> None:
+    told = searched(data, f"query.method={method}")
+    folder = data / "decisions"
+    asked, distances = np.load(folder / "asked.npy"), np.load(folder / "distances.npy")
+    assert asked.max() <= 9
+    assert told["queries"]["asked"] == asked.sum() + told["queries"]["scouts"]
+    journal = sum(len(np.load(file)) for file in (folder / "journal").iterdir())
+    assert journal == told["queries"]["asked"] == told["queries"]["paid"]
+    assert told["queries"]["scouts"] == (30 if method in ("guided", "auto") else 0)
+    pairs, points = np.load(folder / "point_pairs.npy"), np.load(folder / "points.npy")
+    assert told["points"] == len(pairs) == len(points)
+    images = np.load(data / "samples" / "images.npy")
+    apart = np.linalg.norm((points / 255.0 - images[pairs[:, 0]] / 255.0).reshape(len(points), 784), axis=1)
+    assert np.allclose(apart, distances[pairs[:, 0], pairs[:, 1]], atol=0.05)
+    keys, answered = np.load(folder / "answered_keys.npy"), np.load(folder / "answered.npy")
+    assert len(keys) == len(answered) == told["answered"] == min(asked.sum(), 30 * 150)
+    assert (keys[:, 2] < asked[keys[:, 0], keys[:, 1]]).all()
+
+
+@pytest.mark.parametrize("method", ["semicircle", "guided"])
+def test_shards_their_size_order_and_workers_change_no_byte(
+    data: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = f"query.method={method}"
+    first = searched(data, chosen, "query.shard=30", "runtime.runner=local")
+    monkeypatch.setenv("DB3_SHARD_ORDER", "reversed")
+    second = searched(data, chosen, "query.shard=7", "runtime.workers=3")
+    assert first["digest"] == second["digest"]
+    assert first["queries"] == second["queries"]
+
+
+def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from db3.decisions.primed import Primed
+
+    whole = searched(data, "query.method=guided")
+    shutil.rmtree(".db3")
+    run, calls = Primed._shard, 0
+
+    def failing(self: Primed, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise KeyboardInterrupt
+        return run(self, *arguments)
+
+    monkeypatch.setattr(Primed, "_shard", failing)
+    with pytest.raises(KeyboardInterrupt):
+        searched(data, "query.method=guided", "runtime.runner=local", "query.shard=15")
+    monkeypatch.undo()
+    monkeypatch.chdir(data.parent)
+    kept = len(list(Path(".db3").rglob("*.npz")))
+    assert kept == 4  # the primer and three shards
+    assert searched(data, "query.method=guided", "query.shard=15")["digest"] == whole["digest"]
+
+
+def test_the_transfer_set_holds_what_the_recipe_says(data: Path) -> None:
+    searched(data, "query.method=bd")
+    (data / "transfer").mkdir()
+    chosen = ("soft_labels.mapping=margin", "soft_labels.ties=0.25", "soft_labels.answered=0.25")
+    soft_labels(configured(*chosen), data)
+    told = manifest(data, "transfer")
+    assert told["recipe"] == {
+        "mapping": "margin",
+        "gap": 2.0,
+        "temperature": 8.0,
+        "ties": 0.25,
+        "smoothing": 0.0,
+        "answered": 0.25,
+    }
+    assert told["samples_of"]["images"] == 30
+    labels, pairs = (np.load(data / "transfer" / f"ties_{name}.npy") for name in ("soft_labels", "pairs"))
+    assert len(labels) == len(np.load(data / "transfer" / "ties.npy")) == told["samples_of"]["ties"]
+    decisions = np.load(data / "samples" / "decisions.npy")
+    row = np.arange(len(pairs))
+    # A boundary point belongs to both of its classes alike.
+    assert np.allclose(labels[row, pairs[:, 1]], labels[row, decisions[pairs[:, 0]]])
+    soft_labels(configured("soft_labels=margin"), data)
+    assert manifest(data, "transfer")["digest"] != told["digest"]
+
+
+def test_votes_and_rechecks_are_counted_and_a_steady_teacher_never_flips(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ("teacher.votes=3", "teacher.quantise=uint8", "samples.recheck=10")
+    for stage in (fetch_teacher, samples):
+        shutil.rmtree(data / stage.folder)
+        (data / stage.folder).mkdir()
+        stage(configured(*chosen), data)
+    told = manifest(data, "samples")
+    assert told["queries"] == {"asked": 40, "paid": 80}
+    assert told["flips"] == {"compared": 50, "changed": 0, "rate": 0.0}
+    found = searched(data, "query.method=bd", *chosen)
+    assert found["queries"]["paid"] == 2 * found["queries"]["asked"]
+    assert found["flips"]["compared"] == found["queries"]["asked"]
+    assert "warning" not in capsys.readouterr().err
+    # Whoever computed a shard, its votes were paid: a run that finds all of them says the same.
+    assert searched(data, "query.method=bd", *chosen) == found
