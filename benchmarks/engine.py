@@ -2,28 +2,29 @@
 
     python -m benchmarks.engine --pairs 540 --primer 20000 --json FILE
 
-Prints a table of mean distance / white-box minimum and writes it as JSON. The teacher is data/teacher/ (`--teacher`);
-its scores are seen by the white-box minimum alone.
+Prints a table of mean distance / white-box minimum and writes it as JSON; a file that an earlier run of the same
+problem wrote is extended. The teacher is data/teacher/ (`--teacher`); its scores are seen by the white-box minimum
+alone. Samples and start samples are among the decisions that `--primer` counts.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.peers import foolbox_hop_skip_jump
+from benchmarks.peers import art_hop_skip_jump, foolbox_hop_skip_jump
+from benchmarks.plot import plot
 from benchmarks.throughput import throughput_share
 from benchmarks.whitebox import WhiteBox, whitebox_minimum
 from db3.datasets import open_dataset
-from db3.decisions.auto import auto
+from db3.decisions.auto import auto, guided
 from db3.decisions.bd import boundary_distance
 from db3.decisions.driver import drive
-from db3.decisions.guided import guided
 from db3.decisions.hopskipjump import hop_skip_jump
 from db3.decisions.mbd import minimal_boundary_distance
 from db3.decisions.primer import Answers, Primer, PrimerSettings, scout
@@ -31,15 +32,18 @@ from db3.decisions.search import Asks, Pairs, Search
 from db3.decisions.semicircle import SemicircleSettings, semicircle
 from db3.decisions.starts import nearest_starts
 from db3.decisions.subspace import cells
-from db3.files import write_json
+from db3.files import read_json, write_json
 from db3.rng import permutation
 from db3.teachers.base import Teacher
 from db3.teachers.local import open_network, open_teacher
 
 CHECKPOINTS = (25, 50, 100, 250, 500, 1000, 4000)
 OWN = ("bd", "sign_opt", "hopskipjump", "semicircle", "guided", "auto")
-PEERS = ("foolbox",)
+PEERS = {"foolbox": foolbox_hop_skip_jump, "art": art_hop_skip_jump}
 _TOLERANCE = 0.01
+_SCOUTED = 0.6  # share of the primers' decisions that goes to images they make themselves
+_MANY = 5000  # decisions from which on primers are trained longer
+_SAME = ("teacher", "device", "seed", "pairs", "primer", "primer_architecture")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Problem:
     primer: int
     architecture: str
     seed: int
+    scouted: list[tuple[dict[str, Any], Answers]] = field(default_factory=list)
 
 
 def main() -> None:
@@ -65,37 +70,78 @@ def main() -> None:
         raise SystemExit(f"unknown algorithm {', '.join(sorted(unknown))}; known: {', '.join((*OWN, *PEERS))}")
     problem = _problem(options)
     checkpoints = [at for at in CHECKPOINTS if at <= options.budget]
-    print(f"{options.pairs} pairs, white-box minimum {float(problem.minimum.mean()):.3f} on average")
+    result = _earlier(options.json, _described(problem, options))
+    print(f"{len(problem.pairs)} pairs, white-box minimum {result['minimum']:.3f} on average")
     print(f"{'algorithm':14}" + "".join(f"{at:>9}" for at in checkpoints) + f"{'seconds':>9}")
-    result: dict[str, Any] = {
+    for name in wanted:
+        _measure(name, problem, checkpoints, options.peer_pairs, result)
+        result["queries_to_paper_4000"] = _queries_to_paper(result)
+        if options.json:
+            write_json(options.json, result)
+    if not options.no_throughput:
+        share = throughput_share(open_network(options.teacher), open_teacher(options.teacher, options.device))
+        result.setdefault("throughput_share", {})[f"{options.name}_{options.device}"] = share
+        print(f"engine / the teacher's own best throughput: {share:.2f}")
+    if options.json:
+        write_json(options.json, result)
+    if options.plot:
+        plot(result, options.plot)
+
+
+def _described(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
+    """What the numbers are of, and room for them."""
+    return {
         "teacher": problem.teacher.spec.identity,
         "device": options.device,
         "seed": options.seed,
         "pairs": len(problem.pairs),
         "primer": options.primer,
+        "primer_architecture": options.primer_architecture,
         "minimum": float(problem.minimum.mean()),
-        "ratio": {},
-        "median": {},
+        **{part: {} for part in ("ratio", "median", "distance", "asked", "below_minimum", "measured_pairs", "seconds")},
     }
-    distances: dict[str, torch.Tensor] = {}
-    for name in wanted:
-        begun = time.perf_counter()
-        curve = _curve(name, problem, checkpoints)
-        if curve is None:
-            continue
-        ratio = curve / problem.minimum[:, None]
-        distances[name] = curve
-        result["ratio"][name] = dict(zip(map(str, checkpoints), ratio.mean(dim=0).tolist(), strict=True))
-        result["median"][name] = dict(zip(map(str, checkpoints), ratio.median(dim=0).values.tolist(), strict=True))
-        cost = time.perf_counter() - begun
-        print(f"{name:14}" + "".join(f"{value:9.3f}" for value in ratio.mean(dim=0).tolist()) + f"{cost:9.1f}")
-    result["queries_to_paper_4000"] = _queries_to_paper(distances, checkpoints)
-    if not options.no_throughput:
-        share = throughput_share(open_network(options.teacher), open_teacher(options.teacher, options.device))
-        result["throughput_share"] = {f"{options.name}_{options.device}": share}
-        print(f"engine / the teacher's own best throughput: {share:.2f}")
-    if options.json:
-        write_json(options.json, result)
+
+
+def _earlier(path: Path | None, described: dict[str, Any]) -> dict[str, Any]:
+    """The result of an earlier run of the same problem, to be extended; else a new one."""
+    if path is None or not path.is_file():
+        return described
+    earlier: dict[str, Any] = read_json(path)
+    differ = [key for key in _SAME if earlier.get(key) != described[key]]
+    if differ:
+        theirs = ", ".join(f"{key} {earlier.get(key)}" for key in differ)
+        raise SystemExit(f"{path} is of another problem ({theirs}); remove it or name another file")
+    return earlier
+
+
+def _measure(name: str, problem: Problem, checkpoints: list[int], peer_pairs: int, result: dict[str, Any]) -> None:
+    begun = time.perf_counter()
+    if name in PEERS:
+        problem = _first(problem, peer_pairs)
+    measured = _curve(name, problem, checkpoints)
+    if measured is None:
+        return
+    curve, asked = measured
+    ratio = curve / problem.minimum[:, None]
+    keys = list(map(str, checkpoints))
+    result["ratio"][name] = dict(zip(keys, ratio.mean(dim=0).tolist(), strict=True))
+    result["median"][name] = dict(zip(keys, ratio.median(dim=0).values.tolist(), strict=True))
+    result["distance"][name] = dict(zip(keys, curve.mean(dim=0).tolist(), strict=True))
+    result["asked"][name] = asked
+    # A search that finds something nearer shows that the minimum is none: the share has to be small.
+    result["below_minimum"][name] = float((ratio[:, -1] < 0.999).float().mean())
+    result["measured_pairs"][name] = len(problem.pairs)
+    result["seconds"][name] = round(time.perf_counter() - begun, 1)
+    row = "".join(f"{value:9.3f}" for value in ratio.mean(dim=0).tolist())
+    print(f"{name:14}{row}{result['seconds'][name]:9.1f}", flush=True)
+
+
+def _first(problem: Problem, count: int) -> Problem:
+    """The same problem with its first pairs only: they are shuffled."""
+    pairs = problem.pairs
+    parts = [part[:count] for part in (pairs.images, pairs.decisions, pairs.targets, pairs.samples)]
+    few = Pairs(*parts, pairs.shape, pairs.bounds)
+    return replace(problem, pairs=few, starts=problem.starts[:count], minimum=problem.minimum[:count])
 
 
 def _options() -> argparse.Namespace:
@@ -113,13 +159,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-throughput", action="store_true")
-    parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--peer-pairs", type=int, default=30, help="pairs that each peer is given: peers are slow")
+    parser.add_argument("--json", type=Path, help="write the numbers here; an earlier run's file is extended")
+    parser.add_argument("--plot", type=Path, help="write a picture of them here, as PNG")
     return parser.parse_args()
 
 
 def _problem(options: argparse.Namespace) -> Problem:
     teacher = open_teacher(options.teacher, options.device)
-    images = open_dataset(options.dataset, options.root, train_limit=options.primer).train().images
+    kept = options.primer - int(_SCOUTED * options.primer)
+    images = open_dataset(options.dataset, options.root, train_limit=kept).train().images
     levels = torch.from_numpy(np.array(images)).flatten(1)
     shape = teacher.spec.input_shape
     decisions = torch.cat([teacher.decide(part.view(-1, *shape).float() / 255) for part in torch.split(levels, 1024)])
@@ -151,17 +200,19 @@ def _combinations(decisions: torch.Tensor, classes: int, count: int, seed: int) 
     for m in range(classes):
         members = order[decisions[order] == m]
         for place, k in enumerate(k for k in range(classes) if k != m):
-            chosen = members[place * each : (place + 1) * each]
+            # Where a class has too few samples they serve again, with another class.
+            chosen = members[(place * each + torch.arange(each)) % len(members)]
             rows.append(chosen)
             targets.append(torch.full_like(chosen, k))
     shuffled = torch.tensor(permutation(sum(map(len, rows)), seed, "shuffle"))[:count]
     return torch.cat(rows)[shuffled], torch.cat(targets)[shuffled]
 
 
-def _curve(name: str, problem: Problem, checkpoints: list[int]) -> torch.Tensor | None:
-    """Distance [n, T] known to one algorithm after each number of queries."""
-    if name == "foolbox":
-        return foolbox_hop_skip_jump(problem.teacher, problem.pairs, problem.starts[:, 0], checkpoints)
+def _curve(name: str, problem: Problem, checkpoints: list[int]) -> tuple[torch.Tensor, float] | None:
+    """Distance [n, T] known to one algorithm after each number of queries, and the queries it asked per pair."""
+    if name in PEERS:
+        curve = PEERS[name](problem.teacher, problem.pairs, problem.starts[:, 0], checkpoints)
+        return None if curve is None else (curve, float(checkpoints[-1]))
     search = Search(problem.pairs, checkpoints[-1], checkpoints)
     run: dict[str, Callable[[], None]] = {
         "guided": lambda: _primed(problem, search, guided),
@@ -170,7 +221,7 @@ def _curve(name: str, problem: Problem, checkpoints: list[int]) -> torch.Tensor 
     run.get(name, lambda: _driven(problem, [_asks(name, problem, search)]))()
     # A search that ended early stands where it ended.
     stands = search.asked[:, None] <= torch.tensor(checkpoints)
-    return torch.where(stands, search.distance[:, None], search.curve)
+    return torch.where(stands, search.distance[:, None], search.curve), float(search.asked.float().mean())
 
 
 def _driven(problem: Problem, asks: list[Asks]) -> None:
@@ -189,29 +240,35 @@ def _asks(name: str, problem: Problem, search: Search) -> Asks:
 
 
 def _primed(problem: Problem, search: Search, algorithm: Callable[..., None]) -> None:
+    """Both guided searches begin with the same primers, which are trained once."""
     spec = problem.teacher.spec
     # Steps in proportion to what there is to learn, within what was measured.
-    steps = 600 if problem.primer >= 5000 else 300
-    settings = PrimerSettings(problem.architecture, steps=steps, retrain=steps // 2, seed=problem.seed)
+    steps, retrain = (1000, 400) if problem.primer >= _MANY else (600, 300)
+    settings = PrimerSettings(problem.architecture, steps=steps, retrain=retrain, seed=problem.seed)
     primer = Primer(spec.input_shape, spec.classes, settings, spec.bounds)
-    known: list[Answers] = []
+    if not problem.scouted:
+        known: list[Answers] = []
 
-    def scouting() -> Iterator[torch.Tensor]:
-        known.append((yield from scout(primer, problem.natural, problem.primer)))
+        def scouting() -> Iterator[torch.Tensor]:
+            known.append((yield from scout(primer, problem.natural, problem.primer, share=_SCOUTED)))
 
-    drive([scouting()], problem.teacher)  # type: ignore[list-item]
-    algorithm(problem.teacher, [search], [problem.starts[:, 0]], primer, known[0])
+        begun = time.perf_counter()
+        drive([scouting()], problem.teacher)  # type: ignore[list-item]
+        problem.scouted.append((primer.arrays(), known[0]))
+        print(f"primers trained in {time.perf_counter() - begun:.0f} s", flush=True)
+    arrays, answers = problem.scouted[0]
+    primer.load(arrays)
+    algorithm(problem.teacher, [search], [problem.starts[:, 0]], primer, answers)
 
 
-def _queries_to_paper(distances: dict[str, torch.Tensor], checkpoints: list[int]) -> dict[str, int | None]:
-    """Fewest queries (of those shown) at which each algorithm is as near as Sign-OPT is after its last."""
-    if "sign_opt" not in distances or checkpoints[-1] < 4000:
+def _queries_to_paper(result: dict[str, Any]) -> dict[str, int | None]:
+    """Fewest queries (of those shown) at which each algorithm is as near as Sign-OPT is after 4,000."""
+    goal = result["ratio"].get("sign_opt", {}).get("4000")
+    if goal is None:
         return {}
-    goal = float(distances["sign_opt"][:, -1].mean())
-    means = {name: curve.mean(dim=0).tolist() for name, curve in distances.items()}
     return {
-        name: next((at for at, mean in zip(checkpoints, values, strict=True) if mean <= goal), None)
-        for name, values in means.items()
+        name: min((int(at) for at, ratio in ratios.items() if ratio <= goal), default=None)
+        for name, ratios in result["ratio"].items()
     }
 
 

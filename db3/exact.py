@@ -14,13 +14,16 @@ from torch import Tensor
 def row_sum(values: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
     """Sum over the last axis in a fixed order (pairwise, halving)."""
     width = values.shape[-1]
+    if width < 2:
+        return values[..., 0] if width else values.new_zeros(values.shape[:-1])
+    folded = values.new_empty(*values.shape[:-1], (width + 1) // 2)
     while width > 1:
         half = width // 2
-        folded = values[..., :half] + values[..., half : 2 * half]
+        torch.add(values[..., :half], values[..., half : 2 * half], out=folded[..., :half])
         if width % 2:  # the odd column waits for the next fold
-            folded = torch.cat([folded, values[..., 2 * half : width]], dim=-1)
-        values, width = folded, folded.shape[-1]
-    return values[..., 0] if width else values.new_zeros(values.shape[:-1])
+            folded[..., half] = values[..., 2 * half]
+        values, width = folded, width - half
+    return values[..., 0]
 
 
 def row_norm(values: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:

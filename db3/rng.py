@@ -5,6 +5,7 @@ Easy as 1, 2, 3", SC 2011). The key is the seed; the counter names the draw: (bl
 operations are used, so every device gives the same words; tests hold them against the published Random123 vectors.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -20,19 +21,30 @@ Counter = tuple[Int[Tensor, "..."], Int[Tensor, "..."], Int[Tensor, "..."], Int[
 
 def philox(counter: Counter, key: tuple[int, int]) -> Counter:
     """Ten Philox4x32 rounds on int64 tensors that hold unsigned 32-bit words (broadcast together)."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for _ in range(10):
+    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)  # type: ignore[no-untyped-call]
+    device = c0.device
+    even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
+    shape = (2, *[1] * c0.dim())
+    factors, keys = _factors(device).view(shape), _keys(key, device).view(10, *shape)
+    for number in range(10):
         # A 64-bit product of two 32-bit words may wrap into the sign bit; its bits stay right.
-        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = (
-            ((product1 >> 32) & _MASK) ^ c1 ^ k0,
-            product1 & _MASK,
-            ((product0 >> 32) & _MASK) ^ c3 ^ k1,
-            product0 & _MASK,
-        )
-        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
-    return c0, c1, c2, c3
+        products = (even * factors).flip(0)
+        # Masked after the exclusive or: a sign that the shift has drawn in is cut off there as well.
+        even = (products >> 32).bitwise_xor_(odd).bitwise_xor_(keys[number]).bitwise_and_(_MASK)
+        odd = products.bitwise_and_(_MASK)
+    return even[0], odd[0], even[1], odd[1]
+
+
+@functools.cache
+def _factors(device: torch.device) -> Int[Tensor, " 2"]:
+    return torch.tensor(_MULTIPLIERS, device=device)
+
+
+@functools.lru_cache(64)
+def _keys(key: tuple[int, int], device: torch.device) -> Int[Tensor, "10 2"]:
+    """The key of each round: the Weyl sequence from the first."""
+    rounds = torch.arange(10)[:, None]
+    return ((torch.tensor(key) + rounds * torch.tensor(_WEYL)) & _MASK).to(device)
 
 
 def words(
@@ -60,9 +72,10 @@ def signs(
 ) -> Float[Tensor, "*n width"]:
     """Directions of ±1 (float32), one random bit a component: exact on every device, and so are their sums."""
     drawn = words(seed, step, klass, sample, (width + 31) // 32)
-    quarters = torch.stack([(drawn >> shift) & 0xFF for shift in (0, 8, 16, 24)], dim=-1).flatten(-2)
-    table = _sign_table(drawn.device)
-    return torch.nn.functional.embedding(quarters, table).flatten(-2)[..., :width]
+    # The words' bytes in the order of their weight (all of torch's devices are little-endian); eight signs a look-up.
+    octets = drawn.to(torch.int32).view(torch.uint8).to(torch.int32)
+    packed = _sign_table(drawn.device).index_select(0, octets.flatten())
+    return packed.view(torch.int8).view(*drawn.shape[:-1], -1)[..., :width].to(torch.float32)
 
 
 def uniform(
@@ -88,6 +101,8 @@ def permutation(count: int, seed: int, *identity: int | str) -> Sequence[int]:
     return order
 
 
-def _sign_table(device: torch.device) -> Float[Tensor, "256 8"]:
-    bits = (torch.arange(256, device=device)[:, None] >> torch.arange(8, device=device)) & 1
-    return (bits * 2 - 1).to(torch.float32)
+@functools.cache
+def _sign_table(device: torch.device) -> Int[Tensor, " 256"]:
+    """The eight signs of every byte, lowest bit first, packed into an int64 each."""
+    bits = (torch.arange(256)[:, None] >> torch.arange(8)) & 1
+    return (bits * 2 - 1).to(torch.int8).view(torch.int64)[:, 0].to(device)

@@ -135,7 +135,7 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
 
 def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
     from db3.decisions.driver import drive
-    from db3.decisions.primed import Primed
+    from db3.decisions.primed import IN_FLIGHT, Primed
     from db3.digest import digest_json
     from db3.teachers.local import read_spec
     from flows.inputs import device_of, method_of, primer_of, transfer_images
@@ -145,7 +145,7 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
     # Primers are trained here: their bits follow the number of threads, as a student's do.
     base = digest_json([*_decided_by(data), device_of(config), config.runtime.threads])
     primed = Primed(
-        lambda _, searches: drive(searches, asking.teacher()),
+        lambda _, searches: drive(searches, asking.teacher(), IN_FLIGHT),
         spec,
         pool,
         parts,

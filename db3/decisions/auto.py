@@ -1,45 +1,16 @@
-"""The best sequence of searches, as measured: guided rounds first, then semicircles with the primers' subspace.
-
-Guided rounds cost 2 to 4 queries each and gain most at first. When a primer agrees with itself at a boundary point, no
-gradient moves it any more; then semicircle search with directions from the primers' own disagreement goes on.
-Retraining on its probes is possible (`retrain_at`), but gained less than 0.5 % on MNIST for most of the computing time:
-off by default.
-"""
+"""Guided searches in one go: the phases of `db3.decisions.plan` over all blocks, the primers retrained between them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from db3.decisions.driver import drive
-from db3.decisions.guided import ROUNDS, Round, again, guided
+from db3.decisions.plan import Phase, phase_asks, plan
 from db3.decisions.primer import Answers, Primer
-from db3.decisions.search import Asks, Search
-from db3.decisions.semicircle import SemicircleSettings, semicircle
-from db3.decisions.subspace import Directions, combinations, gradient_basis
+from db3.decisions.search import Log, Search
 from db3.teachers.base import Teacher
-
-_REFRESH = Round(0.01, 4)
-
-
-@dataclass(frozen=True)
-class AutoSettings:
-    """The sequence.
-
-    Attributes:
-        rounds: guided rounds at the start.
-        retrain_at: queries per pair at which the primers learn again and a guided round follows.
-        basis: components of the subspace.
-        semicircle: numbers of that search.
-        seed: of the directions.
-    """
-
-    rounds: tuple[Round, ...] = ROUNDS
-    retrain_at: tuple[int, ...] = ()
-    basis: int = 100
-    semicircle: SemicircleSettings = field(default_factory=SemicircleSettings)
-    seed: int = 0
 
 
 def auto(
@@ -48,26 +19,53 @@ def auto(
     starts: Sequence[Float[Tensor, "n d"]],
     primer: Primer,
     known: Answers,
-    settings: AutoSettings = AutoSettings(),
+    phases: Sequence[Phase] | None = None,
     on_asked: Callable[[int], None] | None = None,
 ) -> None:
-    """Spend the budget of every pair; see `guided` for the arguments and for what a result depends on."""
-    guided(teacher, searches, starts, primer, known, settings.rounds, on_asked)
+    """Spend the budget of every pair.
+
+    A pair's result depends on which pairs share the primer (they teach it), but not on how they are cut into blocks or
+    packed into calls: answers are put in the order of (sample, class, place) before they are learnt.
+
+    Args:
+        teacher: decides.
+        searches: the blocks' ledgers.
+        starts: a start sample for each of their pairs, NaN where there is none.
+        primer: trained on `known`.
+        known: the answers it was trained on.
+        phases: in order; None: the plan for the largest budget.
+        on_asked: progress.
+    """
+    if phases is None:
+        phases = plan(max((search.budget for search in searches), default=0))
+    for search in searches:
+        search.log = search.log or Log(search.pairs)
+    for phase in phases:
+        paid = answers_of(searches)
+        if phase.retrain and len(paid):
+            primer.learn(known, paid)
+        asks = (phase_asks(phase, search, start, primer) for search, start in zip(searches, starts, strict=True))
+        drive(asks, teacher, on_asked=on_asked)
+
+
+def guided(
+    teacher: Teacher,
+    searches: Sequence[Search],
+    starts: Sequence[Float[Tensor, "n d"]],
+    primer: Primer,
+    known: Answers,
+    on_asked: Callable[[int], None] | None = None,
+) -> None:
+    """Guided rounds all the way; for the rest see `auto`."""
     budget = max((search.budget for search in searches), default=0)
-    begins = [0] * len(searches)
-    for until in [*(at for at in settings.retrain_at if at < budget), budget]:
-        directions = combinations(gradient_basis(primer, known, settings.basis), settings.seed)
+    auto(teacher, searches, starts, primer, known, plan(budget, probing=False), on_asked)
 
-        def part(place: int, search: Search, until: int = until, directions: Directions = directions) -> Asks:
-            begins[place] = yield from semicircle(
-                search,
-                directions,
-                settings.semicircle,
-                primer.margin if settings.semicircle.trust else None,
-                until,
-                begins[place],
-            )
 
-        drive((part(place, search) for place, search in enumerate(searches)), teacher, on_asked=on_asked)
-        if until < budget:
-            again(teacher, searches, primer, known, _REFRESH, on_asked)
+def answers_of(searches: Sequence[Search]) -> Answers:
+    """Every answer logged, in the order of (sample, class, place): whatever the blocks, the same bytes."""
+    keys, images, decisions = zip(*(search.log.read() for search in searches if search.log), strict=True)
+    joined = torch.cat(keys)
+    order = torch.arange(len(joined))
+    for column in (2, 1, 0):
+        order = order[joined[order, column].argsort(stable=True)]
+    return Answers(torch.cat(images)[order], torch.cat(decisions)[order])

@@ -33,8 +33,6 @@ def boundary_distance(search: Search, starts: Float[Tensor, "n q d"], tolerance:
         reach = torch.minimum(length, search.distance[rows])
         directions = segment / length[:, None]
         probed = ~known & search.affordable(1)[rows]
-        points = images[rows[probed]] + reach[probed, None] * directions[probed]
-        hit = (yield from search.ask(rows[probed], points[:, None]))[:, 0]
-        known[probed] = hit
+        known[probed] = yield from search.along(rows[probed], directions[probed], reach[probed])
         zero = torch.zeros_like(reach[known])
         yield from bisect(search, rows[known], directions[known], zero, reach[known], tolerance)

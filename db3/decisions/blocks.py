@@ -18,8 +18,8 @@ from db3.samples.pool import TransferImages
 from db3.teachers.base import TeacherSpec
 
 # Both bound memory. Results do not depend on them; the order of the journal does.
-_PAIRS_PER_SEARCH = 256
-_VALUES_PER_ASK = 2**23  # pixels of one ask: 32 MiB as float32
+_PAIRS_PER_SEARCH = 512
+_VALUES_PER_BLOCK = 2**24  # pixels that a block's ledger holds: 64 MiB as float32
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Blocks:
 
     def parts(self) -> Iterator[slice]:
         """The blocks: places among all pairs, which come sample by sample, their classes in order."""
-        values = int(np.prod(self._spec.input_shape)) * max(self._method.directions, self._method.starts)
-        size = min(_PAIRS_PER_SEARCH, max(1, _VALUES_PER_ASK // values))
+        values = int(np.prod(self._spec.input_shape)) * (3 + self._method.starts)  # sample, best point, an ask, starts
+        size = min(_PAIRS_PER_SEARCH, max(1, _VALUES_PER_BLOCK // values))
         return (slice(start, min(start + size, len(self))) for start in range(0, len(self), size))
 
     def search(self, part: slice) -> Search:

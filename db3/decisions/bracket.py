@@ -17,7 +17,7 @@ def bisect(
     inside: Float[Tensor, " r"],
     tolerance: float,
 ) -> Generator[Tensor, Tensor, Float[Tensor, " r"]]:
-    """Narrow the bracket [outside, inside] on each ray x + t·direction until it is as narrow as `Search.width` says.
+    """Narrow the bracket [outside, inside] on each ray x + t·direction until it is narrow enough.
 
     Args:
         search: the ledger; best points and distances are recorded there.
@@ -25,23 +25,24 @@ def bisect(
         directions: unit vectors.
         outside: distance along the ray, not (or not known to be) in class k.
         inside: distance at which the image is known to be decided k.
-        tolerance: relative width at which a pair is done. Float32 ends every loop: a bracket that has no float
-            between its ends is done too.
+        tolerance: relative width at which a pair is done (`Search.finest` is another). Float32 ends every loop: a
+            bracket that has no float between its ends is done too.
 
     Returns:
         The distance along the ray at which each pair is still decided k.
     """
-    outside, inside = outside.clone(), inside.clone()
+    outside, inside, finest = outside.clone(), inside.clone(), search.finest(directions)
     while True:
         middle = (outside + inside) / 2
-        wide = inside - outside > search.width(directions, inside, tolerance)
+        wide = inside - outside > torch.maximum(tolerance * inside, finest)
         active = wide & (middle > outside) & (middle < inside) & search.affordable(1)[rows]
-        if not bool(active.any()):
+        now = active.nonzero()[:, 0]
+        if not now.shape[0]:
             return inside
-        points = search.pairs.images[rows[active]] + middle[active, None] * directions[active]
-        hit = (yield from search.ask(rows[active], points[:, None]))[:, 0]
-        inside[active] = torch.where(hit, middle[active], inside[active])
-        outside[active] = torch.where(hit, outside[active], middle[active])
+        reach = middle[now]
+        hit = yield from search.along(rows[now], directions[now], reach)
+        inside[now] = torch.where(hit, reach, inside[now])
+        outside[now] = torch.where(hit, outside[now], reach)
 
 
 def gallop(
@@ -54,20 +55,21 @@ def gallop(
     """Walk down each ray from a distance known to be decided k, doubling the stride until class k is left, and
     bisect the last stride: cheap where the boundary is expected just below.
     """
+    if not rows.shape[0]:
+        return
     inside, outside = inside.clone(), torch.zeros_like(inside)
-    stride = search.width(directions, inside, tolerance)
-    walking = torch.ones_like(inside, dtype=torch.bool)
+    stride = torch.maximum(tolerance * inside, search.finest(directions))
+    now = torch.arange(rows.shape[0], device=search.device)
     while True:
-        walking = walking & search.affordable(1)[rows] & (inside > stride)
-        if not bool(walking.any()):
+        now = now[search.affordable(1)[rows[now]] & (inside[now] > stride[now])]
+        if not now.shape[0]:
             break
-        reach = inside[walking] - stride[walking]
-        points = search.pairs.images[rows[walking]] + reach[:, None] * directions[walking]
-        hit = (yield from search.ask(rows[walking], points[:, None]))[:, 0]
-        inside[walking] = torch.where(hit, reach, inside[walking])
-        outside[walking] = torch.where(hit, outside[walking], reach)
-        stride[walking] *= 2
-        walking[walking.clone()] = hit
+        reach = inside[now] - stride[now]
+        hit = yield from search.along(rows[now], directions[now], reach)
+        inside[now] = torch.where(hit, reach, inside[now])
+        outside[now] = torch.where(hit, outside[now], reach)
+        now = now[hit]
+        stride[now] *= 2
     yield from bisect(search, rows, directions, outside, inside, tolerance)
 
 
@@ -95,7 +97,7 @@ def approach(
     Returns:
         Whether a nearer image decided k was found.
     """
-    outside, inside = torch.zeros_like(guess), search.distance[rows]
+    outside, inside, finest = torch.zeros_like(guess), search.distance[rows], search.finest(directions)
     probe = torch.minimum(guess, inside * (1 - tolerance / 2))
     outward, inward = torch.full_like(guess, 1.25), torch.full_like(guess, 0.8)
     found = torch.zeros_like(guess, dtype=torch.bool)
@@ -103,16 +105,15 @@ def approach(
     for _ in range(queries):
         live = live & search.affordable(1)[rows]
         now = live.nonzero()[:, 0]
-        if not len(now):
+        if not now.shape[0]:
             break
-        points = search.pairs.images[rows[now]] + probe[now, None] * directions[now]
-        hit = (yield from search.ask(rows[now], points[:, None]))[:, 0]
+        hit = yield from search.along(rows[now], directions[now], probe[now])
         inside[now] = torch.where(hit, probe[now], inside[now])
         outside[now] = torch.where(hit, outside[now], probe[now])
         found[now] |= hit
         down = torch.where(outside > 0, (outside + inside) / 2, inside * inward)
         up = torch.minimum(probe * outward, inside * (1 - tolerance / 2))
-        width = search.width(directions, inside.nan_to_num(posinf=0.0), tolerance)
+        width = torch.maximum(tolerance * inside.nan_to_num(posinf=0.0), finest)
         live = inside - outside > width
         probe = torch.where(live, torch.where(found, down, up), probe)
         outward, inward = outward * outward.sqrt(), inward * inward.sqrt()

@@ -1,7 +1,8 @@
 """The driver: the only caller of `decide`. It packs the asks of many searches into full teacher calls."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
@@ -12,6 +13,7 @@ from db3.decisions.search import Asks
 from db3.teachers.base import Teacher
 
 _CALLS_AT_ONCE = 16  # fewer rounds of this loop for a small call shape; the teacher's wrapper cuts it into calls
+_AHEAD = 1  # asks that wait for the teacher while it answers another: it never waits for a search
 
 
 @dataclass
@@ -27,13 +29,25 @@ class _Live:
 
     @property
     def waiting(self) -> int:
-        return len(self.images) - self.sent
+        return self.images.shape[0] - self.sent
+
+    def take(self, room: int) -> Float[Tensor, "_ d"]:
+        """The next waiting images, `room` at most: a view, nothing is copied."""
+        part = self.images[self.sent : self.sent + room]
+        self.sent += part.shape[0]
+        return part
+
+
+_Part = tuple[_Live, Float[Tensor, "_ d"]]
 
 
 def drive(
     searches: Iterable[Asks], teacher: Teacher, in_flight: int = 8, on_asked: Callable[[int], None] | None = None
 ) -> list[Int[Tensor, " _"]]:
     """Run searches to their end.
+
+    The teacher decides in a thread of its own: while it answers one ask, the searches answered before prepare their
+    next, on another core where one is idle. What is asked, and in which order, does not depend on either's speed.
 
     Args:
         searches: generators of asks; started lazily, so that memory is bounded by `in_flight` of them.
@@ -43,27 +57,45 @@ def drive(
         on_asked: told the number of images after every call (progress).
 
     Returns:
-        For each search, in the order given, its answers in the order it asked: enough to replay it with no teacher.
+        For each search, in the order given, its answers in the order it asked (on the CPU): enough to replay it with
+        no teacher.
     """
-    waiting = enumerate(searches)
-    live: deque[_Live] = deque()
+    teaching = ThreadPoolExecutor(1, "teacher")
+    try:
+        return _drive(enumerate(searches), teacher, in_flight, on_asked or (lambda _: None), teaching)
+    finally:
+        teaching.shutdown(cancel_futures=True)
+
+
+def _drive(
+    waiting: Iterator[tuple[int, Asks]],
+    teacher: Teacher,
+    in_flight: int,
+    on_asked: Callable[[int], None],
+    teaching: ThreadPoolExecutor,
+) -> list[Int[Tensor, " _"]]:
+    live: list[_Live] = []
     answers: dict[int, Int[Tensor, " _"]] = {}
+    asked: deque[tuple[list[_Part], Future[Tensor]]] = deque()
     while True:
         while len(live) < in_flight and (started := _start(waiting, answers)):
             live.append(started)
-        if not live:
+        parts = _take(live, teacher.spec.max_batch, whole=bool(asked))
+        if parts:
+            images = parts[0][1] if len(parts) == 1 else torch.cat([part for _, part in parts])
+            asked.append((parts, teaching.submit(teacher.decide, images.view(-1, *teacher.spec.input_shape))))
+        if not asked:
             return [answers[place] for place in sorted(answers)]
-        parts = _take(live, _room(live, teacher.spec.max_batch))
-        images = torch.cat([part for _, part in parts]).view(-1, *teacher.spec.input_shape)
-        decisions = teacher.decide(images)
-        if on_asked:
-            on_asked(len(images))
-        for (search, _), told in zip(parts, torch.split(decisions, [len(part) for _, part in parts]), strict=True):
+        if parts and len(asked) <= _AHEAD:
+            continue
+        parts, decided = asked.popleft()
+        sizes = [part.shape[0] for _, part in parts]
+        for (search, _), told in zip(parts, torch.split(decided.result(), sizes), strict=True):
             search.told.append(told)
-        for search in [search for search in live if not search.waiting]:
-            if not _tell(search):
+            if sum(part.shape[0] for part in search.told) == search.images.shape[0] and not _tell(search):
                 live.remove(search)
-                answers[search.place] = torch.cat(search.answers)
+                answers[search.place] = torch.cat(search.answers).cpu()
+        on_asked(sum(sizes))
 
 
 def _start(waiting: Iterator[tuple[int, Asks]], answers: dict[int, Int[Tensor, " _"]]) -> _Live | None:
@@ -76,29 +108,27 @@ def _start(waiting: Iterator[tuple[int, Asks]], answers: dict[int, Int[Tensor, "
     return None
 
 
-def _room(live: Iterable[_Live], size: int) -> int:
-    """How many images to ask for at once: full calls only, unless every search waits for less than one."""
+def _take(live: Sequence[_Live], size: int, whole: bool) -> list[_Part]:
+    """What to ask next: full calls of one search, else of several, else less than a call (nothing if `whole`).
+
+    Full calls come as a view of a search's own ask, so only what is left of many asks is ever copied together.
+    """
+    for search in live:
+        if search.waiting >= size:
+            return [(search, search.take(min(search.waiting // size, _CALLS_AT_ONCE) * size))]
     waiting = sum(search.waiting for search in live)
-    return min(waiting - waiting % size or waiting, size * _CALLS_AT_ONCE)
-
-
-def _take(live: Iterable[_Live], room: int) -> list[tuple[_Live, Float[Tensor, "_ d"]]]:
-    """Take `room` of the waiting images, first come first served."""
+    room = min(waiting - waiting % size or (0 if whole else waiting), size * _CALLS_AT_ONCE)
     parts = []
     for search in live:
-        part = search.images[search.sent : search.sent + room]
-        if len(part):
-            parts.append((search, part))
-            search.sent += len(part)
-            room -= len(part)
-        if not room:
-            break
+        if search.waiting and room:
+            parts.append((search, search.take(room)))
+            room -= parts[-1][1].shape[0]
     return parts
 
 
 def _tell(search: _Live) -> bool:
     """Hand a search all its decisions; false when that ended it."""
-    decisions = torch.cat(search.told)
+    decisions = search.told[0] if len(search.told) == 1 else torch.cat(search.told)
     search.answers.append(decisions)
     search.told = []
     try:
@@ -122,6 +152,6 @@ def replay(asks: Asks, journal: Int[Tensor, " _"]) -> int:
             if len(told) < len(images):
                 raise ValueError(f"the journal ends after {len(journal)} answers, but the search asks for more")
             used += len(images)
-            images = asks.send(told)
+            images = asks.send(told.to(images.device))
     except StopIteration:
         return used

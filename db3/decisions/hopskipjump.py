@@ -70,7 +70,7 @@ def _hop(
     The ray is left when it is not decided k at the distance known: its crossing would be farther.
     """
     images, origin = search.pairs.images[rows], search.best[rows]
-    waiting = torch.ones(len(rows), dtype=torch.bool)
+    waiting = torch.ones_like(step, dtype=torch.bool)
     for _ in range(_HALVINGS):
         now = (waiting & search.affordable(1)[rows]).nonzero()[:, 0]
         if not len(now):
@@ -80,7 +80,7 @@ def _hop(
         ray = hop / length[:, None]
         # Asked at the distance known: that answers both whether the hop helps and where the bracket ends.
         reach = torch.minimum(length, search.distance[rows[now]])
-        hit = (yield from search.ask(rows[now], (images[now] + reach[:, None] * ray)[:, None]))[:, 0]
+        hit = yield from search.along(rows[now], ray, reach)
         zero = 0.7 * reach[hit]
         yield from bisect(search, rows[now[hit]], ray[hit], zero, reach[hit], tolerance)
         waiting[now[hit]] = False

@@ -63,7 +63,8 @@ def minimal_boundary_distance(
         if not len(rows):
             return
         parts = []
-        for part in search.pieces(rows, directions):
+        for piece in search.pieces(len(rows), directions):
+            part = rows[piece]
             parts.append((yield from _sign_gradient(search, part, seed, iteration, directions, epsilon[part], cell)))
         gradient = torch.cat(parts)
         alpha[rows], improved = yield from _line_search(search, rows, gradient, alpha[rows], tolerance)
@@ -104,7 +105,7 @@ def _line_search(
     tolerance: float,
 ) -> Generator[Tensor, Tensor, tuple[Float[Tensor, " r"], Tensor]]:
     """Double α while that improves, else halve it until something does; return the α kept and who improved."""
-    theta, images = search.direction(rows), search.pairs.images[rows]
+    theta = search.direction(rows)
     trial, kept = alpha.clone(), alpha.clone()
     improved = torch.zeros_like(alpha, dtype=torch.bool)
     halved, open_ = improved.clone(), ~improved
@@ -116,7 +117,7 @@ def _line_search(
         candidate = candidate / row_norm(candidate).clamp(min=_TINY)[:, None]
         known = search.distance[rows[now]]
         reach = known * (1 - _GAIN * tolerance)
-        hit = (yield from search.ask(rows[now], (images[now] + reach[:, None] * candidate)[:, None]))[:, 0]
+        hit = yield from search.along(rows[now], candidate, reach)
         yield from gallop(search, rows[now[hit]], candidate[hit], reach[hit], tolerance)
         # Where float32 cannot tell reach from known, a large α would hit the same point for ever.
         better = hit & (search.distance[rows[now]] < known)

@@ -40,20 +40,39 @@ def tangential(
     Notes:
         Probing across v only: the component along v is what the bracket already knows.
     """
-    pairs = search.pairs
-    v, distance = search.direction(rows), search.distance[rows]
-    steps = iteration * count + torch.arange(count).expand(len(rows), count)
-    klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
-    u = directions(steps, klass, sample)
-    across = u - row_sum(u * v[:, None])[..., None] * v[:, None]
-    reach = (radius * distance).clamp(min=search.probe)[:, None] / row_norm(across).clamp(min=1e-9)
-    hit = yield from search.ask(rows, search.best[rows][:, None] + across * reach[..., None])
-    s = torch.where(hit, 1.0, -1.0)
-    total = torch.einsum("rq,rqd->rd", s, u) - (s.sum(dim=1) / count)[:, None] * u.sum(dim=1)
-    estimate = _unit(_off(total, v))
+    v = search.direction(rows)
+    parts = []
+    for piece in search.pieces(len(rows), count):
+        parts.append((yield from _signed_sum(search, rows[piece], v[piece], directions, radius, iteration, count)))
+    estimate = _unit(_off(torch.cat(parts), v))
     if prior is None:
         return estimate
     return _unit(estimate + trust * _off(_scaled(prior), v))
+
+
+def _signed_sum(
+    search: Search,
+    rows: Int[Tensor, " r"],
+    v: Float[Tensor, "r d"],
+    directions: Directions,
+    radius: float,
+    iteration: int,
+    count: int,
+) -> Generator[Tensor, Tensor, Float[Tensor, "r d"]]:
+    """Σ_j (s_j − s̄)·u_j of the pairs."""
+    pairs, distance, v = search.pairs, search.distance[rows], v[:, None]
+    steps = iteration * count + torch.arange(count, device=search.device).expand(len(rows), count)
+    klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
+    u = directions(steps, klass, sample)
+    # In place where it can be: fresh memory costs a small teacher's search more than arithmetic does.
+    points = u * v
+    along = row_sum(points)[..., None]
+    torch.sub(u, torch.mul(along, v, out=points), out=points)
+    reach = (radius * distance).clamp(min=search.probe)[:, None] / row_norm(points).clamp(min=1e-9)
+    hit = yield from search.ask(rows, points.mul_(reach[..., None]).add_(search.best[rows][:, None]))
+    s = torch.where(hit, 1.0, -1.0)
+    signed, plain = (torch.stack([s, torch.ones_like(s)], dim=1) @ u).unbind(dim=1)
+    return signed - (s.sum(dim=1) / count)[:, None] * plain
 
 
 def _off(vectors: Float[Tensor, "r d"], v: Float[Tensor, "r d"]) -> Float[Tensor, "r d"]:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from db3.decisions.guided import Round, first_round, later_round
+from db3.decisions.local import local
 from db3.decisions.primer import Primer
 from db3.decisions.search import Search
 
@@ -28,30 +29,38 @@ class Phase:
     """One phase of every pair.
 
     Attributes:
-        search: `first` attacks the primers from the samples, `later` from the boundary points known.
+        search: `first` attacks the primers from the samples, `later` from the boundary points known, `local` probes
+            around those.
         retrain: the primers learn every answer so far before it begins.
         until: queries that a pair has asked at most when the phase ends, all phases together.
         round: how narrow its brackets are, and its queries per pair at most.
         number: of the phase, from 0.
     """
 
-    search: Literal["first", "later"]
+    search: Literal["first", "later", "local"]
     retrain: bool
     until: int
     round: Round
     number: int
 
 
-def plan(budget: int) -> tuple[Phase, ...]:
-    """The phases that spend a budget of queries per pair; none for a budget of 0."""
+def plan(budget: int, probing: bool = True) -> tuple[Phase, ...]:
+    """The phases that spend a budget of queries per pair; none for a budget of 0.
+
+    Args:
+        budget: queries per pair.
+        probing: guided rounds first and then local search; False: guided rounds all the way.
+    """
     phases: list[Phase] = []
     spent = 0
-    for number, how in enumerate(_rounds(budget)):
+    steps = (*_GUIDED, *(_LOCAL if probing else _rounds(budget)))
+    for number, (search, retrain, how) in enumerate(steps):
         if spent >= budget:
             break
         spent = min(spent + how.queries, budget)
-        retrain = number in _RETRAIN or (number > max(_RETRAIN) and number % _SELDOM == 0)
-        phases.append(Phase("later" if number else "first", retrain, spent, how, number))
+        phases.append(Phase(search, retrain, spent, how, number))
+    if spent < budget:
+        phases.append(Phase("local", True, budget, Round(_FINE, budget - spent), len(phases)))
     return tuple(phases)
 
 
@@ -62,7 +71,8 @@ def phase_asks(
 
     Args:
         phase: of the plan.
-        search: the block's ledger, as the phase before left it (best, distance, asked; log where it is to be learnt).
+        search: the block's ledger, as the phase before left it: best, distance, asked, and the log with the answers of
+            earlier phases, from which a local phase learns.
         starts: a start sample of each pair's class, NaN where there is none; read by the first phase alone.
         primer: trained.
     """
@@ -70,18 +80,28 @@ def phase_asks(
     try:
         if phase.search == "first":
             yield from first_round(search, primer.margin, starts, phase.round)
-        else:
+        elif phase.search == "later":
             yield from later_round(search, primer.margin, phase.round)
+        else:
+            yield from local(search, primer)
     finally:
         search.budget = budget
 
 
-_RETRAIN = (1, 2, 3, 4, 6, 8, 11, 15, 20)
-_SELDOM = 10
-_EARLY = (Round(0.2, 3), Round(0.1, 3), Round(0.08, 3), Round(0.06, 4), Round(0.04, 4), Round(0.02, 5))
-_LATE = Round(0.01, 5)
+_Step = tuple[Literal["first", "later", "local"], bool, Round]
+_FINE = 0.003
+_GUIDED: tuple[_Step, ...] = (
+    ("first", False, Round(0.1, 4)),
+    ("later", True, Round(0.1, 3)),
+    ("later", True, Round(0.1, 3)),
+    ("later", True, Round(0.1, 3)),
+    ("later", False, Round(0.1, 3)),
+    ("later", True, Round(0.1, 3)),
+    ("later", False, Round(0.1, 3)),
+    ("later", False, Round(0.1, 3)),
+)
+_LOCAL: tuple[_Step, ...] = tuple(("local", True, Round(_FINE, queries)) for queries in (75, 150, 250, 250, 250))
 
 
-def _rounds(budget: int) -> tuple[Round, ...]:
-    """Loose brackets first: the early ends of a bracket teach the primers as much, and the ray will be left anyway."""
-    return _EARLY + (_LATE,) * (budget // _LATE.queries)
+def _rounds(budget: int) -> tuple[_Step, ...]:
+    return tuple(("later", number % 8 == 0, Round(0.1, 4)) for number in range(-(-budget // 4)))

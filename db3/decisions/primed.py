@@ -44,7 +44,7 @@ class Unit:
         name: for people.
         keys: digest of all that decides a piece's arrays.
         compute: arrays of piece i; may be called from several threads at once.
-        most: queries of each piece, at most.
+        most: queries of each piece, about (progress).
     """
 
     name: str
@@ -52,6 +52,9 @@ class Unit:
     compute: Callable[[int], Arrays]
     most: tuple[int, ...]
 
+
+IN_FLIGHT = 3
+"""Blocks that a driver should run at once: the history of a local phase holds 280 MB a block."""
 
 Run = Callable[[Unit], Sequence[Arrays]]
 """Brings every piece of a unit about; the arrays may be read anew whenever they are looked at."""
@@ -96,7 +99,7 @@ class Primed:
 
     def distances(self, run: Run) -> "PrimedDistances":
         """Run all phases."""
-        phases = _groups(plan(self._method.budget))
+        phases = _groups(plan(self._method.budget, probing=self._method.name == "auto"))
         primer_key = self._key("primer")
         first = run(Unit("primer", (primer_key,), self._first_primer, (self._scouts,))) if phases else []
         primer = first
@@ -107,7 +110,7 @@ class Primed:
                 logs = [shards for _, shards in done]
                 primer = run(Unit("retrain", keys, self._retrained(first, primer, logs), (0,)))
                 primer_key = keys[0]
-            done.append(self._phases(run, group, primer_key, primer, done[-1] if done else None))
+            done.append(self._phases(run, group, primer_key, primer, done))
         scouted = first[0]["answers"] if first else np.empty(0, np.int64)
         return PrimedDistances(self._collected, len(self._parts), [shards for _, shards in done], scouted)
 
@@ -117,33 +120,34 @@ class Primed:
         group: Sequence[Phase],
         primer_key: str,
         primer: Sequence[Arrays],
-        before: tuple[Unit, Sequence[Arrays]] | None,
+        done: Sequence[tuple[Unit, Sequence[Arrays]]],
     ) -> tuple[Unit, Sequence[Arrays]]:
         described = [asdict(phase) for phase in group]
+        before = done[-1][0].keys if done else [""] * len(self._parts)
         keys = tuple(
-            self._key("phases", described, part.start, part.stop, primer_key, before[0].keys[index] if before else "")
-            for index, part in enumerate(self._parts)
+            self._key("phases", described, part.start, part.stop, primer_key, key)
+            for part, key in zip(self._parts, before, strict=True)
         )
         most = tuple(self._most(part, group) for part in self._parts)
 
         def compute(index: int) -> Arrays:
-            state = before[1][index] if before else None
-            return self._shard(index, group, self._load(primer[0]), state)
+            return self._shard(index, group, self._load(primer[0]), [shards[index] for _, shards in done])
 
         unit = Unit(f"phase {group[0].number}", keys, compute, most)
         return unit, run(unit)
 
     def _most(self, part: range, group: Sequence[Phase]) -> int:
-        queries = sum(phase.round.queries for phase in group)
-        return len(part) * (self._spec.classes - 1) * min(queries, self._method.budget)
+        """Queries of a shard in these phases, about: what earlier ones leave unspent may be asked here."""
+        begun = group[0].until - group[0].round.queries
+        return len(part) * (self._spec.classes - 1) * (min(group[-1].until, self._method.budget) - begun)
 
     def _key(self, *parts: object) -> str:
         return digest_json([self._base, *parts])
 
     def _natural(self) -> Answers:
         """The samples and their decisions, paid for already."""
-        images = np.ascontiguousarray(self._pool.images[:_LEARNT]).reshape(min(len(self._pool.images), _LEARNT), -1)
-        return Answers(torch.from_numpy(images), torch.from_numpy(np.array(self._pool.decisions[:_LEARNT])))
+        images, decisions = np.array(self._pool.images[:_LEARNT]), np.array(self._pool.decisions[:_LEARNT])
+        return Answers(torch.from_numpy(images).flatten(1), torch.from_numpy(decisions))
 
     def _first_primer(self, _: int) -> Arrays:
         primer, natural = self._new(), self._natural()
@@ -179,10 +183,10 @@ class Primed:
         primer.load({name.removeprefix("weights."): a for name, a in arrays.items() if name.startswith("weights.")})
         return primer
 
-    def _shard(self, index: int, group: Sequence[Phase], primer: Primer, state: Arrays | None) -> Arrays:
+    def _shard(self, index: int, group: Sequence[Phase], primer: Primer, before: Sequence[Arrays]) -> Arrays:
         """Some phases of one shard: its pairs' state after them, what they asked, and the answers."""
         blocks = Blocks(self._spec, self._pool, self._parts[index], self._method)
-        after = [_Part(blocks, part, state) for part in blocks.parts()]
+        after = [_Part(blocks, part, before) for part in blocks.parts()]
         answers = self._answer(index, (part.asks(group, primer) for part in after))
         return {
             **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG)},
@@ -211,25 +215,36 @@ _LOG = ("log.keys", "log.images", "log.decisions")
 
 
 class _Part:
-    """One block of a shard, restored from the phase before."""
+    """One block of a shard, restored from the phases before."""
 
-    def __init__(self, blocks: Blocks, part: slice, state: Arrays | None) -> None:
-        self._blocks, self._part, self._before = blocks, part, state
+    def __init__(self, blocks: Blocks, part: slice, before: Sequence[Arrays]) -> None:
+        self._blocks, self._part, self._before = blocks, part, before
         self.state: Arrays = {}
 
     def asks(self, group: Sequence[Phase], primer: Primer) -> Asks:
         search = self._blocks.search(self._part)
-        search.log = Log(search.pairs)
+        log = search.log = Log(search.pairs)
         starts = torch.full_like(search.pairs.images, torch.nan)
-        if self._before is None:
+        if not self._before:
             starts = self._blocks.starts(self._part)[:, 0]
             _know(search, starts)
         else:
-            _restore(search, self._before, self._part)
+            _restore(search, self._before[-1], self._part)
+        known = self._remember(search, log) if any(phase.search == "local" for phase in group) else 0
         for phase in group:
             yield from phase_asks(phase, search, starts, primer)
         self.state = {name: getattr(search, name).numpy() for name in _STATE}
-        self.state |= dict(zip(_LOG, (tensor.numpy() for tensor in search.log.read()), strict=True))
+        self.state |= dict(zip(_LOG, (tensor[known:].numpy() for tensor in log.read()), strict=True))
+
+    def _remember(self, search: Search, log: Log) -> int:
+        """Put the block's answers of the phases before into its log; how many they are."""
+        classes = int(search.pairs.targets.max()) + 1 if len(search.pairs) else 1
+        mine = (search.pairs.samples * classes + search.pairs.targets).numpy()
+        for arrays in self._before:
+            keys = arrays["log.keys"]
+            kept = np.isin(keys[:, 0] * classes + keys[:, 1], mine) & (keys[:, 1] < classes)
+            log.extend(*(torch.from_numpy(arrays[name][kept]) for name in _LOG))
+        return len(log.read()[0])
 
 
 def fitting(shape: ImageShape) -> str:
@@ -264,8 +279,10 @@ class PrimedDistances(Sequence[Distances]):
         return self._collect(index, self._phases)
 
 
-def replayed(scouted: npt.NDArray[np.int64], shards: Sequence[npt.NDArray[np.int64]]) -> Answer:
-    """Answers from journals instead of a teacher; run the pieces in their order (`run_here`).
+def replayed(
+    scouted: npt.NDArray[np.int64], shards: Sequence[npt.NDArray[np.int64]]
+) -> tuple[Answer, Callable[[], int]]:
+    """Answers from journals instead of a teacher, and how many are left; run the pieces in their order (`run_here`).
 
     Args:
         scouted: as in `PrimedDistances`.
@@ -282,7 +299,7 @@ def replayed(scouted: npt.NDArray[np.int64], shards: Sequence[npt.NDArray[np.int
             journals[shard] = journals[shard][used:]
         return told
 
-    return answer
+    return answer, lambda: sum(map(len, journals.values()))
 
 
 def _groups(phases: Iterable[Phase]) -> list[list[Phase]]:

@@ -5,24 +5,30 @@ not. Decisions near the boundary teach most, so a budget of decisions is best sp
 primers themselves (`scout`): minimal perturbations of other samples, asked, learnt, and made again.
 """
 
+import functools
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from db3.decisions.minimal import Steps, minimal_perturbation
+from db3.decisions.subspace import error_basis
 from db3.networks import build
 from db3.rng import generator
 from db3.teachers.base import ImageShape
 
-CALL = 256
+CALL = 64
 """Rows of the one call shape: a network's floats may change in the last bits with the shape of a call."""
 
 _WARMUP = 20
+_BASIS_SAMPLES = 384
+_SCOUT = Steps(8)
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,11 @@ class PrimerSettings:
         architecture: a name that `db3.networks.build` knows.
         networks: how many are averaged.
         steps: of the first training.
-        retrain: steps of every later one, which goes on from the weights there are.
-        batch: images a step; of a later training half of them are new answers.
+        retrain: steps of every later one at least; it goes on from the weights there are.
+        most: steps of a later one at most; between the two, as many as it takes to see every new answer once.
+        batch: images a step; of a later training half of them are new answers. Small ones stay in a CPU's cache.
         lr: AdamW's highest learning rate; the later trainings take half.
+        basis: directions kept along which the networks differ.
         seed: of weights and order.
     """
 
@@ -57,8 +65,10 @@ class PrimerSettings:
     networks: int = 3
     steps: int = 600
     retrain: int = 300
-    batch: int = 128
+    most: int = 1500
+    batch: int = 64
     lr: float = 2e-3
+    basis: int = 300
     seed: int = 0
 
 
@@ -76,12 +86,13 @@ class Primer:
         self, shape: ImageShape, classes: int, settings: PrimerSettings, bounds: tuple[float, float] = (0.0, 1.0)
     ) -> None:
         self.shape, self.settings, self.bounds = shape, settings, bounds
+        # First weights of their own: never those that a teacher of the same architecture may have begun with.
+        seeds = [generator(settings.seed, "primer", number).initial_seed() for number in range(settings.networks)]
         self.networks = [
-            build(settings.architecture, shape, classes, mean=None, std=None, seed=1000 * settings.seed + number)
-            .to(memory_format=torch.channels_last)
-            .eval()
-            for number in range(settings.networks)
+            build(settings.architecture, shape, classes, seed=seed).to(memory_format=torch.channels_last).eval()
+            for seed in seeds
         ]
+        self.basis = torch.zeros(1, math.prod(shape))
         self._trainings = 0
 
     def margin(
@@ -99,52 +110,129 @@ class Primer:
         """
         networks = self.networks if member is None else [self.networks[member]]
         values, gradients = torch.empty(len(images)), torch.empty_like(images)
-        for start in range(0, len(images), CALL):
-            part, k = images[start : start + CALL], targets[start : start + CALL]
-            missing = CALL - len(part)
-            padded = torch.cat([part, part[:1].expand(missing, -1)]) if missing else part
-            klass = torch.cat([k, k[:1].expand(missing)]) if missing else k
-            value, gradient = _margin(networks, padded.view(CALL, *self.shape), klass)
-            values[start : start + CALL] = value[: len(part)]
-            gradients[start : start + CALL] = gradient.flatten(1)[: len(part)]
+        for rows, pixels, classes in self._calls(images, targets):
+            value, gradient = _margin(networks, pixels, classes)
+            count = len(values[rows])
+            values[rows], gradients[rows] = value[:count], gradient.flatten(1)[:count]
         return values, gradients
+
+    def value(self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The margin alone: a third of the work."""
+        values = torch.empty(len(images))
+        with torch.inference_mode():
+            for rows, pixels, classes in self._calls(images, targets):
+                values[rows] = _lead(self.networks, pixels, classes)[: len(values[rows])]
+        return values
+
+    def coordinates(self, images: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
+        """Images in the basis, each coordinate scaled by how much the networks differ along it."""
+        places = torch.empty(len(images), len(self.basis))
+        for rows, pixels, _ in self._calls(images, torch.zeros(len(images), dtype=torch.int64)):
+            places[rows] = (pixels.flatten(1) @ self.basis.T)[: len(places[rows])]
+        return places
+
+    def pixels(self, levels: UInt8[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """Images kept at 1/255 of the bounds' span."""
+        low, high = self.bounds
+        return levels.float() / 255 * (high - low) + low  # divided first: on [0, 1] the very float of a stored pixel
 
     def learn(self, old: Answers, new: Answers | None = None) -> None:
         """Train on answers; with `new`, go on from the weights there are, half of every batch new."""
         settings = self.settings
-        steps, lr = (settings.steps, settings.lr) if new is None else (settings.retrain, settings.lr / 2)
-        parts = [(old, settings.batch)] if new is None else [(old, settings.batch // 2), (new, settings.batch // 2)]
+        steps, lr = settings.steps, settings.lr
+        parts = [(old, settings.batch)]
+        if new is not None:
+            half = settings.batch // 2
+            steps, lr = min(max(settings.retrain, len(new) // half), settings.most), settings.lr / 2
+            parts = [(old, settings.batch - half), (new, half)]
         for number, network in enumerate(self.networks):
             draw = generator(settings.seed, "primer", number, self._trainings)
-            network.train().requires_grad_(True)
-            optimiser = torch.optim.AdamW(network.parameters(), lr, weight_decay=1e-4, fused=True)
-            for step in range(steps):
-                cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-                optimiser.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / _WARMUP) * cosine
-                chosen = [(a, torch.randint(len(a), (count,), generator=draw)) for a, count in parts]
-                levels = torch.cat([answers.images[rows] for answers, rows in chosen])
-                images = self._pixels(levels).view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
-                loss = F.cross_entropy(network(images), torch.cat([a.decisions[rows] for a, rows in chosen]))
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-            network.eval().requires_grad_(False)
+            self._train(network, parts, steps, lr, draw)
         self._trainings += 1
+        self.basis = self._basis(old)
 
-    def _pixels(self, levels: UInt8[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        low, high = self.bounds
-        return levels.float() * ((high - low) / 255) + low
+    def _train(
+        self, network: nn.Module, parts: list[tuple[Answers, int]], steps: int, lr: float, draw: torch.Generator
+    ) -> None:
+        network.train().requires_grad_(True)
+        optimiser = torch.optim.AdamW(network.parameters(), lr, weight_decay=1e-4, fused=True)
+        for step in range(steps):
+            cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+            optimiser.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / _WARMUP) * cosine
+            chosen = [(a, torch.randint(len(a), (count,), generator=draw)) for a, count in parts]
+            levels = torch.cat([answers.images[rows] for answers, rows in chosen])
+            images = self.pixels(levels).view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
+            loss = F.cross_entropy(network(images), torch.cat([a.decisions[rows] for a, rows in chosen]))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        network.eval().requires_grad_(False)
+
+    def _basis(self, known: Answers) -> Float[Tensor, "p d"]:
+        """Directions along which the networks differ, at points on their own boundary."""
+        images, targets = strangers(self, known, _BASIS_SAMPLES, generator(self.settings.seed, "basis"))
+        points, _ = minimal_perturbation(self.margin, images, targets, Steps(5), self.bounds)
+        members = [functools.partial(self.margin, member=number) for number in range(len(self.networks))]
+        return error_basis(members, points, targets, self.bounds, self.settings.basis)
+
+    def _calls(
+        self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]
+    ) -> Iterator[tuple[slice, Float[Tensor, "c h w x"], Int[Tensor, " c"]]]:
+        """Cut into calls of one shape, the last one padded with its first image."""
+        for start in range(0, len(images), CALL):
+            part, k = images[start : start + CALL], targets[start : start + CALL]
+            missing = CALL - len(part)
+            if missing:
+                part, k = torch.cat([part, part[:1].expand(missing, -1)]), torch.cat([k, k[:1].expand(missing)])
+            yield slice(start, start + CALL), part.view(CALL, *self.shape), k
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Weights, basis, and how often it was trained: all that a primer of the same settings needs to go on."""
+        weights = {
+            f"{number}.{name}": tensor.contiguous().numpy().copy()
+            for number, network in enumerate(self.networks)
+            for name, tensor in network.state_dict().items()
+        }
+        return {**weights, "basis": self.basis.numpy(), "trainings": np.array(self._trainings)}
+
+    def load(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Become the primer whose `arrays` these are; it has to be made with the same settings."""
+        for number, network in enumerate(self.networks):
+            prefix = f"{number}."
+            state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+            network.eval().requires_grad_(False)
+        self.basis = torch.from_numpy(np.array(arrays["basis"]))
+        self._trainings = int(arrays["trainings"])
+
+
+def _lead(
+    networks: list[nn.Module], images: Float[Tensor, "n c h w"], targets: Int[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    images = images.contiguous(memory_format=torch.channels_last)
+    scores = torch.stack([F.log_softmax(network(images), dim=1) for network in networks]).mean(dim=0)
+    others = scores.scatter(1, targets[:, None], -torch.inf).amax(dim=1)
+    lead: Tensor = scores.gather(1, targets[:, None])[:, 0] - others
+    return lead
 
 
 def _margin(
     networks: list[nn.Module], images: Float[Tensor, "n c h w"], targets: Int[Tensor, " n"]
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c h w"]]:
-    images = images.contiguous(memory_format=torch.channels_last).detach().requires_grad_(True)
-    scores = torch.stack([F.log_softmax(network(images), dim=1) for network in networks]).mean(dim=0)
-    others = scores.scatter(1, targets[:, None], -torch.inf).amax(dim=1)
-    value = scores.gather(1, targets[:, None])[:, 0] - others
+    images = images.detach().requires_grad_(True)
+    value = _lead(networks, images, targets)
     (gradient,) = torch.autograd.grad(value.sum(), images)
     return value.detach(), gradient.contiguous()
+
+
+def strangers(
+    primer: Primer, known: Answers, count: int, draw: torch.Generator
+) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
+    """Images drawn from `known`, and for each a random class other than its decision."""
+    classes = int(known.decisions.max()) + 1
+    rows = torch.randint(len(known), (count,), generator=draw)
+    shift = torch.randint(1, max(2, classes), (count,), generator=draw)
+    return primer.pixels(known.images[rows]), (known.decisions[rows] + shift) % classes
 
 
 def scout(
@@ -170,19 +258,15 @@ def scout(
     samples = known
     primer.learn(known)
     low, high = primer.bounds
-    classes = int(known.decisions.max()) + 1
     for number in range(rounds):
         count = (decisions - kept) // rounds
         draw = generator(primer.settings.seed, "scout", number)
-        rows = torch.randint(len(samples), (count,), generator=draw)
-        shift = torch.randint(1, max(2, classes), (count,), generator=draw)
-        targets = (samples.decisions[rows] + shift) % classes
-        images = primer._pixels(samples.images[rows])
-        found, _ = minimal_perturbation(primer.margin, images, targets, Steps(10), primer.bounds)
+        images, targets = strangers(primer, samples, count, draw)
+        found, _ = minimal_perturbation(primer.margin, images, targets, _SCOUT, primer.bounds)
         overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw)
         made = (images + (found - images) * overshoot).clamp(low, high)
         levels = ((made - low) * (255 / (high - low))).round().to(torch.uint8)
-        decided = yield primer._pixels(levels)
+        decided = yield primer.pixels(levels)
         known = known.joined(Answers(levels, decided))
         primer.learn(samples, Answers(known.images[kept:], known.decisions[kept:]))
     return known

@@ -49,7 +49,7 @@ class Pairs:
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return self.images.shape[0]
 
 
 class Log:
@@ -74,6 +74,10 @@ class Log:
         keys = torch.cat([keys, places[..., None]], -1).flatten(0, 1)
         levels = ((points - low) * (255 / (high - low))).round().to(torch.uint8)
         self._parts.append((keys, levels.flatten(0, 1), decisions.flatten()))
+
+    def extend(self, keys: Int[Tensor, "m 3"], levels: UInt8[Tensor, "m d"], decisions: Int[Tensor, " m"]) -> None:
+        """Take in what another log has read out."""
+        self._parts.append((keys, levels, decisions))
 
     def read(self) -> tuple[Int[Tensor, "m 3"], UInt8[Tensor, "m d"], Int[Tensor, " m"]]:
         """(sample, class, place) of each answer, the image in 0 … 255, the decision."""
@@ -132,23 +136,27 @@ class Search:
         """Which pairs can still pay this many queries."""
         return self.asked + queries <= self.budget
 
-    def pieces(self, rows: Int[Tensor, " r"], queries: int) -> tuple[Int[Tensor, " _"], ...]:
-        """Cut rows that ask `queries` images each into asks of bounded size, in order: no answer depends on the cut."""
+    def pieces(self, count: int, queries: int) -> list[slice]:
+        """Cut `count` rows that ask `queries` images each into asks of bounded size, in order.
+
+        A pair's answers, and their order, do not depend on the cut. No rows are one empty piece.
+        """
         most = _PIECE.get(self.device.type, _PIECE["cpu"])
-        return torch.split(rows, max(1, most // (queries * self.pairs.images.shape[1])))
+        size = max(1, most // max(1, queries * self.pairs.images.shape[1]))
+        return [slice(start, start + size) for start in range(0, max(1, count), size)]
 
     def direction(self, rows: Int[Tensor, " r"]) -> Float[Tensor, "r d"]:
         """Unit directions from the samples to their best boundary points."""
         return (self.best[rows] - self.pairs.images[rows]) / self.distance[rows, None]
 
-    def width(
-        self, directions: Float[Tensor, "r d"], distance: Float[Tensor, " r"], tolerance: float
-    ) -> Float[Tensor, " r"]:
-        """How narrow a bracket on each ray has to be: as the tolerances say, but no pixel moves less than a level."""
-        width = (tolerance * distance).clamp(min=self._absolute)
+    def finest(self, directions: Float[Tensor, "r d"]) -> Float[Tensor, " r"]:
+        """Width at which a bracket on each ray is closed whatever its relative width: the absolute tolerance, or the
+        step at which no pixel moves by more than a level.
+        """
         if not self._levels:
-            return width
-        return torch.maximum(width, self.pixel / directions.abs().amax(dim=1).clamp(min=_TINY))
+            return self.distance.new_full(directions.shape[:1], self._absolute)
+        largest = directions.abs().amax(dim=1).clamp(min=_TINY)
+        return (self.pixel / largest).clamp(min=self._absolute)
 
     @property
     def probe(self) -> float:
@@ -161,10 +169,22 @@ class Search:
         self.given[rows] = torch.minimum(self.given[rows], distance)
         self._offer(rows, points[:, None], distance[:, None])
 
+    def along(
+        self, rows: Int[Tensor, " r"], directions: Float[Tensor, "r d"], reach: Float[Tensor, " r"]
+    ) -> Generator[Tensor, Tensor, Bool[Tensor, " r"]]:
+        """Ask for the image at distance `reach` along each pair's direction: was it decided k? See `ask`."""
+        images = self.pairs.images[rows]
+        points = (directions * reach[:, None]).add_(images)
+        return (yield from self._ask(rows, points[:, None], images[:, None]))[:, 0]
+
     def ask(
         self, rows: Int[Tensor, " r"], points: Float[Tensor, "r q d"]
     ) -> Generator[Tensor, Tensor, Bool[Tensor, "r q"]]:
         """Ask q images for each of the given pairs (each pair at most once in `rows`).
+
+        Args:
+            rows: pairs.
+            points: images, taken over: they are clipped in place.
 
         Yields:
             The clipped images, [r·q, D].
@@ -172,28 +192,31 @@ class Search:
         Returns:
             Whether each was decided as its pair's class k.
         """
-        if not len(rows):
-            return torch.zeros(points.shape[:2], dtype=torch.bool, device=self.device)
-        points = self._seen(points)
-        decisions = yield points.flatten(0, 1)
-        hit = decisions.view(points.shape[:2]) == self.pairs.targets[rows, None]
-        self.asked[rows] += points.shape[1]
-        if self.log is not None:
-            self.log.add(rows, self.asked[rows], points, decisions.view(points.shape[:2]))
-        distance = row_norm(points - self.pairs.images[rows, None])
-        self._offer(rows, points, distance.masked_fill_(~hit, torch.inf))
-        return hit
+        return (yield from self._ask(rows, points, self.pairs.images[rows, None]))
 
-    def _seen(self, points: Float[Tensor, "r q d"]) -> Float[Tensor, "r q d"]:
-        """What the teacher sees of the points: clipped, and rounded to its levels."""
-        return rounded(points.clamp(*self.pairs.bounds), self.pairs.bounds, self._levels)
+    def _ask(
+        self, rows: Int[Tensor, " r"], points: Float[Tensor, "r q d"], images: Float[Tensor, "r 1 d"]
+    ) -> Generator[Tensor, Tensor, Bool[Tensor, "r q"]]:
+        if not rows.shape[0]:
+            return torch.zeros(points.shape[:2], dtype=torch.bool, device=self.device)
+        points = rounded(points.clamp_(*self.pairs.bounds), self.pairs.bounds, self._levels)
+        decisions = (yield points.flatten(0, 1)).view(points.shape[:2])
+        hit = decisions == self.pairs.targets[rows, None]
+        asked = self.asked[rows] + points.shape[1]
+        self.asked[rows] = asked
+        if self.log is not None:
+            self.log.add(rows, asked, points, decisions)
+        self._offer(rows, points, row_norm(points - images).masked_fill_(~hit, torch.inf))
+        return hit
 
     def _offer(self, rows: Int[Tensor, " r"], points: Float[Tensor, "r q d"], distance: Float[Tensor, "r q"]) -> None:
         nearest, which = distance.min(dim=1)
-        better = nearest < self.distance[rows]
-        improved = rows[better]
-        self.distance[improved] = nearest[better]
+        better = (nearest < self.distance[rows]).nonzero()[:, 0]
+        if not better.shape[0]:
+            return
+        improved, nearest = rows[better], nearest[better]
+        self.distance[improved] = nearest
         self.best[improved] = points[better, which[better]]
-        if self.curve.shape[1]:
-            reached = self.asked[rows, None] <= self._checkpoints
-            self.curve[rows] = torch.where(reached, self.distance[rows, None], self.curve[rows])
+        if self.curve.shape[1]:  # a pair that did not improve stands there with its distance already
+            reached = self.asked[improved, None] <= self._checkpoints
+            self.curve[improved] = torch.where(reached, nearest[:, None], self.curve[improved])

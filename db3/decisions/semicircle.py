@@ -73,7 +73,7 @@ def semicircle(
     Returns:
         The number of the next iteration.
     """
-    slope = torch.full((len(search.pairs),), _FIRST)
+    slope = torch.full_like(search.distance, _FIRST)
     limit = search.budget if until is None else min(until, search.budget)
     for iteration in range(begin, begin + search.budget):
         probes = min(settings.most, int(settings.probes * (1 + settings.growth * iteration)))
@@ -88,7 +88,7 @@ def semicircle(
         t = yield from tangential(
             search, rows, directions, settings.radius, iteration, probes, gradient, settings.trust
         )
-        slope[rows] = yield from _turn(search, rows, t, slope[rows], settings.turns)
+        slope[rows] = yield from turn(search, rows, t, slope[rows], settings.turns)
     return begin + search.budget
 
 
@@ -97,19 +97,29 @@ def _tighten(search: Search, rows: Int[Tensor, " r"], tolerance: float) -> Asks:
     yield from gallop(search, rows, search.direction(rows), search.distance[rows], tolerance)
 
 
-def _turn(
+def turn(
     search: Search, rows: Int[Tensor, " r"], t: Float[Tensor, "r d"], slope: Float[Tensor, " r"], queries: int
 ) -> Generator[Tensor, Tensor, Float[Tensor, " r"]]:
-    """Bisect for the largest τ still decided k; return where to begin next time."""
-    images, v, distance = search.pairs.images[rows], search.direction(rows), search.distance[rows]
+    """Bisect for the largest slope τ towards t still decided k.
+
+    Args:
+        search: the ledger; every row has a boundary point.
+        rows: pairs, each at most once.
+        t: unit vectors at right angles to each pair's best direction.
+        slope: τ to try first.
+        queries: at most this many a pair.
+
+    Returns:
+        Where to begin next time.
+    """
+    v, distance = search.direction(rows), search.distance[rows]
     inside, outside = torch.zeros_like(slope), torch.full_like(slope, _WIDEST)
     for _ in range(queries):
         now = search.affordable(1)[rows].nonzero()[:, 0]
         if not len(now):
             break
         reach = distance[now] / (1 + slope[now] * slope[now])
-        points = images[now] + reach[:, None] * (v[now] + slope[now, None] * t[now])
-        hit = (yield from search.ask(rows[now], points[:, None]))[:, 0]
+        hit = yield from search.along(rows[now], v[now] + slope[now, None] * t[now], reach)
         inside[now] = torch.where(hit, slope[now], inside[now])
         outside[now] = torch.where(hit, outside[now], slope[now])
         between = torch.where(inside > 0, (inside + outside) / 2, outside * 0.4)

@@ -2,11 +2,15 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
+from torch import Tensor
 
 from db3.errors import DataError
 
-_POOL_VALUES = 1 << 24  # pixels of the pool in memory at once, as float64
+_ROWS = 256  # samples compared at once
+_PIECE_VALUES = 1 << 22  # pixels of the pool in memory at once: 16 MiB as float32
+_EXACT_PIXELS = 1024  # products of centred pixels are at most 2**14, and 2**10 of them at most 2**24
+_TAKEN = torch.iinfo(torch.int64).max
 
 
 def nearest_starts(
@@ -18,8 +22,9 @@ def nearest_starts(
 ) -> tuple[Int64[np.ndarray, "r k q"], Float[np.ndarray, "r k q"]]:
     """The `count` nearest pool samples of every class, by L2 distance.
 
-    Pixels are integers, so squared distances are integers below 2⁵³ and exact in float64, whatever the order in which
-    a matrix product adds them: the choice is the same on every machine. Ties go to the earlier sample.
+    Pixels are integers, and what is summed in float32 stays an integer of 24 bits: exact, whatever the order in which
+    a matrix product adds. The choice is the same on every machine. Ties go to the earlier sample. Memory is bounded,
+    whatever the number of images: some 50 MiB.
 
     Args:
         images: the samples to start from.
@@ -31,24 +36,64 @@ def nearest_starts(
     Returns:
         Pool indices, −1 where a class has fewer than Q samples, and distances in pixels of [0, 1], +inf there.
     """
-    values = int(np.prod(images.shape[1:]))
-    rows = torch.from_numpy(images.reshape(len(images), values).astype(np.float64))
-    lengths = (rows * rows).sum(1)
-    best = torch.full((len(images), classes, count), torch.inf, dtype=torch.float64)
-    index = torch.full((len(images), classes, count), -1, dtype=torch.int64)
-    piece = max(1, _POOL_VALUES // max(1, values))
-    for begin in range(0, len(pool), piece):
-        part = torch.from_numpy(pool[begin : begin + piece].reshape(-1, values).astype(np.float64))
-        squared = lengths[:, None] + (part * part).sum(1) - 2 * rows @ part.T
-        decisions = torch.from_numpy(np.array(pool_decisions[begin : begin + piece]))
-        for k in set(decisions.tolist()):
-            members = (decisions == k).nonzero()[:, 0]
-            joined = torch.cat([best[:, k], squared[:, members]], dim=1)
-            places = torch.cat([index[:, k], (members + begin).expand(len(rows), -1)], dim=1)
-            order = joined.argsort(dim=1, stable=True)[:, :count]
-            best[:, k], index[:, k] = joined.gather(1, order), places.gather(1, order)
-    index[torch.isinf(best)] = -1
-    return index.numpy(), (best.sqrt() / 255).float().numpy()
+    index = np.full((len(images), classes, count), -1, np.int64)
+    distances = np.full(index.shape, np.inf, np.float32)
+    members = [np.flatnonzero(pool_decisions == k) for k in range(classes)]
+    for begin in range(0, len(images), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        part = _centred(images[rows])
+        for k, own in enumerate(members):
+            found, squared = _nearest(part, pool, own, min(count, len(own)))
+            index[rows, k, : found.shape[1]] = found.numpy()
+            distances[rows, k, : found.shape[1]] = (squared.double().sqrt() / 255).float().numpy()
+    return index, distances
+
+
+def _nearest(
+    rows: Float[Tensor, "b d"], pool: UInt8[np.ndarray, "n *image"], own: Int64[np.ndarray, " m"], count: int
+) -> tuple[Int[Tensor, "b q"], Int[Tensor, "b q"]]:
+    """Indices and squared distances of the `count` ≤ m nearest of the pool samples `own`.
+
+    A candidate is one integer, (‖y‖² − 2⟨x, y⟩)·n + index: its order is that of the distances, ties by index.
+    """
+    best = torch.empty(rows.shape[0], 0, dtype=torch.int64)
+    size = max(1, _PIECE_VALUES // max(1, rows.shape[1]))
+    for begin in range(0, len(own) if count else 0, size):
+        places = own[begin : begin + size]
+        part = _centred(pool[places])
+        keys = (
+            _products(rows, part)
+            .mul_(-2 * len(pool))
+            .add_(_squared_length(part) * len(pool) + torch.from_numpy(places))
+        )
+        best = _smallest(torch.cat([best, keys], dim=1), count)
+    return best % len(pool), best.div(len(pool), rounding_mode="floor") + _squared_length(rows)[:, None]
+
+
+def _smallest(keys: Int[Tensor, "b m"], count: int) -> Int[Tensor, "b _"]:
+    """The `count` smallest of each row, rising; keys differ. For the few wanted, faster than sorting."""
+    found = []
+    for _ in range(min(count, keys.shape[1])):
+        found.append(keys.amin(dim=1, keepdim=True))
+        keys.masked_fill_(keys == found[-1], _TAKEN)
+    return torch.cat(found, dim=1)
+
+
+def _centred(images: UInt8[np.ndarray, "b *image"]) -> Float[Tensor, "b d"]:
+    """Pixels less 128: distances are the same, products are a quarter."""
+    return torch.from_numpy(np.array(images).reshape(len(images), -1)).float().sub_(128)
+
+
+def _products(rows: Float[Tensor, "b d"], part: Float[Tensor, "m d"]) -> Int[Tensor, "b m"]:
+    """⟨x, y⟩ of all pairs."""
+    total = torch.zeros(rows.shape[0], part.shape[0], dtype=torch.int64)
+    for x, y in zip(*(torch.split(one, _EXACT_PIXELS, dim=1) for one in (rows, part)), strict=True):
+        total += (x @ y.T).to(torch.int64)
+    return total
+
+
+def _squared_length(part: Float[Tensor, "m d"]) -> Int[Tensor, " m"]:
+    return (part * part).sum(dim=1, dtype=torch.float64).to(torch.int64)
 
 
 def check_classes(decisions: Int64[np.ndarray, " n"], class_names: list[str], allow_missing: bool) -> None:

@@ -8,7 +8,7 @@ from db3.networks.shapes import ImageShape
 
 NAME = "compact"
 _WIDTHS = (32, 64, 128)
-_STEM = 64  # images higher or wider than this are reduced by a stride first
+_STEM = 64  # images higher or wider than this are reduced first
 _POOLED = 4  # maps smaller than this are not pooled any more
 
 
@@ -20,9 +20,10 @@ def compact(input_shape: ImageShape, classes: int) -> nn.Module:
     side = min(input_shape[1:])
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     before = input_shape[0]
-    if max(input_shape[1:]) > _STEM:
-        layers["stem"] = nn.AvgPool2d(2)
-        side //= 2
+    factor = -(-max(input_shape[1:]) // _STEM)
+    if 1 < factor <= side:
+        layers["stem"] = nn.AvgPool2d(factor)
+        side //= factor
     for place, width in enumerate(_WIDTHS, 1):
         layers[f"conv{place}"] = nn.Conv2d(before, width, 3, padding=1, bias=False)
         layers[f"norm{place}"] = nn.BatchNorm2d(width)

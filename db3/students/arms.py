@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from db3.errors import DataError
 from db3.rng import uniform
 from db3.soft_labels.softmax import softmax
-from db3.students.examples import Examples
+from db3.students.examples import Examples, Group
 from db3.students.train import TrainSettings
 
 Images = UInt8[np.ndarray, "n c h w"]
@@ -25,6 +25,7 @@ TITLES = {
     "smoothing": "uniform label smoothing",
     "noise": "random-noise logits",
     "inverse": "paper's inverse mapping",
+    "margin": "margin labels alone",
     "augmented": "augmented decisions",
     "kd": "logit KD (needs the teacher's scores)",
 }
@@ -41,6 +42,7 @@ class Arm:
         ce, kl, temperature: of `student_loss`.
         queries_per_sample: images sent to the teacher per original sample, the sample itself included.
         black_box: whether a teacher that tells only decisions suffices.
+        groups: further examples, with their share of every batch.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Arm:
     temperature: float
     queries_per_sample: float
     black_box: bool = True
+    groups: tuple[Group, ...] = ()
 
     def settings(self, common: TrainSettings) -> TrainSettings:
         """The settings all arms share, with this arm's own loss."""
@@ -85,9 +88,43 @@ def soft(
     ce: float,
     kl: float,
     temperature: float = 1.0,
+    groups: tuple[Group, ...] = (),
 ) -> Arm:
     """Soft labels from boundary distances, whatever the mapping: the student itself, `inverse`, `student@Q`."""
-    return Arm(name, title, examples, ce, kl, temperature, queries_per_sample)
+    return Arm(name, title, examples, ce, kl, temperature, queries_per_sample, groups=groups)
+
+
+def ties(
+    points: UInt8[np.ndarray, "p c h w"],
+    pairs: Int64[np.ndarray, "p 2"],
+    labels: Float32[np.ndarray, "p k"],
+    share: float,
+    weight: float = 1.0,
+    temperature: float = 1.0,
+) -> Group:
+    """Boundary points as a group: soft labels alone, since a point on the boundary has no decision to speak of.
+
+    Args:
+        points: the nearest image known of each pair.
+        pairs: (sample, class k) of each.
+        labels: see `db3.soft_labels.ties.tie_labels`.
+        share: of each batch.
+        weight: of their divergence from the labels.
+        temperature: the student's in that divergence; that of the samples' own labels where both are of one β.
+    """
+    examples = Examples(points, pairs[:, 1].copy(), labels)
+    return Group("ties", examples, share, 0.0, weight, temperature, pairs[:, 0].copy())
+
+
+def answered(
+    images: UInt8[np.ndarray, "a c h w"],
+    decisions: Int64[np.ndarray, " a"],
+    parents: Int64[np.ndarray, " a"],
+    share: float,
+    weight: float = 1.0,
+) -> Group:
+    """Every image that a search asked, with the decision it was told, as a group."""
+    return Group("answered", Examples(images, decisions), share, weight, parents=parents)
 
 
 def augmented(images: Images, decisions: Decisions, originals: int) -> Arm:

@@ -52,6 +52,48 @@ class Examples:
         return likeliest
 
 
+@dataclass(frozen=True)
+class Group:
+    """Examples that take a share of every batch beside the originals: boundary points, images that a search asked.
+
+    A share, and not their number, says how much they count: a search leaves a hundred images for each original.
+
+    Attributes:
+        name: keys the order in which they are drawn.
+        examples: the images with their decisions and, for a KL, soft labels.
+        share: of each batch, above 0 and below 1; one image of a batch at least.
+        ce, kl, temperature: of `student_loss` for these examples.
+        parents: int64 [t], the original that each descends from: with `select: best`, descendants of an original that
+            is held out are not learnt either. None: they descend from none.
+
+    Raises:
+        DataError: a share that is none, or parents of another number than the examples.
+    """
+
+    name: str
+    examples: Examples
+    share: float
+    ce: float = 1.0
+    kl: float = 0.0
+    temperature: float = 1.0
+    parents: Int64[np.ndarray, " _"] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise DataError(f"group {self.name} has share {self.share:g} of a batch; expected more than 0, less than 1")
+        if self.parents is not None and len(self.parents) != len(self.examples):
+            raise DataError(
+                f"group {self.name} holds {len(self.examples)} examples and {len(self.parents)} parents; expected one "
+                "for each"
+            )
+
+    def without(self, originals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Places of the examples that descend from none of the given originals."""
+        if self.parents is None:
+            return np.arange(len(self.examples))
+        return np.flatnonzero(~np.isin(self.parents, originals))
+
+
 def pixels(images: UInt8[np.ndarray, "n c h w"], device: str | torch.device = "cpu") -> Float[Tensor, "n c h w"]:
     """What a network sees of stored images: uint8 / 255 in float32 (sent to the device as bytes)."""
     batch = torch.from_numpy(np.array(images)).to(device)

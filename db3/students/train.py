@@ -5,25 +5,22 @@ torch threads, also when several trainings run in threads of one process (nothin
 On a GPU that holds as far as its kernels are deterministic.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from db3.errors import ConfigError, Db3Error
 from db3.rng import permutation
 from db3.students.augment import Augment
-from db3.students.examples import Examples, pixels
+from db3.students.batches import Indices, Part, parts
+from db3.students.examples import Examples, Group, pixels
 from db3.students.keyed import KeyedRandomness
 from db3.students.losses import student_loss
-
-Indices = npt.NDArray[np.int64]
 
 _ROWS = 50  # most rows of a history: enough for a curve, few enough to cost nothing
 _CHUNK = 256  # images per call when the held-out part is measured
@@ -79,6 +76,7 @@ def train(
     settings: TrainSettings,
     seed: int,
     *,
+    groups: Sequence[Group] = (),
     on_step: Callable[[], object] | None = None,
     augment: Augment | None = None,
     device: str = "cpu",
@@ -90,8 +88,11 @@ def train(
         examples: what it learns from. With `select: best` a part is kept aside, drawn by (seed).
         settings: how.
         seed: decides the order of the examples, dropout, and the part kept aside.
+        groups: further examples, each with its share of every batch; `examples` have the rest. Each part runs through
+            its own epochs, in an order keyed by (seed, name), and the loss is the mean over the batch. With none, a
+            batch is all of `examples`.
         on_step: called after every step, e.g. `Progress.advance`.
-        augment: changes each batch, see `db3.students.augment`.
+        augment: changes each batch, see `db3.students.augment`; numbers the examples of the groups on after the first.
         device: where to compute.
 
     Returns:
@@ -102,12 +103,21 @@ def train(
         Db3Error: the loss became NaN or infinite; names the step, the learning rate and the remedy.
     """
     learnt, held = _split(len(examples), settings, seed)
-    decisions = torch.from_numpy(np.array(examples.decisions)).to(device)
-    soft = None if examples.soft_labels is None else torch.from_numpy(np.array(examples.soft_labels)).to(device)
+    drawn = parts(
+        examples,
+        groups,
+        learnt,
+        held,
+        batch=settings.batch,
+        ce=settings.ce,
+        kl=settings.kl,
+        temperature=settings.temperature,
+        seed=seed,
+        device=device,
+    )
 
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    batches = _batches(learnt, settings.batch, seed)
     history: list[HistoryRow] = []
     losses: list[Tensor] = []
     best_agreement, best_weights = -1.0, None
@@ -115,20 +125,18 @@ def train(
 
     randomness = KeyedRandomness(seed, "dropout")
     for step in range(settings.steps):
-        chosen = next(batches)
-        images = pixels(examples.images[chosen], device)
+        chosen = [next(part.batches) for part in drawn]
+        levels = [part.examples.images[rows] for part, rows in zip(drawn, chosen, strict=True)]
+        images = pixels(np.concatenate(levels), device)
         if augment:
-            images = augment(images, step, chosen)
-        rows = torch.from_numpy(chosen).to(device)
+            numbers = [part.first + rows for part, rows in zip(drawn, chosen, strict=True)]
+            images = augment(images, step, np.concatenate(numbers))
         lr = optimiser.param_groups[0]["lr"] = settings.lr_at(step)
 
         optimiser.zero_grad()
         with randomness:
             logits = network(images)
-        targets = None if soft is None else soft[rows]
-        loss = student_loss(
-            logits, decisions[rows], targets, ce=settings.ce, kl=settings.kl, temperature=settings.temperature
-        )
+        loss = _loss(logits, drawn, chosen)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
@@ -161,12 +169,15 @@ def _split(count: int, settings: TrainSettings, seed: int) -> tuple[Indices, Ind
     return np.sort(order[kept:]), np.sort(order[:kept])
 
 
-def _batches(indices: Indices, batch: int, seed: int) -> Iterator[Indices]:
-    """Full batches without end; epoch e is a permutation keyed by (seed, e), and a batch may reach into the next."""
-    epochs = (permutation(len(indices), seed, "epoch", epoch) for epoch in itertools.count())
-    stream = itertools.chain.from_iterable(epochs)
-    while True:
-        yield indices[list(itertools.islice(stream, batch))]
+def _loss(logits: Tensor, drawn: list[Part], chosen: list[Indices]) -> Tensor:
+    """Mean over the batch: each part's own mean, times its share of the batch."""
+    losses = []
+    for part, rows, answers in zip(drawn, chosen, torch.split(logits, [len(rows) for rows in chosen]), strict=True):
+        at = torch.from_numpy(rows).to(logits.device)
+        soft = None if part.soft is None else part.soft[at]
+        loss = student_loss(answers, part.decisions[at], soft, ce=part.ce, kl=part.kl, temperature=part.temperature)
+        losses.append(loss * (len(rows) / len(logits)))
+    return torch.stack(losses).sum()
 
 
 def _mean_loss(losses: list[Tensor], step: int, settings: TrainSettings) -> float:

@@ -25,11 +25,13 @@ class Batching:
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         size = self.spec.max_batch
-        answers = [self._call(images[start : start + size]) for start in range(0, len(images), size)]
-        return torch.cat(answers) if answers else torch.empty(0, dtype=torch.int64)
+        answers = [self._call(part) for part in torch.split(images, size)] if images.shape[0] else []
+        if len(answers) == 1:
+            return answers[0]
+        return torch.cat(answers) if answers else torch.empty(0, dtype=torch.int64, device=images.device)
 
     def _call(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
-        count, missing = len(images), self.spec.max_batch - len(images)
+        count, missing = images.shape[0], self.spec.max_batch - images.shape[0]
         if missing:
             images = torch.cat([images, images[:1].expand(missing, *images.shape[1:])])
         answers = self._teacher.decide(images)
@@ -38,4 +40,4 @@ class Batching:
                 f"the teacher gave answers of shape {list(answers.shape)} to {count + missing} images; "
                 "expected one class per image: check the adapter's output"
             )
-        return answers[:count]
+        return answers[:count] if missing else answers

@@ -18,7 +18,8 @@ from db3.teachers.quantised import Quantised
 
 CARD, WEIGHTS = "teacher.json", "teacher.safetensors"
 _DECIDING = ("architecture", "input_shape", "bounds", "classes", "call_batch")
-_OPTIONAL: dict[str, Any] = {"quantise": "none", "votes": 1}  # part of the identity where they are not these
+# Part of the identity where they are not these.
+_OPTIONAL: dict[str, Any] = {"quantise": "none", "votes": 1, "memory_format": "channels_last"}
 _LEVELS = {"none": 0, "uint8": 256}
 
 
@@ -79,8 +80,10 @@ def open_teacher(folder: Path, device: str = "cpu") -> Meter:
 
     `Quantised` and `Majority` only where the card asks for them.
     """
-    teacher: Teacher = Batching(NetworkTeacher(open_network(folder), read_spec(folder), device))
+    card = read_card(folder)
+    memory_format = card.get("memory_format", _OPTIONAL["memory_format"])
+    teacher: Teacher = Batching(NetworkTeacher(open_network(folder), read_spec(folder), device, memory_format))
     if teacher.spec.levels:
         teacher = Quantised(teacher)
-    votes = read_card(folder).get("votes", 1)
+    votes = card.get("votes", 1)
     return Meter(Majority(teacher, votes) if votes > 1 else teacher)

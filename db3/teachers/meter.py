@@ -1,5 +1,6 @@
 """Meter: check what goes to the teacher and what comes back, and count every image asked."""
 
+import math
 import threading
 
 import torch
@@ -55,12 +56,13 @@ def check_images(images: Tensor, spec: TeacherSpec) -> None:
         )
     if not len(images):
         return
-    low, high = torch.aminmax(images)
-    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+    low, high = torch.stack(torch.aminmax(images)).tolist()
+    if not math.isfinite(low) or not math.isfinite(high):
         raise DataError("an image holds NaN or infinity; expected finite pixels: look for a division by zero upstream")
-    if low < spec.bounds[0] or high > spec.bounds[1]:
+    least, most = torch.tensor(spec.bounds, dtype=images.dtype).tolist()  # as a pixel at a bound is rounded
+    if low < least or high > most:
         raise DataError(
-            f"pixels span [{float(low):g}, {float(high):g}], outside the teacher's bounds "
+            f"pixels span [{low:g}, {high:g}], outside the teacher's bounds "
             f"[{spec.bounds[0]:g}, {spec.bounds[1]:g}]: scale the images or correct the bounds"
         )
 
@@ -76,7 +78,8 @@ def check_decisions(answers: Tensor, count: int, spec: TeacherSpec) -> None:
         raise TeacherError(
             f"the teacher answered in {answers.dtype}; expected int64 classes: take the argmax inside the adapter"
         )
-    if count and not bool((answers >= 0).all() & (answers < spec.classes).all()):
+    lowest, highest = torch.stack(torch.aminmax(answers)).tolist() if count else (0, 0)
+    if lowest < 0 or highest >= spec.classes:
         wrong = answers[(answers < 0) | (answers >= spec.classes)][0]
         raise TeacherError(
             f"the teacher answered class {int(wrong)}; expected 0 … {spec.classes - 1}: correct the number of classes "

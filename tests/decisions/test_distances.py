@@ -145,6 +145,16 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
     assert (found.distances <= nearest * (1 + 1e-6)).all()
 
 
+@pytest.mark.parametrize("method", ["bd", "mbd", "hopskipjump", "semicircle"])
+def test_large_images_and_a_thousand_classes(method: str) -> None:
+    for teacher, count in ((brightest((3, 224, 224), 2), 4), (brightest((1, 32, 32), 1000), 3)):
+        images = pool(teacher, count)
+        found = search_distances(teacher, images, range(1), Method(method, budget=6, directions=2))  # type: ignore[arg-type]
+        assert found.distances.shape == (1, teacher.spec.classes)
+        assert found.asked.max() <= 6
+        assert np.isfinite(found.distances[0, images.decisions]).all()
+
+
 def test_two_classes_and_many() -> None:
     for teacher in (half_space(), brightest(COLOUR, 20)):
         images = pool(teacher, 30)

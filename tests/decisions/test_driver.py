@@ -1,5 +1,6 @@
 """The driver: full calls, no dependence on packing, every answer where it belongs."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -67,7 +68,7 @@ def test_calls_are_full_while_enough_is_waiting(in_flight: int) -> None:
     if in_flight == 1:
         assert asked[:6] == [20, 5, 3, 7, 7, 1]
     if in_flight == 4:
-        assert asked[0] == 40
+        assert asked[0] == 20
 
 
 def test_a_wrapped_teacher_sees_one_call_shape_only() -> None:
@@ -125,6 +126,43 @@ def test_a_teacher_that_fails_ends_the_drive() -> None:
 
     with pytest.raises(ConnectionError, match="the line is down"):
         drive(iter([_ask_sizes(1)]), Failing(0, SHAPE))
+
+
+def test_nothing_more_is_asked_once_a_call_has_failed() -> None:
+    """At most the ask that was waiting already: every call may cost money."""
+
+    class Once(Constant):
+        calls = 0
+
+        def decide(self, images: Tensor) -> Tensor:
+            self.calls += 1
+            if self.calls > 1:
+                raise ConnectionError("the line is down")
+            return super().decide(images)
+
+    teacher = Once(0, SHAPE)
+    with pytest.raises(ConnectionError, match="the line is down"):
+        drive((_ask_sizes(*[16] * 9) for _ in range(8)), teacher)
+    assert teacher.calls <= 3
+
+
+@pytest.mark.parametrize("in_flight", [1, 5])
+def test_the_order_of_the_calls_is_always_the_same(in_flight: int) -> None:
+    """The teacher's thread may be faster or slower than the searches: that changes nothing that is asked."""
+
+    class Slow(Recording):
+        def decide(self, images: Tensor) -> Tensor:
+            if len(self.calls) % 3 == 0:
+                time.sleep(0.002)
+            return super().decide(images)
+
+    calls = []
+    for kind in (Recording, Slow):
+        teacher = kind(replace(half_space(SHAPE), max_batch=16))
+        drive(_searches()[1], teacher, in_flight)
+        calls.append(teacher.calls)
+    assert len(calls[0]) == len(calls[1])
+    assert all(torch.equal(one, other) for one, other in zip(*calls, strict=True))
 
 
 def test_replay_rebuilds_a_search_from_its_answers() -> None:

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from db3.decisions.auto import auto
+from db3.decisions.auto import auto, guided
 from db3.decisions.bd import boundary_distance
 from db3.decisions.driver import drive, replay
-from db3.decisions.guided import guided
 from db3.decisions.hopskipjump import hop_skip_jump
 from db3.decisions.primer import Answers, Primer, PrimerSettings
 from db3.decisions.search import Asks, Pairs, Search

@@ -1,9 +1,14 @@
 """The ledger: queries counted where they arise, the best point kept, distances of what the teacher saw."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from db3.decisions.bd import boundary_distance
+from db3.decisions.driver import drive
+from db3.decisions.mbd import minimal_boundary_distance
 from db3.decisions.search import Asks, Search
 from tests.decisions.problems import Constant, Recording, block, drawn, half_space, run
 
@@ -82,3 +87,71 @@ def test_checkpoints_keep_the_distance_known_then() -> None:
     run(teacher, _ask(search, [0], torch.full((1, 3, 2), 0.7)))
     known = [1.0, 0.9, 0.9, 0.8, 0.7]
     assert search.curve[0].tolist() == pytest.approx([reach * 2**0.5 for reach in known])
+
+
+def _along(search: Search, rows: list[int], directions: Tensor, reach: Tensor) -> Asks:
+    yield from search.along(torch.tensor(rows, dtype=torch.int64), directions, reach)
+
+
+def test_along_asks_for_the_point_at_that_distance() -> None:
+    teacher = Recording(half_space((1, 1, 2)))
+    images = torch.tensor([[[[0.1, 0.2]]], [[[0.3, 0.1]]]])
+    search = Search(block(images), 10)
+    run(teacher, _along(search, [1], torch.tensor([[0.6, 0.8]]), torch.tensor([0.9])))
+    assert teacher.calls[0].flatten().tolist() == pytest.approx([0.3 + 0.54, 0.1 + 0.72])
+    assert search.asked.tolist() == [0, 1]
+    assert search.distance.tolist() == [torch.inf, pytest.approx(0.9)]
+
+
+@pytest.mark.parametrize(("count", "queries"), [(0, 5), (1, 5), (7, 1), (1000, 3), (3, 10**9)])
+def test_pieces_hold_every_row_once_in_order(count: int, queries: int) -> None:
+    search = Search(block(drawn(2, 1, 64, 64)), 10)
+    rows = torch.arange(count)
+    pieces = [rows[piece] for piece in search.pieces(count, queries)]
+    assert torch.equal(torch.cat(pieces), rows)
+    assert all(len(piece) == 1 or len(piece) * queries * 4096 <= 2**19 for piece in pieces if count)
+
+
+def test_an_ask_in_pieces_gives_the_same_answers() -> None:
+    """The cut of a gradient's probes is for the cache alone."""
+    found = []
+    for size in (2**19, 700):
+        search = Search(block(drawn(9, 1, 8, 8) * 0.4), 60)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("db3.decisions.search._PIECE", {"cpu": size})
+            search.know(torch.arange(9), 0.6 + 0.4 * drawn(9, 64, seed=4))
+            (answers,) = drive(iter([minimal_boundary_distance(search, 0, 10, 0.1, 0.2, 0.01)]), half_space())
+        found.append((answers, search.distance, search.best))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_search_lives_where_its_images_are(device: str) -> None:
+    """The same teacher, the same answers and distances on every device, and nothing moved between them."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    teacher = half_space()
+
+    class There(Recording):
+        def decide(self, images: Tensor) -> Tensor:
+            assert images.device.type == device
+            return super().decide(images.cpu()).to(images.device)
+
+    pairs = block(drawn(6, 1, 8, 8) * 0.4)
+    here = Search(pairs, 60)
+    moved = replace(
+        pairs, **{name: getattr(pairs, name).to(device) for name in ("images", "decisions", "targets", "samples")}
+    )
+    there = Search(moved, 60, checkpoints=(5, 20))
+    starts = 0.6 + 0.4 * drawn(6, 1, 64, seed=4)
+
+    def asks(search: Search) -> Asks:
+        yield from boundary_distance(search, starts.to(search.device), 0.01)
+        yield from minimal_boundary_distance(search, 0, 10, 0.1, 0.2, 0.01, cell=2)
+
+    (expected,) = drive(iter([asks(here)]), teacher)
+    (answers,) = drive(iter([asks(there)]), There(teacher))
+    assert torch.equal(answers, expected)
+    assert answers.device.type == "cpu"
+    assert there.best.device.type == there.curve.device.type == device
+    assert torch.equal(there.distance.cpu(), here.distance)

@@ -45,7 +45,9 @@ def test_a_pool_read_in_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch, v
     pool = _pool(97, 4, levels=3, seed=1)
     whole = nearest_starts(pool[0][:20], *pool, 4, 5)
     assert np.array_equal(whole[0], _brute_force(pool[0][:20], pool, 4, 5)[0])
-    monkeypatch.setattr(starts, "_POOL_VALUES", values)
+    monkeypatch.setattr(starts, "_PIECE_VALUES", values)
+    monkeypatch.setattr(starts, "_ROWS", 7)
+    monkeypatch.setattr(starts, "_EXACT_PIXELS", 5)
     pieces = nearest_starts(pool[0][:20], *pool, 4, 5)
     assert all(np.array_equal(part, other) for part, other in zip(whole, pieces, strict=True))
 
@@ -95,3 +97,18 @@ def test_many_missing_classes_make_a_short_message() -> None:
     with pytest.raises(DataError, match=r"class1, .*class10 and 89 more;") as raised:
         check_classes(np.zeros(3, dtype=np.int64), [f"class{k}" for k in range(100)], allow_missing=False)
     assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+def test_distances_are_those_of_integer_arithmetic(shape: tuple[int, int, int]) -> None:
+    """Black, white and noise: the largest sums that float32 has to keep exact, and past 2**24 in all."""
+    draw = np.random.default_rng(0)
+    pool = np.concatenate([draw.integers(0, 256, (30, *shape)), np.zeros((1, *shape)), np.full((1, *shape), 255)])
+    pool = pool.astype(np.uint8)
+    index, distances = nearest_starts(pool, pool, np.zeros(len(pool), np.int64), 1, len(pool))
+    flat = pool.reshape(len(pool), -1).astype(np.int64)
+    squared = ((flat[:, None] - flat) ** 2).sum(axis=2)
+    order = np.argsort(squared, axis=1, kind="stable")
+    assert np.array_equal(index[:, 0], order)
+    exact = np.sqrt(np.take_along_axis(squared, order, axis=1).astype(np.float64)) / 255
+    assert np.array_equal(distances[:, 0], exact.astype(np.float32))

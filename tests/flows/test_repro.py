@@ -103,7 +103,8 @@ def test_interrupted_in_the_middle_of_the_queries_it_goes_on_with_the_finished_s
     clone: Clone, tmp_path: Path
 ) -> None:
     # A shard that takes a good part of a second, so that some are unfinished when the interrupt comes.
-    settings = ("query.budget=200", "query.directions=20", "query.shard=4", "query.augmented=0", "runtime.workers=1")
+    search = ("query=mbd", "query.budget=200", "query.directions=20", "query.shard=4", "query.augmented=0")
+    settings = (*search, "runtime.workers=1")
     broken = Clone(tmp_path / "broken", *settings)
     for folder in ("teacher", "samples"):
         shutil.copytree(clone.folder / "data" / folder, broken.folder / "data" / folder)

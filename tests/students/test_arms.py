@@ -84,6 +84,31 @@ def test_augmented_counts_every_query(bars: Bars) -> None:
         arms.augmented(examples.images, examples.decisions, originals=0)
 
 
+def test_ties_are_learnt_by_their_labels_and_descend_from_their_samples() -> None:
+    pairs = np.array([[4, 2], [1, 0]])
+    labels = np.array([[0.5, 0, 0.5], [0.5, 0.5, 0]], dtype=np.float32)
+    group = arms.ties(_images(2), pairs, labels, 0.3, weight=2.0, temperature=8.0)
+    assert (group.name, group.share, group.ce, group.kl, group.temperature) == ("ties", 0.3, 0.0, 2.0, 8.0)
+    assert group.examples.soft_labels is labels
+    assert group.parents is not None
+    assert group.parents.tolist() == [4, 1]
+
+
+def test_answered_images_are_learnt_by_their_decisions() -> None:
+    group = arms.answered(_images(3), np.array([1, 0, 2]), np.array([0, 0, 5]), 0.9)
+    assert (group.name, group.share, group.ce, group.kl) == ("answered", 0.9, 1.0, 0.0)
+    assert group.examples.decisions.tolist() == [1, 0, 2]
+    assert group.parents is not None
+    assert group.parents.tolist() == [0, 0, 5]
+
+
+def test_groups_go_with_the_arm() -> None:
+    group = arms.answered(_images(3), np.array([1, 0, 2]), np.array([0, 0, 5]), 0.9)
+    examples = Examples(_images(6), np.zeros(6, int))
+    assert arms.soft("student", "t", examples, 3.0, ce=1.0, kl=0.0, groups=(group,)).groups == (group,)
+    assert arms.soft("student", "t", examples, 3.0, ce=1.0, kl=0.0).groups == ()
+
+
 def test_an_arm_changes_the_loss_alone() -> None:
     common = TrainSettings(steps=7, batch=3, lr=0.5, weight_decay=0.25, warmup=2, select="best", holdout=0.4)
     soft = np.full((6, 3), 1 / 3, dtype=np.float32)

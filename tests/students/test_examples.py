@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db3.errors import DataError
-from db3.students.examples import Examples, channel_statistics, pixels
+from db3.students.examples import Examples, Group, channel_statistics, pixels
 
 _IMAGES = np.zeros((3, 1, 2, 2), dtype=np.uint8)
 _DECISIONS = np.array([0, 1, 2])
@@ -64,3 +64,18 @@ def test_memory_maps_serve_as_images(tmp_path: Path) -> None:
     examples = Examples(mapped, _DECISIONS)
     assert examples.images is mapped
     assert pixels(examples.images[np.array([2, 0])]).mean() == 1
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, float("nan")])
+def test_a_share_lies_between_none_and_all(share: float) -> None:
+    with pytest.raises(DataError, match=r"group ties has share .* more than 0, less than 1"):
+        Group("ties", Examples(_IMAGES, _DECISIONS), share)
+
+
+def test_every_example_of_a_group_has_a_parent_or_none_has() -> None:
+    examples = Examples(_IMAGES, _DECISIONS)
+    with pytest.raises(DataError, match="3 examples and 2 parents"):
+        Group("ties", examples, 0.5, parents=np.array([0, 1]))
+    held = np.array([1, 7])
+    assert Group("ties", examples, 0.5).without(held).tolist() == [0, 1, 2]
+    assert Group("ties", examples, 0.5, parents=np.array([1, 0, 1])).without(held).tolist() == [1]

@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from db3.errors import ConfigError, Db3Error
 from db3.students.augment import augmentation
-from db3.students.examples import Examples, pixels
-from db3.students.train import TrainSettings, _batches, _split, train
+from db3.students.examples import Examples, Group, pixels
+from db3.students.train import TrainSettings, _split, train
 
 Network = Callable[..., nn.Module]
 Bars = Callable[..., Examples]
@@ -89,24 +87,6 @@ def test_fewer_examples_than_a_batch_are_enough(small_network: Network, bars: Ba
     history = train(network, bars(3), replace(_SHORT, batch=16), seed=1)
     assert len(history) == 30
     assert _accuracy(network, bars(3)) == 1
-
-
-@given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 99))
-@settings(deadline=None, max_examples=30)
-def test_every_epoch_shows_every_example_once(count: int, batch: int, seed: int) -> None:
-    indices = np.arange(count) * 3
-    drawn = np.concatenate(list(itertools.islice(_batches(indices, batch, seed), 8)))
-    assert len(drawn) == 8 * batch
-    for start in range(0, len(drawn) - count + 1, count):
-        assert sorted(drawn[start : start + count]) == indices.tolist()
-
-
-def test_epochs_differ_and_are_the_same_for_every_batch_size() -> None:
-    def stream(batch: int) -> list[int]:
-        return [int(i) for part in itertools.islice(_batches(np.arange(20), batch, 5), 40 // batch) for i in part]
-
-    assert stream(4) == stream(10)
-    assert stream(20)[:20] != stream(20)[20:]
 
 
 @pytest.mark.parametrize(("steps", "rows"), [(1, 1), (30, 30), (50, 50), (51, 26), (600, 50), (1009, 49)])
@@ -189,6 +169,62 @@ def test_best_needs_two_examples(small_network: Network, bars: Bars) -> None:
     with pytest.raises(ConfigError, match="select is best with 1 example"):
         train(small_network(), bars(1), replace(_SHORT, select="best"), seed=0)
     train(small_network(), bars(2), replace(_SHORT, select="best"), seed=0)
+
+
+def test_one_step_of_a_mixture_is_the_weighted_loss(small_network: Network, bars: Bars) -> None:
+    """Held against SGD-free arithmetic: the loss of the first step is the mean over all images of the batch."""
+    originals, ties = bars(12), bars(8, seed=4)
+    soft = np.full((8, 3), 0.25, dtype=np.float32)
+    soft[:, 1] = 0.5
+    group = Group("ties", replace(ties, soft_labels=soft), 0.4, ce=0.0, kl=0.7, temperature=2.0)
+    with torch.inference_mode():
+        network = small_network()
+        logits, other = network(pixels(originals.images)), network(pixels(ties.images))
+        hard = torch.nn.functional.cross_entropy(logits, torch.from_numpy(originals.decisions))
+        log_q = (other / 2).log_softmax(dim=1)
+        p = torch.from_numpy(soft)
+        divergence = 4 * (p * (p.log() - log_q)).sum(dim=1).mean()
+    plan = replace(_SHORT, steps=1, batch=20)
+    history = train(small_network(), originals, plan, seed=0, groups=[group])
+    assert history[0].loss == pytest.approx(0.6 * float(hard) + 0.4 * 0.7 * float(divergence), rel=1e-5)
+
+
+def test_a_group_teaches_what_the_originals_do_not(small_network: Network, bars: Bars) -> None:
+    examples = bars(120)
+    known = examples.decisions < 2
+    some = Examples(examples.images[known], examples.decisions[known])
+    rest = Group("answered", Examples(examples.images[~known], examples.decisions[~known]), 0.4)
+    plan, clean = replace(_SHORT, steps=150), bars(300, seed=9)
+    alone, together = small_network(), small_network()
+    train(alone, some, plan, seed=1)
+    train(together, some, plan, seed=1, groups=[rest])
+    assert _accuracy(alone, clean) < 0.75
+    assert _accuracy(together, clean) > 0.95
+
+
+@pytest.mark.parametrize("select", ["last", "best"])
+def test_a_mixture_repeats_byte_for_byte(small_network: Network, bars: Bars, weights: Weights, select: str) -> None:
+    def run(seed: int, share: float) -> bytes:
+        network = small_network(dropout=0.3)
+        group = Group("answered", bars(40, seed=2), share, parents=np.arange(40) % 30)
+        train(network, bars(30), replace(_SHORT, select=select), seed, groups=[group])
+        return weights(network)
+
+    assert run(1, 0.5) == run(1, 0.5)
+    assert len({run(1, 0.5), run(2, 0.5), run(1, 0.25)}) == 3
+
+
+def test_images_of_groups_are_numbered_on_for_augmentations(small_network: Network, bars: Bars) -> None:
+    seen: set[int] = set()
+
+    def spy(images: Tensor, step: int, examples: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+        assert len(images) == len(examples) == 16
+        seen.update(examples.tolist())
+        return images
+
+    groups = [Group("a", bars(6), 0.25), Group("b", bars(7), 0.25)]
+    train(small_network(), bars(5), _SHORT, seed=1, augment=spy, groups=groups)
+    assert seen == set(range(5 + 6 + 7))
 
 
 def test_a_loss_that_diverges_stops_the_run_with_its_step(small_network: Network, bars: Bars) -> None:
