@@ -71,6 +71,9 @@ class Bench:
     options: argparse.Namespace
 
 
+_TICKS = (50, 100, 200, 400, 1000)
+
+
 def main() -> None:
     options = _options()
     mpl.use("Agg")
@@ -280,10 +283,15 @@ def _plot(runs: list[dict[str, Any]], options: argparse.Namespace) -> None:
             if rows:
                 axis.axhline(_mean(rows, "accuracy"), color=colour, linewidth=0.8, linestyle=":", label=name)
         axis.set(title=use, xscale="log", xlabel="queries per sample")
+        axis.set_xticks(_TICKS, [f"{tick:,}" for tick in _TICKS])
+        axis.set_xticks([], minor=True)
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("test accuracy, %")
-    axes[0][-1].legend(fontsize=7)
-    figure.tight_layout()
+    drawn = {run["algorithm"] for run in at} | {run["use"] for run in at}
+    lines, names = axes[0][-1].get_legend_handles_labels()
+    kept = [(line, name) for line, name in zip(lines, names, strict=True) if name in drawn]
+    figure.tight_layout(rect=(0, 0, 1, 0.9))
+    figure.legend(*zip(*kept, strict=True), loc="upper center", ncols=6, fontsize=8, frameon=False)
     figure.savefig(options.plot, dpi=150, metadata={"Software": None})
 
 

@@ -12,6 +12,7 @@ Rows = list[tuple[str, str]]
 # `runtime` decides no result, so it is no part of where one comes from.
 _LEFT_OUT = ("runtime",)
 _KINDS = {"train": "trained here", "checkpoint": "from a checkpoint"}
+_LABELS = {"hard": "bare decisions"}
 
 
 def digests(run: Run) -> Rows:
@@ -48,7 +49,12 @@ def facts(run: Run) -> Rows:
         ("Student", network(run.student["architecture"])),
         ("Samples", f"{number(len(run.decisions))}, {run.samples['method']}"),
         ("Search", f"{run.search['method']}, at most {number(run.search['budget'])} queries a pair"),
-        ("Soft labels", ", ".join([str(run.transfer["mapping"]), *chosen])),
+        (
+            "Soft labels",
+            ", ".join(
+                [_LABELS.get(str(run.transfer["mapping"]), str(run.transfer["mapping"])), *chosen, *_beside(run)]
+            ),
+        ),
         ("Queries", f"{number(queries['asked'])} asked for samples and boundaries together"),
         ("Seeds", _seeds(run)),
     ]
@@ -56,6 +62,13 @@ def facts(run: Run) -> Rows:
     if extra:
         rows.insert(-1, ("Baseline queries", f"{number(extra)} more, for the augmented baseline"))
     return rows
+
+
+def _beside(run: Run) -> list[str]:
+    """What the transfer set holds besides the samples."""
+    held = run.transfer.get("samples_of") or {}
+    words = {"ties": "boundary points as ties", "answered": "images asked, as decided"}
+    return [f"{number(held[name])} {text}" for name, text in words.items() if held.get(name)]
 
 
 def _seeds(run: Run) -> str:

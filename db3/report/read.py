@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, UInt8
 
 from db3.errors import DataError
 from db3.files import read_array, read_json
+from db3.soft_labels import soft_labels
 
 Json = Mapping[str, Any]
 
@@ -94,7 +95,7 @@ def read_run(data: Path) -> Run:
         transfer=_read_object(data / "transfer/manifest.json", "digest", "mapping"),
         images=images,
         decisions=decisions,
-        soft_labels=_read_pairs(data / "transfer/soft_labels.npy", pairs),
+        soft_labels=_soft_labels(data, pairs),
         distances=_read_pairs(data / "decisions/distances.npy", pairs),
         asked=_read_pairs(data / "decisions/asked.npy", pairs),
         distances_at=_read_checkpoints(at, pairs) if at.exists() else None,
@@ -102,6 +103,15 @@ def read_run(data: Path) -> Run:
         scores=_read_scores(data / "evaluation/accuracy.csv"),
         losses=_read_losses(data / "student/history.csv"),
     )
+
+
+def _soft_labels(data: Path, pairs: tuple[int, int]) -> Any:
+    """The labels learnt; where those are bare decisions, margin labels of the distances, for the eye."""
+    labels = _read_pairs(data / "transfer/soft_labels.npy", pairs)
+    if _read_object(data / "transfer/manifest.json", "mapping")["mapping"] != "hard":
+        return labels
+    distances, decisions = read_array(data / "decisions/distances.npy"), read_array(data / "transfer/decisions.npy")
+    return soft_labels("margin", distances, decisions)[0]
 
 
 def _read_object(path: Path, *keys: str) -> Json:

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from db3.errors import DataError
+from db3.report.build import build_report
+from db3.report.provenance import facts
 from db3.report.read import read_run
+from db3.report.words import number
 
 
 def test_arrays_are_mapped_not_loaded(write_run) -> None:  # noqa: ANN001
@@ -72,3 +75,17 @@ def test_an_array_of_another_run_is_refused(write_run, name: str) -> None:  # no
     with pytest.raises(DataError, match="belongs to another run") as caught:
         read_run(data)
     assert name in str(caught.value)
+
+
+def test_of_bare_decisions_the_page_shows_what_distances_would_say(write_run) -> None:  # noqa: ANN001
+    data = write_run(count=20)
+    (data / "transfer/manifest.json").write_text(
+        json.dumps({"digest": "c3" * 32, "mapping": "hard", "samples_of": {"images": 20, "answered": 1234}})
+    )
+    run = read_run(data)
+    assert np.array_equal(run.soft_labels.argmax(axis=1), run.decisions)
+    assert ((run.soft_labels > 0) & (run.soft_labels < 1)).any(axis=1).all()
+    assert dict(facts(run))["Soft labels"] == f"bare decisions, {number(1234)} images asked, as decided"
+    build_report(data, data / "page.html", params={})
+    page = " ".join((data / "page.html").read_text().split())
+    assert f"on {number(1234)} images that the search asked" in page
