@@ -101,7 +101,7 @@ def dvc_project(project: Project) -> Project:
     return project
 
 
-def until(happened: Callable[[], Any], seconds: float = 120) -> Any:
+def until(happened: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Wait for something that another process does; fail when it does not come."""
     end = time.monotonic() + seconds
     while not (result := happened()):
