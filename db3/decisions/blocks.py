@@ -16,6 +16,7 @@ from db3.decisions.starts import nearest_starts
 from db3.errors import DataError
 from db3.samples.pool import TransferImages
 from db3.teachers.base import TeacherSpec
+from db3.teachers.quantised import to_bytes
 
 # Both bound memory. Results do not depend on them; the order of the journal does.
 _PAIRS_PER_SEARCH = 512
@@ -137,8 +138,8 @@ class Blocks:
         distance = search.distance.numpy()
         self._distances[row, k], self._asked[row, k] = distance, search.asked.numpy()
         self._at[:, row, k] = search.curve.T.numpy()
-        levels = (search.best * 255).round().to(torch.uint8).numpy()
-        self._points.offer(row, k, distance, levels, (search.distance < search.given).numpy())
+        points = to_bytes(search.best, self._spec.bounds).numpy()
+        self._points.offer(row, k, distance, points, (search.distance < search.given).numpy())
 
     def collect(self, answers: Int64[np.ndarray, " a"]) -> Distances:
         points, pairs = self._points.flat(self._rows.start)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from db3.decisions.bracket import approach
 from db3.decisions.minimal import Margin, Steps, minimal_perturbation
+from db3.decisions.sd import sample_distance
 from db3.decisions.search import Asks, Search
 from db3.decisions.semicircle import turn
 from db3.exact import row_norm, row_sum
@@ -41,7 +42,7 @@ def first_round(search: Search, margin: Margin, starts: Float[Tensor, "n d"], ho
     """Attack from the samples; towards the start sample (NaN: none) where that reaches nothing."""
     pairs = search.pairs
     started = torch.isfinite(starts[:, 0]).nonzero()[:, 0]
-    search.know(started, starts[started])
+    sample_distance(search, starts[:, None])
     unmoved = search.distance.clone()
     found, distance = minimal_perturbation(margin, pairs.images, pairs.targets, steps, pairs.bounds)
     rows = (torch.isfinite(distance) & (distance > 0)).nonzero()[:, 0]

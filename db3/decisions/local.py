@@ -21,6 +21,7 @@ from torch import Tensor
 
 from db3.decisions.bracket import gallop
 from db3.decisions.history import History
+from db3.decisions.minimal import movable
 from db3.decisions.posterior import Posterior, posterior
 from db3.decisions.primer import Primer
 from db3.decisions.search import Asks, Search
@@ -126,9 +127,7 @@ def _corrected(
     """The primer at the best points, corrected by all answers near them."""
     best, distance = search.best[rows], search.distance[rows]
     level, gradient = primer.margin(best, search.pairs.targets[rows])
-    low, high = search.pairs.bounds
-    # A pixel at its bound cannot move outward: that part of a normal is of no use.
-    free = ((best > low) | (gradient > 0)) & ((best < high) | (gradient < 0))
+    free = movable(best, gradient, search.pairs.bounds)
     slope = row_norm(gradient * free).clamp(min=_TINY)
     scale = settings.error**0.5 / distance[:, None, None]
     steps = (history.places[rows] - primer.coordinates(best)[:, None]) * scale

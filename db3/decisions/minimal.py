@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from db3.exact import row_norm
@@ -33,6 +33,16 @@ class Steps:
     count: int = 30
     size: tuple[float, float] = (0.5, 0.02)
     shrink: tuple[float, float] = (0.1, 0.005)
+
+
+def movable(
+    points: Float[Tensor, "n d"], gradient: Float[Tensor, "n d"], bounds: tuple[float, float]
+) -> Bool[Tensor, "n d"]:
+    """Where a step up the gradient stays within the bounds: a pixel at its bound cannot move outward, so that part of
+    a normal is of no use.
+    """
+    low, high = bounds
+    return ((points > low) | (gradient > 0)) & ((points < high) | (gradient < 0))
 
 
 def minimal_perturbation(

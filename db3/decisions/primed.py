@@ -24,6 +24,7 @@ from db3.decisions.driver import replay
 from db3.decisions.method import Method
 from db3.decisions.plan import Phase, phase_asks, plan
 from db3.decisions.primer import Answers, Primer, PrimerSettings, scout
+from db3.decisions.sd import sample_distance
 from db3.decisions.search import Asks, Log, Search
 from db3.digest import digest_json
 from db3.rng import uniform
@@ -199,7 +200,7 @@ class Primed:
         for part in blocks.parts():
             search = blocks.search(part)
             if state is None:
-                _know(search, blocks.starts(part)[:, 0])
+                sample_distance(search, blocks.starts(part))
             else:
                 _restore(search, state, part)
             blocks.keep(search, part)
@@ -227,7 +228,6 @@ class _Part:
         starts = torch.full_like(search.pairs.images, torch.nan)
         if not self._before:
             starts = self._blocks.starts(self._part)[:, 0]
-            _know(search, starts)
         else:
             _restore(search, self._before[-1], self._part)
         known = self._remember(search, log) if any(phase.search == "local" for phase in group) else 0
@@ -310,11 +310,6 @@ def _groups(phases: Iterable[Phase]) -> list[list[Phase]]:
         turns += phase.retrain
         numbered.append((turns, phase))
     return [[phase for _, phase in group] for _, group in groupby(numbered, key=lambda pair: pair[0])]
-
-
-def _know(search: Search, starts: torch.Tensor) -> None:
-    started = torch.isfinite(starts[:, 0]).nonzero()[:, 0]
-    search.know(started, starts[started])
 
 
 def _restore(search: Search, state: Arrays, part: slice) -> None:

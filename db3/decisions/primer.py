@@ -22,6 +22,7 @@ from db3.decisions.subspace import error_basis
 from db3.networks import build
 from db3.rng import generator
 from db3.teachers.base import ImageShape
+from db3.teachers.quantised import to_bytes
 
 CALL = 64
 """Rows of the one call shape: a network's floats may change in the last bits with the shape of a call."""
@@ -257,15 +258,14 @@ def scout(
     known = Answers(natural.images[:kept], natural.decisions[:kept])
     samples = known
     primer.learn(known)
-    low, high = primer.bounds
     for number in range(rounds):
         count = (decisions - kept) // rounds
         draw = generator(primer.settings.seed, "scout", number)
         images, targets = strangers(primer, samples, count, draw)
         found, _ = minimal_perturbation(primer.margin, images, targets, _SCOUT, primer.bounds)
         overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw)
-        made = (images + (found - images) * overshoot).clamp(low, high)
-        levels = ((made - low) * (255 / (high - low))).round().to(torch.uint8)
+        made = (images + (found - images) * overshoot).clamp(*primer.bounds)
+        levels = to_bytes(made, primer.bounds)
         decided = yield primer.pixels(levels)
         known = known.joined(Answers(levels, decided))
         primer.learn(samples, Answers(known.images[kept:], known.decisions[kept:]))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from db3.exact import row_norm
 from db3.teachers.base import ImageShape
-from db3.teachers.quantised import rounded
+from db3.teachers.quantised import rounded, to_bytes
 
 _TINY = 1e-12
 _PROBE = 0.6  # of a level: a step from a level rounds to the next one from half a level on
@@ -67,13 +67,12 @@ class Log:
         decisions: Int[Tensor, "r q"],
     ) -> None:
         """Keep q answers of each pair; `asked` counts them in."""
-        low, high = self._pairs.bounds
         count = points.shape[1]
         places = asked[:, None] - count + torch.arange(count, device=points.device)
         keys = torch.stack([v[rows, None].expand(-1, count) for v in (self._pairs.samples, self._pairs.targets)], -1)
         keys = torch.cat([keys, places[..., None]], -1).flatten(0, 1)
-        levels = ((points - low) * (255 / (high - low))).round().to(torch.uint8)
-        self._parts.append((keys, levels.flatten(0, 1), decisions.flatten()))
+        levels = to_bytes(points.flatten(0, 1), self._pairs.bounds)
+        self._parts.append((keys, levels, decisions.flatten()))
 
     def extend(self, keys: Int[Tensor, "m 3"], levels: UInt8[Tensor, "m d"], decisions: Int[Tensor, " m"]) -> None:
         """Take in what another log has read out."""

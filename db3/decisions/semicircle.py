@@ -8,7 +8,7 @@ ICCV 2023).
 
 Notes:
     Chosen over SurFree, which also searches circles, but in planes drawn at random: here an estimate of the normal is
-    available, and often a prior. Slopes instead of turns keep to sums and quotients, which round alike everywhere.
+    available. Slopes instead of turns keep to sums and quotients, which round alike everywhere.
     The first slope tried is a little above the last one found.
 """
 
@@ -20,7 +20,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.decisions.bracket import gallop
-from db3.decisions.minimal import Margin
 from db3.decisions.normal import tangential
 from db3.decisions.search import Asks, Search
 from db3.decisions.subspace import Directions
@@ -40,7 +39,6 @@ class SemicircleSettings:
         radius: of the probes, as a share of the distance.
         turns: queries of each bisection over τ.
         tolerance: relative width of the bracket before each estimate.
-        trust: weight of the prior's tangential part.
     """
 
     probes: int = 20
@@ -49,47 +47,28 @@ class SemicircleSettings:
     radius: float = 0.05
     turns: int = 5
     tolerance: float = 0.005
-    trust: float = 0.0
 
 
-def semicircle(
-    search: Search,
-    directions: Directions,
-    settings: SemicircleSettings,
-    prior: Margin | None = None,
-    until: int | None = None,
-    begin: int = 0,
-) -> Generator[Tensor, Tensor, int]:
-    """Improve every pair's best boundary point until the budget, or `until` queries, cannot pay another iteration.
+def semicircle(search: Search, directions: Directions, settings: SemicircleSettings) -> Asks:
+    """Improve every pair's best boundary point until its budget cannot pay another iteration.
 
     Args:
         search: the ledger; pairs without a boundary point are left alone.
         directions: to probe in.
         settings: numbers.
-        prior: its gradient at the boundary point joins the estimate with weight `settings.trust`.
-        until: stop a pair here, the budget notwithstanding.
-        begin: number of the first iteration, so that a search continued draws new directions.
-
-    Returns:
-        The number of the next iteration.
     """
     slope = torch.full_like(search.distance, _FIRST)
-    limit = search.budget if until is None else min(until, search.budget)
-    for iteration in range(begin, begin + search.budget):
+    for iteration in range(search.budget):
         probes = min(settings.most, int(settings.probes * (1 + settings.growth * iteration)))
         cost = probes + settings.turns + 2
-        active = torch.isfinite(search.distance) & (search.distance > 0) & (search.asked + cost <= limit)
+        active = torch.isfinite(search.distance) & (search.distance > 0) & search.affordable(cost)
         rows = active.nonzero()[:, 0]
         if not len(rows):
-            return iteration
+            return
         yield from _tighten(search, rows, settings.tolerance)
         rows = rows[search.affordable(probes + 1)[rows]]
-        gradient = prior(search.best[rows], search.pairs.targets[rows])[1] if prior and len(rows) else None
-        t = yield from tangential(
-            search, rows, directions, settings.radius, iteration, probes, gradient, settings.trust
-        )
+        t = yield from tangential(search, rows, directions, settings.radius, iteration, probes)
         slope[rows] = yield from turn(search, rows, t, slope[rows], settings.turns)
-    return begin + search.budget
 
 
 def _tighten(search: Search, rows: Int[Tensor, " r"], tolerance: float) -> Asks:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.decisions.directions import random_signs
-from db3.decisions.minimal import Margin
+from db3.decisions.minimal import Margin, movable
 from db3.exact import row_norm
 from db3.teachers.base import ImageShape
 
@@ -45,13 +45,10 @@ def error_basis(
     Returns:
         Orthogonal rows, each as long as the networks differ along it.
     """
-    low, high = bounds
     gradients = []
     for margin in margins:
         _, gradient = margin(points, targets)
-        # A pixel at its bound cannot move outward: that part of a gradient is of no use.
-        free = ((points > low) | (gradient > 0)) & ((points < high) | (gradient < 0))
-        gradient = gradient * free
+        gradient = gradient * movable(points, gradient, bounds)
         gradients.append(gradient / row_norm(gradient).clamp(min=1e-9)[:, None])
     spread = torch.stack(gradients)
     spread = (spread - spread.mean(dim=0) if len(gradients) > 1 else spread).flatten(0, 1)
