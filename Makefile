@@ -37,7 +37,7 @@ lint: $(STAMP) ## check style and types
 
 lock: $(STAMP) ## compile requirements.lock anew; UPGRADE=--upgrade takes newer versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras $(UPGRADE) \
-	  --no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements.lock
+	  --no-header --no-annotate pyproject.toml --output-file requirements.lock
 
 ui: $(STAMP) ## Prefect's UI and the nightly deployment on 127.0.0.1; PORT=4300 for another port
 	@$(BIN)/python -m flows.ui start --port $(PORT)

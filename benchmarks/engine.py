@@ -9,7 +9,7 @@ alone. Samples and start samples are among the decisions that `--primer` counts.
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -249,11 +249,11 @@ def _primed(problem: Problem, search: Search, algorithm: Callable[..., None]) ->
     if not problem.scouted:
         known: list[Answers] = []
 
-        def scouting() -> Iterator[torch.Tensor]:
+        def scouting() -> Asks:
             known.append((yield from scout(primer, problem.natural, problem.primer, share=_SCOUTED)))
 
         begun = time.perf_counter()
-        drive([scouting()], problem.teacher)  # type: ignore[list-item]
+        drive([scouting()], problem.teacher)
         problem.scouted.append((primer.arrays(), known[0]))
         print(f"primers trained in {time.perf_counter() - begun:.0f} s", flush=True)
     arrays, answers = problem.scouted[0]

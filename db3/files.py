@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tokenize import TokenError
@@ -69,23 +69,39 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
         np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
 
 
-def write_parts(path: Path, parts: Iterable[npt.NDArray[Any]], shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+@contextmanager
+def growing_array(
+    path: Path, row: tuple[int, ...], dtype: npt.DTypeLike
+) -> Iterator[Callable[[npt.NDArray[Any]], None]]:
     """Write one .npy file part by part, without ever holding it whole: the same bytes as `write_array` of all parts.
 
-    Raises:
-        ValueError: the parts do not add up to `shape`, or one is of another type.
+    Args:
+        path: of the file, which appears when the block ends well.
+        row: shape of one row.
+        dtype: of every part.
+
+    Yields:
+        A function that appends a part; it raises ValueError for one of another shape or type.
     """
-    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     rows = 0
+
+    def header(file: BinaryIO) -> None:  # numpy leaves room in it for any number of rows
+        described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(file, {**described, "shape": (rows, *row)})
+
     with whole_file(path) as file:
-        np.lib.format.write_array_header_1_0(file, described)
-        for part in parts:
-            if part.shape[1:] != shape[1:] or part.dtype != dtype:
-                raise ValueError(f"a part is {part.dtype} {part.shape}; expected {np.dtype(dtype)} {shape}")
-            rows += len(part)
+
+        def append(part: npt.NDArray[Any]) -> None:
+            nonlocal rows
+            if part.shape[1:] != row or part.dtype != dtype:
+                raise ValueError(f"a part is {part.dtype} {part.shape}; expected {np.dtype(dtype)} rows of {row}")
             file.write(part.tobytes())
-        if rows != shape[0]:
-            raise ValueError(f"the parts hold {rows} rows; expected {shape[0]}")
+            rows += len(part)
+
+        header(file)
+        yield append
+        file.seek(0)
+        header(file)
 
 
 def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from db3.config import Config
 from db3.errors import ConfigError, DataError
 from flows.inputs import manifest_of
-from flows.soft_labels import alone, labels_of
+from flows.soft_labels import labels_of
 
 if TYPE_CHECKING:
     from db3.soft_labels.build import Mapping
@@ -48,7 +48,7 @@ def _soft(
     from db3.students.arms import soft
     from db3.students.examples import Examples
 
-    images, decisions, _ = _transfer(data)
+    images, decisions = _read(data, "images", mapped=True), _read(data, "decisions")
     weights = config.distill.weights
     if labels is None:
         return soft(name, title, Examples(images, decisions), cost, ce=1.0, kl=0.0, groups=groups)
@@ -60,7 +60,7 @@ def _student(config: Config, data: Path) -> "Arm":
     manifest = manifest_of(data, "transfer")
     also = [name for name, held in (("ties", "ties"), ("images asked", "answered")) if held in manifest["samples_of"]]
     title = " and ".join([_MAPPINGS[manifest["mapping"]], *also])
-    labels = None if manifest["mapping"] == "hard" else _transfer(data)[2]
+    labels = None if manifest["mapping"] == "hard" else _read(data, "soft_labels")
     cost, groups = manifest["queries"]["per_sample"], _groups(data, manifest)
     return _soft(config, data, "student", title, labels, cost, manifest["recipe"]["temperature"], groups)
 
@@ -124,11 +124,12 @@ def _baselines(config: Config, data: Path) -> "list[Arm]":
 def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":
     """Labels of the samples by one mapping, and nothing beside them."""
     from db3.files import read_array
+    from db3.soft_labels import alone
     from db3.students.arms import TITLES
 
     distances = read_array(data / "decisions" / "distances.npy", mapped=False)
     recipe, given = alone(mapping), config.distill.temperature
-    labels, _ = labels_of(config, distances, _transfer(data)[1], recipe)
+    labels, _ = labels_of(config, distances, _read(data, "decisions"), recipe)
     cost = manifest_of(data, "transfer")["queries"]["per_sample"]
     temperature = recipe.temperature if given == "auto" else float(given)
     return _soft(config, data, mapping, TITLES[mapping], labels, cost, temperature)
@@ -177,13 +178,11 @@ def _curve(config: Config, data: Path) -> "list[Arm]":
     asked = read_array(data / "decisions" / "asked.npy")
     at = read_array(data / "decisions" / "distances_at.npy")
     before = (manifest["queries"]["asked"] - int(asked.sum())) / len(asked) + 1
-    arms = []
+    arms, recipe, decisions = [], Recipe(**transfer["recipe"]), _read(data, "decisions")
     for checkpoint, distances in zip(manifest["checkpoints"], at, strict=True):
-        recipe = Recipe(**transfer["recipe"])
-        labels, _ = labels_of(config, np.array(distances), _transfer(data)[1], recipe)
+        labels, _ = labels_of(config, np.array(distances), decisions, recipe)
         cost = before + float(np.minimum(asked, checkpoint).sum()) / len(asked)
         title = f"the student after {checkpoint} queries per pair"
         groups = _groups(data, transfer, checkpoint)
-        labels = None if recipe.mapping == "hard" else labels
         arms.append(_soft(config, data, f"student@{checkpoint}", title, labels, cost, recipe.temperature, groups))
     return arms

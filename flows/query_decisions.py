@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _AUGMENTED_CODE = ("decisions", "teachers", "networks", "exact", "rng", "samples")
 _MERGED = ("distances", "asked", "at", "point_pairs", "answered_decisions", "answered_keys")
-_IMAGES = {"points": "point_pairs", "answered": "answered_decisions"}  # and what says how many there are
+_IMAGES = ("points", "answered")
 _AUGMENTED_SHARD = 16384  # images of the augmented baseline decided in one shard
 
 
@@ -24,23 +24,40 @@ def query_decisions(config: Config, data: Path) -> str:
 
     asking = Asking(config, data)
     found = search(config, data, asking)
-    arrays = _merged(found)
+    arrays = _written(data, found)
     boundary = int(arrays["asked"].sum()) + len(found.scouted)
     paid = int(asking.votes[0]) or boundary
     count = boundary if config.query.augmented == "same" else config.query.augmented
     arrays |= _augmented(config, data, asking, count)
     queries = {"asked": boundary, "paid": paid, "scouts": len(found.scouted), "augmented": count}
     flips = flips_of(int(asking.votes[1]), int(asking.votes[2]))
-    _write(config, data, found, arrays, queries, flips)
+    _write(config, data, arrays, queries, flips)
     kept = f", {asking.reused} of {asking.shards} shards were already computed" if asking.reused else ""
     return f"{len(arrays['asked']):,} samples, {boundary:,} queries asked, {count:,} for the augmented baseline{kept}"
 
 
-def _merged(found: "Found") -> dict[str, Any]:
-    """All shards' small arrays: everything but images."""
+def _written(data: Path, found: "Found") -> dict[str, Any]:
+    """Write every shard's images and answers, each shard read once; all shards' small arrays, merged."""
+    from contextlib import ExitStack
+
     import numpy as np
 
-    parts = [{name: getattr(shard, name) for name in _MERGED} for shard in found]
+    from db3.files import growing_array, write_array
+    from flows.inputs import manifest_of, transfer_images
+    from flows.searches import narrow
+
+    folder, image = data / "decisions", transfer_images(data).images.shape[1:]
+    classes = len(manifest_of(data, "samples")["decided"])
+    parts = []
+    with ExitStack() as stack:
+        images = {name: stack.enter_context(growing_array(folder / f"{name}.npy", image, np.uint8)) for name in _IMAGES}
+        for number, shard in enumerate(found):
+            parts.append({name: getattr(shard, name) for name in _MERGED})
+            for name, append in images.items():
+                append(getattr(shard, name))
+            write_array(folder / "journal" / f"{number:05d}.npy", narrow(shard.answers, classes))
+    if len(found.scouted):
+        write_array(folder / "journal" / "scouts.npy", narrow(found.scouted, classes))
     merged = {name: np.concatenate([part[name] for part in parts], axis=1 if name == "at" else 0) for name in _MERGED}
     merged["distances_at"] = merged.pop("at")
     return merged
@@ -68,33 +85,17 @@ def _augmented(config: Config, data: Path, asking: "Asking", count: int) -> dict
     return {"augmented": np.concatenate([shard["decisions"] for shard in shards])} if count else {}
 
 
-def _write(
-    config: Config,
-    data: Path,
-    found: "Found",
-    arrays: dict[str, Any],
-    queries: dict[str, int],
-    flips: dict[str, Any],
-) -> None:
+def _write(config: Config, data: Path, arrays: dict[str, Any], queries: dict[str, int], flips: dict[str, Any]) -> None:
     import numpy as np
 
     from db3.digest import digest_arrays
-    from db3.files import read_array, write_array, write_json, write_parts
-    from flows.inputs import manifest_of, transfer_images
+    from db3.files import read_array, write_array, write_json
+    from flows.inputs import manifest_of
 
     folder, samples = data / "decisions", manifest_of(data, "samples")
-    image = transfer_images(data).images.shape[1:]
     for name, array in arrays.items():
         write_array(folder / f"{name}.npy", array)
-    for name, beside in _IMAGES.items():
-        parts = (getattr(shard, name) for shard in found)
-        write_parts(folder / f"{name}.npy", parts, (len(arrays[beside]), *image), np.dtype(np.uint8))
     count, classes = arrays["distances"].shape
-    kind = np.uint8 if classes <= 256 else np.uint16
-    for number, shard in enumerate(found):
-        write_array(folder / "journal" / f"{number:05d}.npy", shard.answers.astype(kind))
-    if len(found.scouted):
-        write_array(folder / "journal" / "scouts.npy", found.scouted.astype(kind))
     digested = {name: array for name, array in arrays.items() if name != "augmented"}
     digested |= {name: read_array(folder / f"{name}.npy") for name in _IMAGES}
     write_json(

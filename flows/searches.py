@@ -122,7 +122,7 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
 
     def compute(index: int) -> "Arrays":
         found = search_distances(asking.teacher(), pool, parts[index], method)
-        return {**{name: getattr(found, name) for name in _FIELDS}, "answers": _narrow(found.answers, classes)}
+        return {**{name: getattr(found, name) for name in _FIELDS}, "answers": narrow(found.answers, classes)}
 
     shards = asking.map("query_decisions", keys, compute, most)
 
@@ -162,6 +162,6 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
     return Found(len(parts), found.__getitem__, found.scouted)
 
 
-def _narrow(answers: "npt.NDArray[np.int64]", classes: int) -> "npt.NDArray[Any]":
+def narrow(answers: "npt.NDArray[np.int64]", classes: int) -> "npt.NDArray[Any]":
     """The smallest unsigned integers that hold every class: a journal is one answer per query, so its width counts."""
     return answers.astype("uint8" if classes <= 256 else "uint16")

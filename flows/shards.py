@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ Compute = Callable[[int], Arrays]
 Work = Callable[[int], None]
 
 
-class Shards(Sequence[Arrays]):
+class Shards:
     """The finished shards of one stage, in the order of their keys, read from the store when asked for.
 
     Attributes:
@@ -37,14 +37,15 @@ class Shards(Sequence[Arrays]):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __getitem__(self, index: int) -> Arrays:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Arrays]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Arrays:
         """The arrays of shard `index`.
 
         Raises:
             DataError: its file was deleted or damaged after it was finished.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(index)
         arrays = self._store.get(self._keys[index])
         if arrays is None:
             path = self._store.path(self._keys[index])

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from db3.soft_labels import Recipe
-    from db3.soft_labels.build import Mapping
 
 
 @stage("soft_labels")
 def soft_labels(config: Config, data: Path) -> str:
     """Build the transfer set: samples with soft labels, ties and answered images, sealed by one digest."""
+    import numpy as np
+
     from db3.digest import digest_arrays
     from db3.files import read_array, write_array, write_json
     from flows.inputs import manifest_of, transfer_images
@@ -26,6 +27,8 @@ def soft_labels(config: Config, data: Path) -> str:
     distances = read_array(data / "decisions" / "distances.npy", mapped=False)
     recipe = recipe_of(config, decided)
     labels, scale = labels_of(config, distances, pool.decisions, recipe)
+    if labels is None:
+        labels = np.eye(distances.shape[1], dtype=np.float32)[pool.decisions]
     arrays = {"images": pool.images, "decisions": pool.decisions, "soft_labels": labels}
     arrays |= _ties(data, recipe, distances, pool.decisions, scale) if recipe.ties else {}
     arrays |= _answered(data) if recipe.answered else {}
@@ -53,7 +56,7 @@ def soft_labels(config: Config, data: Path) -> str:
 
 def recipe_of(config: Config, decided: dict[str, Any]) -> "Recipe":
     """What becomes of the queries: as given, and by the measured rule where a value is `auto`."""
-    from db3.soft_labels import recipe
+    from db3.soft_labels import alone, recipe
 
     group = config.soft_labels
     best = recipe(decided["queries"]["per_pair"], points=decided["points"] > 0, answers=decided["answered"] > 0)
@@ -69,24 +72,16 @@ def recipe_of(config: Config, decided: dict[str, Any]) -> "Recipe":
     return replace(best, **{name: float(value) for name, value in given.items() if value != "auto"})
 
 
-def alone(mapping: "Mapping") -> "Recipe":
-    """Labels of the samples by one mapping, and nothing beside them."""
-    from db3.soft_labels import Recipe
-
-    temperature = 8.0 if mapping == "margin" else 1.0
-    return Recipe(mapping, gap=2.0, temperature=temperature, ties=0.0, smoothing=0.0, answered=0.0)
-
-
 def labels_of(
     config: Config, distances: "npt.NDArray[np.float32]", decisions: "npt.NDArray[np.int64]", recipe: "Recipe"
 ) -> "tuple[Any, float | None]":
-    """Soft labels by the recipe's mapping with its configured or automatic scale; also for the arms of distill."""
-    import numpy as np
-
+    """Soft labels by the recipe's mapping with its configured or automatic scale, None where bare decisions are learnt;
+    also for the arms of distill.
+    """
     from db3.soft_labels import soft_labels as build
 
     if recipe.mapping == "hard":
-        return np.eye(distances.shape[1], dtype=np.float32)[decisions], None
+        return None, None
     group = config.soft_labels
     given = group.beta if recipe.mapping == "margin" else group.temperature
     return build(recipe.mapping, distances, decisions, None if given == "auto" else float(given), recipe.gap)

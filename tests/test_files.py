@@ -12,10 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from db3.errors import DataError
-from db3.files import read_array, read_json, whole_file, write_array, write_bytes, write_json, write_text
+from db3.files import (
+    growing_array,
+    read_array,
+    read_json,
+    whole_file,
+    write_array,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def _names(folder: Path) -> set[str]:
@@ -282,3 +292,23 @@ def test_a_damaged_header_is_refused_or_harmless(tmp_path: Path) -> None:
                 refused -= 1
             refused += 1
     assert refused > 500
+
+
+def test_an_array_grown_part_by_part_has_the_bytes_of_the_whole(tmp_path: Path) -> None:
+    parts = [np.arange(count * 6, dtype=np.uint8).reshape(count, 2, 3) for count in (4, 0, 1200)]
+    with growing_array(tmp_path / "grown.npy", (2, 3), np.uint8) as append:
+        for part in parts:
+            append(part)
+    write_array(tmp_path / "whole.npy", np.concatenate(parts))
+    assert (tmp_path / "grown.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    with growing_array(tmp_path / "none.npy", (2, 3), np.uint8):
+        pass
+    assert read_array(tmp_path / "none.npy").shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize("part", [np.zeros((1, 3), np.uint8), np.zeros((1, 2, 3), np.int64)])
+def test_a_part_that_does_not_fit_leaves_no_file(tmp_path: Path, part: npt.NDArray[np.generic]) -> None:
+    growing = growing_array(tmp_path / "a.npy", (2, 3), np.uint8)
+    with pytest.raises(ValueError, match="expected uint8 rows"), growing as append:
+        append(part)
+    assert list(tmp_path.iterdir()) == []

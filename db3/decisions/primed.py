@@ -10,10 +10,10 @@ the arrays lie is the caller's business (`Run`): a plain loop for the library, t
 A pair's result depends on all pairs that teach its primers, but not on how they are cut into shards.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -57,14 +57,26 @@ class Unit:
 IN_FLIGHT = 3
 """Blocks that a driver should run at once: the history of a local phase holds 280 MB a block."""
 
-Run = Callable[[Unit], Sequence[Arrays]]
-"""Brings every piece of a unit about; the arrays may be read anew whenever they are looked at."""
+
+@runtime_checkable
+class Pieces(Protocol):
+    """The arrays of a unit's pieces; may be read anew whenever they are looked at."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Arrays]: ...
+
+    def __getitem__(self, index: int, /) -> Arrays: ...
+
+
+Run = Callable[[Unit], Pieces]
+"""Brings every piece of a unit about."""
 
 Answer = Callable[[int | None, Iterable[Asks]], list[torch.Tensor]]
 """Runs the searches of a shard (None: the scouts) and gives the answers of each, e.g. `drive` with a teacher."""
 
 
-def run_here(unit: Unit) -> Sequence[Arrays]:
+def run_here(unit: Unit) -> list[Arrays]:
     """One piece after the other, all kept in memory."""
     return [unit.compute(index) for index in range(len(unit.keys))]
 
@@ -104,7 +116,7 @@ class Primed:
         primer_key = self._key("primer")
         first = run(Unit("primer", (primer_key,), self._first_primer, (self._scouts,))) if phases else []
         primer = first
-        done: list[tuple[Unit, Sequence[Arrays]]] = []
+        done: list[tuple[Unit, Pieces]] = []
         for group in phases:
             if group[0].retrain and done:
                 keys = (self._key("retrained", primer_key, *done[-1][0].keys),)
@@ -120,9 +132,9 @@ class Primed:
         run: Run,
         group: Sequence[Phase],
         primer_key: str,
-        primer: Sequence[Arrays],
-        done: Sequence[tuple[Unit, Sequence[Arrays]]],
-    ) -> tuple[Unit, Sequence[Arrays]]:
+        primer: Pieces,
+        done: Sequence[tuple[Unit, Pieces]],
+    ) -> tuple[Unit, Pieces]:
         described = [asdict(phase) for phase in group]
         before = done[-1][0].keys if done else [""] * len(self._parts)
         keys = tuple(
@@ -163,9 +175,7 @@ class Primed:
         made = known[0].images[len(natural) :].numpy()
         return {**_named("weights.", primer.arrays()), "made": made, "answers": answers.numpy()}
 
-    def _retrained(
-        self, first: Sequence[Arrays], primer: Sequence[Arrays], phases: Sequence[Sequence[Arrays]]
-    ) -> Callable[[int], Arrays]:
+    def _retrained(self, first: Pieces, primer: Pieces, phases: Sequence[Pieces]) -> Callable[[int], Arrays]:
         def compute(_: int) -> Arrays:
             retrained, made = self._load(primer[0]), first[0]
             scouted = Answers(torch.from_numpy(made["made"]), torch.from_numpy(made["answers"].astype(np.int64)))
@@ -194,7 +204,7 @@ class Primed:
             "answers": torch.cat(answers).numpy() if answers else np.empty(0, np.int64),
         }
 
-    def _collected(self, index: int, phases: Sequence[Sequence[Arrays]]) -> Distances:
+    def _collected(self, index: int, phases: Sequence[Pieces]) -> Distances:
         blocks = Blocks(self._spec, self._pool, self._parts[index], self._method)
         state = phases[-1][index] if phases else None
         for part in blocks.parts():
@@ -253,7 +263,7 @@ def fitting(shape: ImageShape) -> str:
     return "lenet5" if channels == 1 and min(height, width) >= 16 and max(height, width) <= 40 else "compact"
 
 
-class PrimedDistances(Sequence[Distances]):
+class PrimedDistances:
     """Distances of the shards, collected from their last phase when looked at.
 
     Attributes:
@@ -263,9 +273,9 @@ class PrimedDistances(Sequence[Distances]):
 
     def __init__(
         self,
-        collect: Callable[[int, Sequence[Sequence[Arrays]]], Distances],
+        collect: Callable[[int, Sequence[Pieces]], Distances],
         count: int,
-        phases: Sequence[Sequence[Arrays]],
+        phases: Sequence[Pieces],
         scouted: npt.NDArray[np.int64],
     ) -> None:
         self._collect, self._count, self._phases, self.scouted = collect, count, phases, scouted
@@ -273,9 +283,10 @@ class PrimedDistances(Sequence[Distances]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: int) -> Distances:  # type: ignore[override]
-        if not 0 <= index < self._count:
-            raise IndexError(index)
+    def __iter__(self) -> Iterator[Distances]:
+        return (self[index] for index in range(self._count))
+
+    def __getitem__(self, index: int) -> Distances:
         return self._collect(index, self._phases)
 
 
@@ -321,7 +332,7 @@ def _named(prefix: str, arrays: Arrays) -> Arrays:
     return {prefix + name: array for name, array in arrays.items()}
 
 
-def _learnable(phases: Sequence[Sequence[Arrays]], seed: int) -> Answers:
+def _learnable(phases: Sequence[Pieces], seed: int) -> Answers:
     """Answers that a retraining learns, in the order of (sample, class, place).
 
     All, or a share of them: chosen by each answer's identity, so that it does not depend on the shards either.

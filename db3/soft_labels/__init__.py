@@ -1,6 +1,6 @@
 """Soft labels: class distributions built from a sample's boundary distances."""
 
-from db3.soft_labels.auto import Recipe, recipe
+from db3.soft_labels.auto import Recipe, alone, recipe
 from db3.soft_labels.build import soft_labels
 from db3.soft_labels.inverse import inverse, inverse_temperature
 from db3.soft_labels.margin import margin, margin_beta
@@ -8,6 +8,7 @@ from db3.soft_labels.ties import tie_labels
 
 __all__ = [
     "Recipe",
+    "alone",
     "inverse",
     "inverse_temperature",
     "margin",

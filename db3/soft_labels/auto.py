@@ -55,4 +55,9 @@ def recipe(queries_per_pair: float, points: bool = True, answers: bool = True) -
         return Recipe("hard", 2.0, 1.0, 0.0, 0.0, 0.9)
     if points and queries_per_pair > 0:
         return Recipe("hard", 2.0, 1.0, 0.5, 0.0, 0.0)
-    return Recipe("margin", 2.0, 8.0, 0.0, 0.0, 0.0)
+    return alone("margin")
+
+
+def alone(mapping: Literal["hard", "margin", "inverse"]) -> Recipe:
+    """Labels of the samples by one mapping, and nothing beside them."""
+    return Recipe(mapping, 2.0, 8.0 if mapping == "margin" else 1.0, 0.0, 0.0, 0.0)

@@ -1,6 +1,7 @@
 """Asked images kept as samples: chosen by who they are, never by the order they come in."""
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from db3.decisions import Method, search_distances
@@ -10,7 +11,7 @@ from tests.decisions.problems import GREY, Recording, brightest, pool
 SHAPE = (1, 1, 2)
 
 
-def _some(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _some(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Images of three samples whose pixels tell their place."""
     keys = np.stack([np.arange(count) % 3, np.arange(count) % 5, np.arange(count)], axis=1)
     images = np.stack([np.arange(count), np.arange(count)], axis=1).astype(np.uint8)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db3.decisions import Distances, Method, TransferImages, replay_distances, search_distances
+from db3.decisions.method import MethodName
 from db3.errors import DataError
 from db3.teachers.batching import Batching
 from db3.teachers.meter import Meter
@@ -113,7 +114,7 @@ def test_budgets_are_kept_and_every_query_is_counted(method: str, budget: int) -
 )
 def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
     name: str,
-    method: str,
+    method: MethodName,
     budget: int,
     starts: int,
     directions: int,
@@ -126,7 +127,7 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
     teacher = TEACHERS[name](SMALL)
     recording, images = Recording(teacher), pool(teacher, 20)
     chosen = Method(
-        method,  # type: ignore[arg-type]
+        method,
         budget=budget,
         starts=starts,
         tolerance=tolerance,
@@ -146,10 +147,10 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
 
 
 @pytest.mark.parametrize("method", ["bd", "mbd", "hopskipjump", "semicircle"])
-def test_large_images_and_a_thousand_classes(method: str) -> None:
+def test_large_images_and_a_thousand_classes(method: MethodName) -> None:
     for teacher, count in ((brightest((3, 224, 224), 2), 4), (brightest((1, 32, 32), 1000), 3)):
         images = pool(teacher, count)
-        found = search_distances(teacher, images, range(1), Method(method, budget=6, directions=2))  # type: ignore[arg-type]
+        found = search_distances(teacher, images, range(1), Method(method, budget=6, directions=2))
         assert found.distances.shape == (1, teacher.spec.classes)
         assert found.asked.max() <= 6
         assert np.isfinite(found.distances[0, images.decisions]).all()

@@ -9,6 +9,7 @@ import torch
 from db3.decisions import Method, replay_distances, search_distances
 from db3.decisions.blocks import Distances
 from db3.decisions.driver import drive
+from db3.decisions.method import MethodName
 from db3.decisions.primed import Primed, fitting, replayed, run_here
 from db3.decisions.primer import PrimerSettings
 from db3.samples.pool import TransferImages
@@ -27,10 +28,10 @@ def _search(teacher: Teacher, images: TransferImages, parts: list[range], method
 
 
 @pytest.mark.parametrize("name", ["guided", "auto"])
-def test_a_cut_into_shards_changes_no_byte_and_journals_replay(name: str) -> None:
+def test_a_cut_into_shards_changes_no_byte_and_journals_replay(name: MethodName) -> None:
     teacher = brightest(SHAPE)
     images = pool(teacher, 16)
-    method = Method(name, budget=14, checkpoints=(3, 9), points=2, answered=20)  # type: ignore[arg-type]
+    method = Method(name, budget=14, checkpoints=(3, 9), points=2, answered=20)
     (whole,) = _search(teacher, images, [range(10)], method)
     parts = [range(3), range(3, 4), range(4, 10)]
     cut = _search(teacher, images, parts, method)
