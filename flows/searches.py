@@ -111,9 +111,9 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
 
     from db3.decisions import Distances, search_distances
     from db3.digest import digest_json
-    from flows.inputs import manifest_of, method_of, transfer_images
+    from flows.inputs import device_of, manifest_of, method_of, transfer_images
 
-    pool, method = transfer_images(data), method_of(config)
+    pool, method, device = transfer_images(data), method_of(config), device_of(config)
     decided_by = [asdict(method), *_decided_by(data)]
     keys = [digest_json(["distances", part.start, part.stop, *decided_by]) for part in parts]
     classes = len(manifest_of(data, "samples")["decided"])
@@ -121,7 +121,7 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
     most = [len(part) * (classes - 1) * budget for part in parts]
 
     def compute(index: int) -> "Arrays":
-        found = search_distances(asking.teacher(), pool, parts[index], method)
+        found = search_distances(asking.teacher(), pool, parts[index], method, device=device)
         return {**{name: getattr(found, name) for name in _FIELDS}, "answers": narrow(found.answers, classes)}
 
     shards = asking.map("query_decisions", keys, compute, most)
@@ -143,7 +143,8 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
     pool, spec = transfer_images(data), read_spec(data / "teacher")
     scouts = round(config.query.primer.scouts * len(pool.decisions))
     # Primers are trained here: their bits follow the number of threads, as a student's do.
-    base = digest_json([*_decided_by(data), device_of(config), config.runtime.threads])
+    device = device_of(config)
+    base = digest_json([*_decided_by(data), device, config.runtime.threads])
     primed = Primed(
         lambda _, searches: drive(searches, asking.teacher(), IN_FLIGHT),
         spec,
@@ -153,6 +154,7 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
         primer_of(config, spec.input_shape),
         scouts,
         base,
+        device,
     )
 
     def run(unit: Any) -> Shards:

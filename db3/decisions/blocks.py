@@ -62,14 +62,18 @@ class Blocks:
         pool: all samples.
         rows: the samples to search.
         method: how.
+        device: where the searches compute.
 
     Raises:
         DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
     """
 
-    def __init__(self, spec: TeacherSpec, pool: TransferImages, rows: range, method: Method) -> None:
+    def __init__(
+        self, spec: TeacherSpec, pool: TransferImages, rows: range, method: Method, device: str | torch.device = "cpu"
+    ) -> None:
         check_pool(spec, pool)
         self._spec, self._pool, self._rows, self._method = spec, pool, rows, method
+        self._device = torch.device(device)
         decisions = pool.decisions[rows.start : rows.stop]
         self._row, self._class = np.nonzero(np.arange(spec.classes) != decisions[:, None])
         shape = (len(rows), spec.classes)
@@ -94,10 +98,10 @@ class Blocks:
         """A ledger of the block's pairs, nothing asked yet."""
         sample = self._row[part] + self._rows.start
         pairs = Pairs(
-            images=torch.from_numpy(self._pool.images[sample].reshape(len(sample), -1)).float() / 255,
-            decisions=torch.from_numpy(self._pool.decisions[sample]),
-            targets=torch.from_numpy(self._class[part]),
-            samples=torch.from_numpy(sample),
+            images=self._pixels(sample),
+            decisions=self._here(self._pool.decisions[sample]),
+            targets=self._here(self._class[part]),
+            samples=self._here(sample),
             shape=self._spec.input_shape,
             bounds=self._spec.bounds,
         )
@@ -107,9 +111,15 @@ class Blocks:
     def starts(self, part: slice) -> Float[torch.Tensor, "n q d"]:
         """The nearest samples decided as each pair's class, nearest first; NaN where there are fewer."""
         chosen = self._nearest[self._row[part], self._class[part]]
-        starts = torch.from_numpy(self._pool.images[chosen.clip(min=0)].reshape(*chosen.shape, -1)).float() / 255
-        starts[torch.from_numpy(chosen < 0)] = torch.nan
+        starts = self._pixels(chosen.clip(min=0))
+        starts[self._here(chosen < 0)] = torch.nan
         return starts
+
+    def _pixels(self, samples: Int64[np.ndarray, "*n"]) -> Float[torch.Tensor, "*n d"]:
+        return self._here(self._pool.images[samples].reshape(*samples.shape, -1)).float() / 255
+
+    def _here(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
 
     @cached_property
     def _nearest(self) -> Int64[np.ndarray, "r k q"]:
@@ -135,11 +145,11 @@ class Blocks:
     def keep(self, search: Search, part: slice) -> None:
         """Take over what a search has found."""
         row, k = self._row[part], self._class[part]
-        distance = search.distance.numpy()
-        self._distances[row, k], self._asked[row, k] = distance, search.asked.numpy()
-        self._at[:, row, k] = search.curve.T.numpy()
-        points = to_bytes(search.best, self._spec.bounds).numpy()
-        self._points.offer(row, k, distance, points, (search.distance < search.given).numpy())
+        distance = search.distance.cpu().numpy()
+        self._distances[row, k], self._asked[row, k] = distance, search.asked.cpu().numpy()
+        self._at[:, row, k] = search.curve.T.cpu().numpy()
+        points = to_bytes(search.best, self._spec.bounds).cpu().numpy()
+        self._points.offer(row, k, distance, points, (search.distance < search.given).cpu().numpy())
 
     def collect(self, answers: Int64[np.ndarray, " a"]) -> Distances:
         points, pairs = self._points.flat(self._rows.start)

@@ -92,7 +92,8 @@ class Primed:
         method: how distances are searched.
         settings: how primers are built and trained.
         scouts: queries spent on images made by the first primers, before the search begins.
-        base: digest of what else decides a result: teacher, samples, code.
+        base: digest of what else decides a result: teacher, samples, code, and the device (a primer's last bits).
+        device: where searches and primers compute.
     """
 
     def __init__(
@@ -105,9 +106,10 @@ class Primed:
         settings: PrimerSettings,
         scouts: int,
         base: str = "",
+        device: str | torch.device = "cpu",
     ) -> None:
         self._answer, self._spec, self._pool, self._parts = answer, spec, pool, parts
-        self._method, self._settings, self._scouts = method, settings, scouts
+        self._method, self._settings, self._scouts, self._device = method, settings, scouts, torch.device(device)
         self._base = digest_json([base, asdict(method), asdict(settings), scouts])
 
     def distances(self, run: Run) -> "PrimedDistances":
@@ -172,7 +174,7 @@ class Primed:
             known.append((yield from scout(primer, natural, budget, share=share)))
 
         (answers,) = self._answer(None, [asks()])
-        made = known[0].images[len(natural) :].numpy()
+        made = known[0].images[len(natural) :].cpu().numpy()
         return {**_named("weights.", primer.arrays()), "made": made, "answers": answers.numpy()}
 
     def _retrained(self, first: Pieces, primer: Pieces, phases: Sequence[Pieces]) -> Callable[[int], Arrays]:
@@ -187,7 +189,7 @@ class Primed:
         return compute
 
     def _new(self) -> Primer:
-        return Primer(self._spec.input_shape, self._spec.classes, self._settings, self._spec.bounds)
+        return Primer(self._spec.input_shape, self._spec.classes, self._settings, self._spec.bounds, self._device)
 
     def _load(self, arrays: Arrays) -> Primer:
         primer = self._new()
@@ -196,7 +198,7 @@ class Primed:
 
     def _shard(self, index: int, group: Sequence[Phase], primer: Primer, before: Sequence[Arrays]) -> Arrays:
         """Some phases of one shard: its pairs' state after them, what they asked, and the answers."""
-        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method)
+        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
         after = [_Part(blocks, part, before) for part in blocks.parts()]
         answers = self._answer(index, (part.asks(group, primer) for part in after))
         return {
@@ -205,7 +207,7 @@ class Primed:
         }
 
     def _collected(self, index: int, phases: Sequence[Pieces]) -> Distances:
-        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method)
+        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
         state = phases[-1][index] if phases else None
         for part in blocks.parts():
             search = blocks.search(part)
@@ -243,17 +245,17 @@ class _Part:
         known = self._remember(search, log) if any(phase.search == "local" for phase in group) else 0
         for phase in group:
             yield from phase_asks(phase, search, starts, primer)
-        self.state = {name: getattr(search, name).numpy() for name in _STATE}
-        self.state |= dict(zip(_LOG, (tensor[known:].numpy() for tensor in log.read()), strict=True))
+        self.state = {name: getattr(search, name).cpu().numpy() for name in _STATE}
+        self.state |= dict(zip(_LOG, (tensor[known:].cpu().numpy() for tensor in log.read()), strict=True))
 
     def _remember(self, search: Search, log: Log) -> int:
         """Put the block's answers of the phases before into its log; how many they are."""
         classes = int(search.pairs.targets.max()) + 1 if len(search.pairs) else 1
-        mine = (search.pairs.samples * classes + search.pairs.targets).numpy()
+        mine = (search.pairs.samples * classes + search.pairs.targets).cpu().numpy()
         for arrays in self._before:
             keys = arrays["log.keys"]
             kept = np.isin(keys[:, 0] * classes + keys[:, 1], mine) & (keys[:, 1] < classes)
-            log.extend(*(torch.from_numpy(arrays[name][kept]) for name in _LOG))
+            log.extend(*(torch.from_numpy(arrays[name][kept]).to(search.device) for name in _LOG))
         return len(log.read()[0])
 
 
@@ -325,7 +327,7 @@ def _groups(phases: Iterable[Phase]) -> list[list[Phase]]:
 
 def _restore(search: Search, state: Arrays, part: slice) -> None:
     for name in _STATE:
-        setattr(search, name, torch.from_numpy(np.array(state[name][part])))
+        setattr(search, name, torch.from_numpy(np.array(state[name][part])).to(search.device))
 
 
 def _named(prefix: str, arrays: Arrays) -> Arrays:

@@ -81,9 +81,9 @@ class Log:
     def read(self) -> tuple[Int[Tensor, "m 3"], UInt8[Tensor, "m d"], Int[Tensor, " m"]]:
         """(sample, class, place) of each answer, the image in 0 … 255, the decision."""
         if not self._parts:
-            width = self._pairs.images.shape[1]
-            empty = torch.empty(0, dtype=torch.int64)
-            return empty.view(0, 3), torch.empty(0, width, dtype=torch.uint8), empty
+            images = self._pairs.images
+            empty = images.new_empty(0, dtype=torch.int64)
+            return empty.view(0, 3), images.new_empty(0, images.shape[1], dtype=torch.uint8), empty
         keys, levels, decisions = zip(*self._parts, strict=True)
         return torch.cat(keys), torch.cat(levels), torch.cat(decisions)
 

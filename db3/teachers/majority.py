@@ -61,9 +61,9 @@ class Majority:
         first = self._ask(images)
         if self._votes == 1 or not len(images):
             return first
-        counts = torch.zeros(len(images), self.spec.classes, dtype=torch.int64)
+        counts = torch.zeros(len(images), self.spec.classes, dtype=torch.int64, device=first.device)
         counts.scatter_(1, first[:, None], 1)
-        waiting = torch.arange(len(images))
+        waiting = torch.arange(len(images), device=first.device)
         for vote in range(1, self._votes):
             told = self._ask(images[waiting])
             if vote == 1:
