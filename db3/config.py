@@ -87,7 +87,7 @@ class Primer(Group):
 class Query(Group):
     """How decisions become boundary distances."""
 
-    method: Literal["sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
+    method: Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
     budget: int = Field(100, ge=0, description="queries per pair (sample, other class)")
     starts: int = Field(1, ge=1, description="Q: start samples of the other class, nearest first")
     tolerance: float = Field(0.01, gt=0, lt=1, description="bisection ends at this share of the distance found")

@@ -1,5 +1,6 @@
 """Which arms a run compares, built from the folders before distill."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from db3.students.arms import Arm
     from db3.students.examples import Group
 
+_OF_SEARCHES = {"inverse", "margin", "augmented"}
 _MAPPINGS = {
     "margin": "boundary distances, margin mapping",
     "inverse": "boundary distances, paper's inverse mapping",
@@ -118,7 +120,18 @@ def _baselines(config: Config, data: Path) -> "list[Arm]":
         "augmented": lambda: _augmented(data),
         "kd": lambda: _kd(config, data),
     }
-    return [build[name]() for name in learn.baselines]
+    impossible = _impossible(config, data)
+    return [build[name]() for name in learn.baselines if name not in impossible]
+
+
+def _impossible(config: Config, data: Path) -> set[str]:
+    """Baselines that this run has nothing to build from; those asked for are named on stderr, and left out."""
+    if manifest_of(data, "decisions")["method"] != "none":
+        return set()
+    missing = {"inverse", "margin"} if manifest_of(data, "decisions")["queries"]["augmented"] else _OF_SEARCHES
+    if left_out := [name for name in config.distill.baselines if name in missing]:
+        print(f"note: query.method is none, so there is no baseline {', '.join(left_out)}", file=sys.stderr)
+    return missing
 
 
 def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":

@@ -117,7 +117,7 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
     decided_by = [asdict(method), *_decided_by(data)]
     keys = [digest_json(["distances", part.start, part.stop, *decided_by]) for part in parts]
     classes = len(manifest_of(data, "samples")["decided"])
-    budget = 0 if method.name == "sd" else method.budget
+    budget = 0 if method.name in ("none", "sd") else method.budget
     most = [len(part) * (classes - 1) * budget for part in parts]
 
     def compute(index: int) -> "Arrays":

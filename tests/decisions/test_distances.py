@@ -295,3 +295,13 @@ def test_other_bounds_than_those_of_the_pixels_are_refused(bounds: tuple[float, 
     with pytest.raises(DataError, match="but a search asks images in") as raised:
         search_distances(teacher, images, range(5), MBD)
     assert "\n" not in str(raised.value)
+
+
+def test_no_search_asks_nothing_and_knows_no_distance_but_the_decisions_own() -> None:
+    teacher = shells()
+    images = pool(teacher, 20)
+    found = search_distances(teacher, images, range(6), Method("none", budget=9, points=3, answered=5))
+    assert found.asked.sum() == len(found.answers) == len(found.points) == len(found.answered) == 0
+    own = np.arange(4) == images.decisions[:6, None]
+    assert (found.distances[own] == 0).all()
+    assert np.isinf(found.distances[~own]).all()
