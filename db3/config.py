@@ -64,14 +64,33 @@ class Teacher(Group):
         return self
 
 
-class Samples(Group):
-    """The images of the transfer set."""
+class Rounds(Group):
+    """How made samples are chosen, round by round (methods priors, augmented); see db3.samples.rounds."""
 
-    method: Literal["real"]
-    count: int | None = Field(None, ge=2, description="samples drawn from the training split; null: all")
+    first: float = Field(0.15, gt=0, le=1, description="share of the budget asked before a primer is trained")
+    count: int = Field(10, ge=1, description="rounds that share the rest")
+    pool: int = Field(6, ge=1, description="images proposed for each one asked")
+    fresh: float = Field(0.5, ge=0, le=1, description="share of a round that are prior images; the rest: variations")
+    architecture: str = Field("auto", description="of the primer; auto: by the images' shape")
+    steps: int = Field(150, ge=1, description="the primer's optimiser steps a round")
+
+
+class Samples(Group):
+    """The images of the transfer set: real ones, or ones that are made (priors: without any data)."""
+
+    method: Literal["real", "priors", "augmented"]
+    count: int | None = Field(None, ge=2, description="images drawn from the training split; null: all; priors: none")
+    budget: int | None = Field(None, ge=2, description="samples made, and queries they cost (priors, augmented)")
+    rounds: Rounds
     missing_classes: Literal["error", "allow"] = Field("error", description="when the teacher never decides a class")
     recheck: int = Field(0, ge=0, description="samples asked a second time, to measure how often the teacher flips")
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _made_samples_have_a_budget(self) -> "Samples":
+        if self.method != "real" and self.budget is None:
+            raise ValueError(f"method: {self.method} needs `budget`, the number of samples to make and to ask")
+        return self
 
 
 class Primer(Group):
@@ -141,6 +160,7 @@ class Distill(Group):
     temperature: Positive | Literal["auto"] = Field("auto", description="student's inside the KL; auto: the recipe's")
     weights: Weights
     warmup: int = Field(50, ge=0, description="steps of linear warm-up, then a cosine to zero")
+    balance: float = Field(0.0, ge=0, le=1, description="samples are drawn as (count of their class)^-balance")
     select: Literal["last", "best"] = Field("last", description="best: by agreement on a held-out part")
     holdout: float = Field(0.1, gt=0, lt=1, description="select best: share of the transfer set kept aside")
     baselines: list[Arm] = Field(default_factory=list)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from db3.decisions import Method
     from db3.decisions.primer import PrimerSettings
     from db3.samples.pool import TransferImages
+    from db3.samples.rounds import RoundSettings
 
 
 def device_of(config: Config) -> str:
@@ -75,6 +76,23 @@ def primer_of(config: Config, shape: tuple[int, int, int]) -> "PrimerSettings":
         steps=primer.steps,
         retrain=primer.retrain,
         seed=config.query.seed,
+    )
+
+
+def rounds_of(config: Config, shape: tuple[int, int, int]) -> "RoundSettings":
+    """How made samples are chosen, as the group `samples.rounds` says, for images of this shape."""
+    from db3.decisions.primed import fitting
+    from db3.samples.rounds import RoundSettings
+
+    group = config.samples.rounds
+    own = "lenet5_half" if fitting(shape) == "lenet5" else "compact"
+    return RoundSettings(
+        first=group.first,
+        rounds=group.count,
+        pool=group.pool,
+        fresh=group.fresh,
+        architecture=own if group.architecture == "auto" else group.architecture,
+        steps=group.steps,
     )
 
 
