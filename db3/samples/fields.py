@@ -25,7 +25,8 @@ def interpolate(
 
     Args:
         knots: k×k values; the outer ones lie on the image's border.
-        height, width: of the field.
+        height: of the field.
+        width: likewise.
         whole: weights that sum to 1 at the border too, where the field would else fade.
     """
     count = knots.shape[-1]
@@ -69,7 +70,8 @@ def warp(
 
     Args:
         images: to be warped.
-        cosine, sine: of the angle, times the scale.
+        cosine: of the angle, times the scale.
+        sine: likewise.
         shift: (x, y), in half sides.
         knots: of the displacement field (x, y), in half sides.
         padding: what lies beyond the border: `border` repeats it, `reflection` mirrors.

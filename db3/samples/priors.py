@@ -10,6 +10,7 @@ Source of the idea: Baradad et al., "Learning to See by Looking at Noise", NeurI
 Prior", CVPR 2018. The contrast, without which few classes are ever decided, is our own.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -54,7 +55,7 @@ def _images(shape: ImageShape, numbers: Sequence[int], seed: int) -> UInt8[np.nd
     family = _family(number, seed, len(families(shape[0])))
     make = _grey if shape[0] == 1 else _colour
     images = torch.empty(len(number), *shape)
-    for kind in family.unique().tolist():
+    for kind in sorted(set(family.tolist())):
         rows = (family == kind).nonzero()[:, 0]
         images[rows] = make(kind, shape, number[rows], seed)
     return images.mul_(255).round_().clamp_(0, 255).to(torch.uint8).numpy()
@@ -89,11 +90,11 @@ def _picture(
 ) -> Float[Tensor, "m c h w"]:
     """A colour field around a colour of its own."""
     field = standardised(smooth(shape, number, seed, _NOISE + layer))
-    drawn = _draw(seed, number, _CONTRAST + layer, 8)
+    drawn = _draw(seed, number, _CONTRAST + layer, shape[0] + 3)
     if edges:
         return torch.cat([_edges(field[:, c : c + 1], drawn[:, [0, 1, 2 + c]]) for c in range(shape[0])], dim=1)
     level = 0.5 + 0.5 * (drawn[:, :1] - 0.5) + 0.4 * (drawn[:, 1 : 1 + shape[0]] - 0.5)
-    gain = 0.03 + 0.3 * drawn[:, 7]
+    gain = 0.03 + 0.3 * drawn[:, -1]
     return (level[..., None, None] + gain[:, None, None, None] * field).clamp(0, 1)
 
 
@@ -141,13 +142,13 @@ def standardised(images: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c h w"]:
 
 def _edges(field: Float[Tensor, "m c h w"], drawn: Float[Tensor, "m 3"]) -> Float[Tensor, "m c h w"]:
     """Light above a threshold in ±2: the gain, 1 … 20, says how sharp."""
-    gain, threshold = _gain(drawn[:, 0], 1, 20), 2 * (drawn[:, 1] + drawn[:, 2]) - 2
+    gain, threshold = _gain(drawn[:, 0], 1.0, 20.0), 2 * (drawn[:, 1] + drawn[:, 2]) - 2
     return sigmoid(gain[:, None, None, None] * (field - threshold[:, None, None, None]))
 
 
 def _bands(field: Float[Tensor, "m c h w"], drawn: Float[Tensor, "m 3"]) -> Float[Tensor, "m c h w"]:
     """Light along a contour line of the field: strokes of some width."""
-    gain, level, width = _gain(drawn[:, 0], 3, 20), 2 * drawn[:, 1] - 1, 0.15 + 0.45 * drawn[:, 2]
+    gain, level, width = _gain(drawn[:, 0], 3.0, 20.0), 2 * drawn[:, 1] - 1, 0.15 + 0.45 * drawn[:, 2]
     away = (field - level[:, None, None, None]).abs()
     return sigmoid(gain[:, None, None, None] * (width[:, None, None, None] - away))
 
@@ -159,7 +160,7 @@ def window(shape: ImageShape, drawn: Float[Tensor, "m 6"]) -> Float[Tensor, "m 1
     x = (centres(shape[2]) - centre[:, 0]) / radius[:, 0]
     y = (centres(shape[1])[:, None] - centre[:, 1]) / radius[:, 1]
     distance = (x * x + y * y).sqrt()
-    sharp = _gain(drawn[:, 4], 4, 30)[:, None, None]
+    sharp = _gain(drawn[:, 4], 4.0, 30.0)[:, None, None]
     return sigmoid(sharp * (1 - distance))[:, None]
 
 
@@ -170,8 +171,8 @@ def sigmoid(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 
 def _gain(drawn: Float[Tensor, " m"], low: float, high: float) -> Float[Tensor, " m"]:
     """From uniform numbers to numbers in low … high, about as many in each octave."""
-    root = (high / low) ** 0.5
-    return (low * high) ** 0.5 * _spread(drawn, (root - 1) / (root + 1))
+    root = math.sqrt(high / low)
+    return math.sqrt(low * high) * _spread(drawn, (root - 1) / (root + 1))
 
 
 def _spread(drawn: Float[Tensor, "*n"], reach: float) -> Float[Tensor, "*n"]:

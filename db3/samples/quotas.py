@@ -9,9 +9,7 @@ from db3.rng import permutation
 _FLOOR = 0.02  # of all decided images, added to each class's number: a class never met does not take everything
 
 
-def quotas(
-    counts: Int64[np.ndarray, " k"], available: Int64[np.ndarray, " k"], wanted: int
-) -> Int64[np.ndarray, " k"]:
+def quotas(counts: Int64[np.ndarray, " k"], available: Int64[np.ndarray, " k"], wanted: int) -> Int64[np.ndarray, " k"]:
     """Deal `wanted` images out to the classes, in proportion to 1 / (count + 0.02·N), as far as each has candidates.
 
     What a class cannot fill goes to the others in the same proportion.
@@ -33,7 +31,7 @@ def quotas(
 def _apportion(shares: Float64[np.ndarray, " k"], seats: int) -> Int64[np.ndarray, " k"]:
     """Whole numbers that sum to `seats`, by largest remainder; the lower class on a tie."""
     exact = shares / shares.sum() * seats
-    whole = np.floor(exact).astype(np.int64)
+    whole: Int64[np.ndarray, " k"] = np.floor(exact).astype(np.int64)
     order = np.argsort(-(exact - whole), kind="stable")
     order = order[shares[order] > 0]
     whole[order[: seats - int(whole.sum())]] += 1

@@ -9,17 +9,17 @@ training, on the number of torch threads. It does not depend on how the teacher'
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from torch import nn
 
 from db3 import rng
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.evaluation.decide import decide_all
 from db3.networks import build
+from db3.samples.parents import draw_parents
 from db3.samples.priors import prior_images
 from db3.samples.quotas import choose
 from db3.samples.real import draw_samples
@@ -28,14 +28,13 @@ from db3.students.examples import Examples, channel_statistics
 from db3.students.train import TrainSettings, train
 from db3.teachers.base import ImageShape
 
-Images = UInt8[np.ndarray, "n c h w"]
+Images = UInt8[np.ndarray, "_ c h w"]
 Decide = Callable[[UInt8[np.ndarray, "n c h w"]], Int64[np.ndarray, " n"]]
 """uint8 images, any number of them, to the teacher's decisions, e.g. `partial(decide_all, teacher, batch=256)`."""
 
 SOURCES = ("real", "prior", "variation")
 REAL, PRIOR, VARIATION = range(3)
 _CALL = 256  # rows of a primer's call
-_PARENT = 200  # role that keys the draw of parents
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class RoundSettings:
     lr: float = 2e-3
     architecture: str = "lenet5_half"
     balance: float = 0.5
-    strength: Strength = Strength()
+    strength: Strength = field(default_factory=Strength)
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def gather(
     shape: ImageShape,
     classes: int,
     budget: int,
-    settings: RoundSettings = RoundSettings(),  # noqa: B008 - frozen
+    settings: RoundSettings = RoundSettings(),
     *,
     seed: int = 0,
     real: UInt8[np.ndarray, "r c h w"] | None = None,
@@ -234,23 +233,6 @@ class _Known:
                 f"the teacher decided class {self._decisions[0]} for all of the first {len(self._decisions)} images; "
                 "expected two classes or more: check its preprocessing and bounds, or give real images"
             )
-
-
-def draw_parents(
-    decisions: Int64[np.ndarray, " n"], numbers: Int64[np.ndarray, " m"], seed: int
-) -> Int64[np.ndarray, "m 2"]:
-    """Two parents of each child: a class in equal shares, then an image of it."""
-    order = np.argsort(decisions, kind="stable")
-    counts = np.bincount(decisions)
-    present = np.flatnonzero(counts)
-    starts = np.cumsum(counts) - counts
-    number = torch.from_numpy(numbers)
-    drawn: Float64[np.ndarray, "m 4"] = (
-        rng.uniform(seed, number, torch.full_like(number, _PARENT), torch.zeros_like(number), 4).double().numpy()
-    )
-    klass = present[(drawn[:, :2] * len(present)).astype(np.int64)]
-    parents: Int64[np.ndarray, "m 2"] = order[starts[klass] + (drawn[:, 2:] * counts[klass]).astype(np.int64)]
-    return parents
 
 
 def _check(shape: ImageShape, classes: int, budget: int, settings: RoundSettings, real: Images | None) -> None:

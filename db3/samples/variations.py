@@ -1,8 +1,8 @@
 """Variations: new images from decided ones, each a function of (its parents, seed, its number).
 
 A child is a small warp of its parent, and often mixed with a warp of a second parent: cut in along a smooth mask
-(Yun et al., "CutMix", ICCV 2019, with soft borders), blended (Zhang et al., "mixup", ICLR 2018), or the brighter pixel of
-the two. No label is mixed: the teacher is asked.
+(Yun et al., "CutMix", ICCV 2019, with soft borders), blended (Zhang et al., "mixup", ICLR 2018), or the brighter
+pixel of the two. No label is mixed: the teacher is asked.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def variations(
     parents: Int64[np.ndarray, "m 2"],
     numbers: Int64[np.ndarray, " m"],
     seed: int,
-    strength: Strength = Strength(),  # noqa: B008 - frozen
+    strength: Strength = Strength(),
 ) -> UInt8[np.ndarray, "m c h w"]:
     """The children of these numbers.
 
@@ -67,7 +67,7 @@ def variations(
 def variation_kinds(
     numbers: Int64[np.ndarray, " m"],
     seed: int,
-    strength: Strength = Strength(),  # noqa: B008 - frozen
+    strength: Strength = Strength(),
 ) -> Int64[np.ndarray, " m"]:
     """What is done to each, a place in `KINDS`."""
     drawn = _draw(seed, torch.from_numpy(numbers), _KIND, 2)[:, 0]

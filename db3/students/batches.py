@@ -123,7 +123,8 @@ def class_weights(decisions: npt.NDArray[np.integer[Any]], balance: float) -> We
     """A weight for each example, ∝ (examples of its class)^−balance, that sum to 1: with 1, all classes count alike."""
     counts = np.bincount(decisions)
     weights: Weights = counts[decisions].astype(np.float64) ** -balance
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def _epoch(indices: Indices, seed: int, identity: tuple[str, ...], epoch: int, weights: Weights | None) -> Indices:
