@@ -14,6 +14,7 @@ from db3.teachers.base import Teacher
 
 _CALLS_AT_ONCE = 16  # fewer rounds of this loop for a small call shape; the teacher's wrapper cuts it into calls
 _AHEAD = 1  # asks that wait for the teacher while it answers another: it never waits for a search
+_NONE = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass
@@ -23,6 +24,7 @@ class _Live:
     place: int
     asks: Asks
     images: Float[Tensor, "m d"]
+    kept: bool
     sent: int = 0
     told: list[Int[Tensor, " _"]] = field(default_factory=list)
     answers: list[Int[Tensor, " _"]] = field(default_factory=list)
@@ -42,7 +44,11 @@ _Part = tuple[_Live, Float[Tensor, "_ d"]]
 
 
 def drive(
-    searches: Iterable[Asks], teacher: Teacher, in_flight: int = 8, on_asked: Callable[[int], None] | None = None
+    searches: Iterable[Asks],
+    teacher: Teacher,
+    in_flight: int = 8,
+    on_asked: Callable[[int], None] | None = None,
+    keep: bool = True,
 ) -> list[Int[Tensor, " _"]]:
     """Run searches to their end.
 
@@ -55,14 +61,15 @@ def drive(
             `Batching`, which cuts that into calls of one shape.
         in_flight: how many searches run at once. Results do not depend on it.
         on_asked: told the number of images after every call (progress).
+        keep: whether answers are kept; each takes eight bytes.
 
     Returns:
         For each search, in the order given, its answers in the order it asked (on the CPU): enough to replay it with
-        no teacher.
+        no teacher. Empty where they are not kept.
     """
     teaching = ThreadPoolExecutor(1, "teacher")
     try:
-        return _drive(enumerate(searches), teacher, in_flight, on_asked or (lambda _: None), teaching)
+        return _drive(enumerate(searches), teacher, in_flight, on_asked or (lambda _: None), teaching, keep)
     finally:
         teaching.shutdown(cancel_futures=True)
 
@@ -73,12 +80,13 @@ def _drive(
     in_flight: int,
     on_asked: Callable[[int], None],
     teaching: ThreadPoolExecutor,
+    keep: bool,
 ) -> list[Int[Tensor, " _"]]:
     live: list[_Live] = []
     answers: dict[int, Int[Tensor, " _"]] = {}
     asked: deque[tuple[list[_Part], Future[Tensor]]] = deque()
     while True:
-        while len(live) < in_flight and (started := _start(waiting, answers)):
+        while len(live) < in_flight and (started := _start(waiting, answers, keep)):
             live.append(started)
         parts = _take(live, teacher.spec.max_batch, whole=bool(asked))
         if parts:
@@ -94,17 +102,17 @@ def _drive(
             search.told.append(told)
             if sum(part.shape[0] for part in search.told) == search.images.shape[0] and not _tell(search):
                 live.remove(search)
-                answers[search.place] = torch.cat(search.answers).cpu()
+                answers[search.place] = torch.cat(search.answers).cpu() if keep else _NONE
         on_asked(sum(sizes))
 
 
-def _start(waiting: Iterator[tuple[int, Asks]], answers: dict[int, Int[Tensor, " _"]]) -> _Live | None:
+def _start(waiting: Iterator[tuple[int, Asks]], answers: dict[int, Int[Tensor, " _"]], keep: bool) -> _Live | None:
     """The next search that asks anything; one that ends at once has no answers."""
     for place, asks in waiting:
         try:
-            return _Live(place, asks, next(asks))
+            return _Live(place, asks, next(asks), keep)
         except StopIteration:
-            answers[place] = torch.empty(0, dtype=torch.int64)
+            answers[place] = _NONE
     return None
 
 
@@ -129,7 +137,8 @@ def _take(live: Sequence[_Live], size: int, whole: bool) -> list[_Part]:
 def _tell(search: _Live) -> bool:
     """Hand a search all its decisions; false when that ended it."""
     decisions = search.told[0] if len(search.told) == 1 else torch.cat(search.told)
-    search.answers.append(decisions)
+    if search.kept:
+        search.answers.append(decisions)
     search.told = []
     try:
         search.images, search.sent = search.asks.send(decisions), 0
