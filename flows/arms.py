@@ -1,10 +1,11 @@
 """Which arms a run compares, built from the folders before distill."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
-from db3.errors import ConfigError, DataError
+from db3.errors import ConfigError
 from flows.inputs import manifest_of
 from flows.soft_labels import labels_of
 
@@ -118,7 +119,20 @@ def _baselines(config: Config, data: Path) -> "list[Arm]":
         "augmented": lambda: _augmented(data),
         "kd": lambda: _kd(config, data),
     }
-    return [build[name]() for name in learn.baselines]
+    return [build[name]() for name in learn.baselines if name != "kd" or _scores_are_known(data)]
+
+
+def _scores_are_known(data: Path) -> bool:
+    """Whether the teacher is an open network; where it is none, a line says why there is no arm `kd`."""
+    from db3.teachers.local import is_open, read_card
+
+    card = read_card(data / "teacher")
+    if not is_open(card):
+        print(
+            f"distill: kd is left out: it needs the teacher's scores, and a teacher of kind {card['kind']} tells none",
+            file=sys.stderr,
+        )
+    return is_open(card)
 
 
 def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":
@@ -161,8 +175,6 @@ def _kd(config: Config, data: Path) -> "Arm":
     from db3.teachers.local import open_network
 
     images, decisions, _ = _transfer(data)
-    if not (data / "teacher" / "teacher.safetensors").is_file():
-        raise DataError("distill.baselines asks for `kd`, but this teacher is not local: take kd from the list")
     logits = teacher_logits(open_network(data / "teacher"), images)
     return kd(images, decisions, logits, config.distill.kd_temperature)
 

@@ -24,13 +24,13 @@ def samples(config: Config, data: Path) -> str:
     from db3.files import write_array, write_json
     from db3.samples.real import draw_samples
     from db3.teachers.local import open_teacher, read_card
-    from flows.inputs import dataset_of, device_of
+    from flows.inputs import dataset_of, device_of, link_of
 
     card = read_card(data / "teacher")
     dataset = dataset_of(config, card)
     index = draw_samples(len(dataset.train_index), config.samples.count, config.samples.seed)
     images = dataset.source.read(dataset.train_index[index]).images
-    teacher = open_teacher(data / "teacher", device_of(config))
+    teacher = open_teacher(data / "teacher", device_of(config), link=link_of(config))
     decisions = decide_all(teacher, images, teacher.spec.max_batch)
     flips = _rechecked(teacher, images, decisions, config.samples.recheck)
     check_classes(decisions, card["class_names"], config.samples.missing_classes == "allow")
