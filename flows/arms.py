@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
-from db3.errors import ConfigError, DataError
+from db3.errors import ConfigError
 from flows.inputs import manifest_of
 from flows.soft_labels import labels_of
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from db3.students.arms import Arm
     from db3.students.examples import Group
 
-_OF_SEARCHES = {"inverse", "margin", "augmented"}
 _MAPPINGS = {
     "margin": "boundary distances, margin mapping",
     "inverse": "boundary distances, paper's inverse mapping",
@@ -126,12 +125,19 @@ def _baselines(config: Config, data: Path) -> "list[Arm]":
 
 def _impossible(config: Config, data: Path) -> set[str]:
     """Baselines that this run has nothing to build from; those asked for are named on stderr, and left out."""
-    if manifest_of(data, "decisions")["method"] != "none":
-        return set()
-    missing = {"inverse", "margin"} if manifest_of(data, "decisions")["queries"]["augmented"] else _OF_SEARCHES
-    if left_out := [name for name in config.distill.baselines if name in missing]:
-        print(f"note: query.method is none, so there is no baseline {', '.join(left_out)}", file=sys.stderr)
-    return missing
+    from db3.teachers.local import is_open, read_card
+
+    search, card = manifest_of(data, "decisions"), read_card(data / "teacher")
+    reasons: dict[str, str] = {}
+    if search["method"] == "none":
+        reasons = dict.fromkeys(("inverse", "margin"), "query.method is none, so there is no distance")
+        if not search["queries"]["augmented"]:
+            reasons["augmented"] = "query.method is none, so there is no number of queries to ask likewise"
+    if not is_open(card):
+        reasons["kd"] = f"it needs the teacher's scores, and a teacher of kind {card['kind']} tells none"
+    for name in (name for name in config.distill.baselines if name in reasons):
+        print(f"distill: {name} is left out: {reasons[name]}", file=sys.stderr)
+    return set(reasons)
 
 
 def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":
@@ -174,8 +180,6 @@ def _kd(config: Config, data: Path) -> "Arm":
     from db3.teachers.local import open_network
 
     images, decisions, _ = _transfer(data)
-    if not (data / "teacher" / "teacher.safetensors").is_file():
-        raise DataError("distill.baselines asks for `kd`, but this teacher is not local: take kd from the list")
     logits = teacher_logits(open_network(data / "teacher"), images)
     return kd(images, decisions, logits, config.distill.kd_temperature)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from db3.decisions.primer import PrimerSettings
     from db3.samples.pool import TransferImages
     from db3.samples.rounds import RoundSettings
+    from db3.teachers.declared import Link
 
 
 def device_of(config: Config) -> str:
@@ -23,6 +24,13 @@ def device_of(config: Config) -> str:
     if config.runtime.device != "auto":
         return config.runtime.device
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def link_of(config: Config) -> "Link":
+    """How a remote teacher is reached, as the group `teacher.link` says."""
+    from db3.teachers.declared import Link
+
+    return Link(**config.teacher.link.model_dump())
 
 
 def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":

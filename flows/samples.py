@@ -24,10 +24,10 @@ def samples(config: Config, data: Path) -> str:
     from db3.digest import digest_arrays
     from db3.files import write_array, write_json
     from db3.teachers.local import open_teacher, read_card
-    from flows.inputs import device_of
+    from flows.inputs import device_of, link_of
 
     card = read_card(data / "teacher")
-    teacher = open_teacher(data / "teacher", device_of(config))
+    teacher = open_teacher(data / "teacher", device_of(config), link=link_of(config))
     arrays, further = (_real if config.samples.method == "real" else _made)(config, card, teacher)
     images, decisions = arrays["images"], arrays["decisions"]
     flips = _rechecked(teacher, images, decisions, config.samples.recheck)
