@@ -1,5 +1,6 @@
 """A local teacher on disk: teacher.json beside teacher.safetensors, and the ways to open it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from db3.digest import digest_file, digest_json
 from db3.errors import DataError
 from db3.files import read_json
 from db3.networks import build, load_weights
+from db3.teachers.allowance import Paying
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.batching import Batching
 from db3.teachers.majority import Majority
@@ -75,14 +77,17 @@ def open_network(folder: Path) -> nn.Module:
     return network.eval()
 
 
-def open_teacher(folder: Path, device: str = "cpu") -> Meter:
-    """The teacher as the pipeline sees it: `Meter → Majority → Quantised → Batching → network`.
+def open_teacher(folder: Path, device: str = "cpu", sending: Callable[[int], None] | None = None) -> Meter:
+    """The teacher as the pipeline sees it: `Meter → Majority → Quantised → Paying → Batching → network`.
 
-    `Quantised` and `Majority` only where the card asks for them.
+    `Quantised` and `Majority` only where the card asks for them, `Paying` where `sending` is to be told of every
+    image before it is sent (`db3.teachers.allowance`).
     """
     card = read_card(folder)
     memory_format = card.get("memory_format", _OPTIONAL["memory_format"])
     teacher: Teacher = Batching(NetworkTeacher(open_network(folder), read_spec(folder), device, memory_format))
+    if sending:
+        teacher = Paying(teacher, sending)
     if teacher.spec.levels:
         teacher = Quantised(teacher)
     votes = card.get("votes", 1)
