@@ -216,6 +216,13 @@ class Query(Group):
     seed: int = Field(0, ge=0)
 
 
+class Budget(Group):
+    """What asking the teacher may cost: the images of the samples and of every search, and each attempt to send one."""
+
+    total: int | None = Field(None, ge=1, description="images paid at most, samples and searches together; null: any")
+    price_per_1000: float | None = Field(None, ge=0, description="of 1,000 images, for the estimate; decides nothing")
+
+
 class SoftLabels(Group):
     """How boundary searches become a transfer set; `auto` takes what measured best for such a search."""
 
@@ -285,6 +292,7 @@ class Config(Group):
     teacher: Teacher
     samples: Samples
     query: Query
+    budget: Budget
     soft_labels: SoftLabels
     distill: Distill
     evaluate: Evaluate

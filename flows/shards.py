@@ -61,6 +61,7 @@ def map_shards(
     sizes: Sequence[int],
     unit: str,
     store: ShardStore | None = None,
+    named: Callable[[int], str] | None = None,
 ) -> Shards:
     """Compute every shard that the store does not hold yet.
 
@@ -77,6 +78,7 @@ def map_shards(
         sizes: units of work in each shard, for the progress.
         unit: name of that unit, e.g. "samples".
         store: where shards are kept; `.db3/shards` of the current folder when not given.
+        named: asked for a shard's key again once it is computed, where that shows only then.
 
     Raises:
         Whatever `compute` raises, once; shards already running are finished and kept, later ones are not begun.
@@ -90,7 +92,8 @@ def map_shards(
     todo = [index for index in order if index not in found]
 
     def work(index: int) -> None:
-        store.put(keys[index], compute(index))
+        arrays = compute(index)
+        store.put(named(index) if named else keys[index], arrays)
 
     with Progress(what, sum(sizes[index] for index in todo), unit) as progress:
 
@@ -106,7 +109,7 @@ def map_shards(
             for index in todo:
                 work(index)
                 done(index)
-    return Shards(what, keys, store, len(found))
+    return Shards(what, [named(index) for index in range(len(keys))] if named else keys, store, len(found))
 
 
 def _in_threads(todo: Sequence[int], work: Work, done: Work, runtime: Runtime) -> None:

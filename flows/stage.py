@@ -73,7 +73,7 @@ class Stage:
 
     def run(self, config: Config, data: Path = DATA) -> str:
         """Run into an empty folder: as a Prefect flow run when PREFECT_API_URL is set, plainly when not."""
-        _set_threads(config.runtime.threads)
+        set_threads(config.runtime.threads)
         _empty(data / self.folder)
         if not os.environ.get("PREFECT_API_URL"):
             return self(config, data)
@@ -142,7 +142,7 @@ def _empty(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _set_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
     """Torch threads of this process, whether torch is imported already or later."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:

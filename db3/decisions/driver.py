@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.decisions.search import Asks
+from db3.errors import BudgetSpent
 from db3.teachers.base import Teacher
 
 _CALLS_AT_ONCE = 16  # fewer rounds of this loop for a small call shape; the teacher's wrapper cuts it into calls
@@ -28,6 +29,9 @@ class _Live:
     sent: int = 0
     told: list[Int[Tensor, " _"]] = field(default_factory=list)
     answers: list[Int[Tensor, " _"]] = field(default_factory=list)
+
+    def journal(self) -> Int[Tensor, " _"]:
+        return torch.cat(self.answers).cpu() if self.answers else _NONE
 
     @property
     def waiting(self) -> int:
@@ -66,6 +70,12 @@ def drive(
     Returns:
         For each search, in the order given, its answers in the order it asked (on the CPU): enough to replay it with
         no teacher. Empty where they are not kept.
+
+    A teacher that raises BudgetSpent ends all searches, those not begun too: the error is raised inside each of them,
+    where it asks, and one that catches it keeps what it knows. Answers to a part of an ask are of no use to it.
+
+    Raises:
+        BudgetSpent: a search did not catch it.
     """
     teaching = ThreadPoolExecutor(1, "teacher")
     try:
@@ -98,12 +108,40 @@ def _drive(
             continue
         parts, decided = asked.popleft()
         sizes = [part.shape[0] for _, part in parts]
-        for (search, _), told in zip(parts, torch.split(decided.result(), sizes), strict=True):
+        try:
+            decisions = decided.result()
+        except BudgetSpent as spent:
+            return _cut_short(spent, live, waiting, answers)
+        for (search, _), told in zip(parts, torch.split(decisions, sizes), strict=True):
             search.told.append(told)
             if sum(part.shape[0] for part in search.told) == search.images.shape[0] and not _tell(search):
                 live.remove(search)
-                answers[search.place] = torch.cat(search.answers).cpu() if keep else _NONE
+                answers[search.place] = search.journal()
         on_asked(sum(sizes))
+
+
+def _cut_short(
+    spent: BudgetSpent,
+    live: Sequence[_Live],
+    waiting: Iterator[tuple[int, Asks]],
+    answers: dict[int, Int[Tensor, " _"]],
+) -> list[Int[Tensor, " _"]]:
+    """End every search that is left, and give the answers as `drive` does."""
+    for search in live:
+        _end(search.asks, spent)
+        answers[search.place] = search.journal()
+    while started := _start(waiting, answers, keep=False):
+        _end(started.asks, spent)
+        answers[started.place] = _NONE
+    return [answers[place] for place in sorted(answers)]
+
+
+def _end(asks: Asks, spent: BudgetSpent) -> None:
+    try:
+        asks.throw(spent)
+    except StopIteration:
+        return
+    raise RuntimeError("a search went on asking though the budget is spent")
 
 
 def _start(waiting: Iterator[tuple[int, Asks]], answers: dict[int, Int[Tensor, " _"]], keep: bool) -> _Live | None:

@@ -27,6 +27,7 @@ from db3.decisions.primer import Answers, Primer, PrimerSettings, scout
 from db3.decisions.sd import sample_distance
 from db3.decisions.search import Asks, Log, Search
 from db3.digest import digest_json
+from db3.errors import BudgetSpent
 from db3.rng import uniform
 from db3.samples.pool import TransferImages
 from db3.teachers.base import ImageShape, TeacherSpec
@@ -202,7 +203,7 @@ class Primed:
         after = [_Part(blocks, part, before) for part in blocks.parts()]
         answers = self._answer(index, (part.asks(group, primer) for part in after))
         return {
-            **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG)},
+            **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG, _CUT)},
             "answers": torch.cat(answers).numpy() if answers else np.empty(0, np.int64),
         }
 
@@ -215,7 +216,7 @@ class Primed:
                 sample_distance(search, blocks.starts(part))
             else:
                 _restore(search, state, part)
-            blocks.keep(search, part)
+            blocks.keep(search, part, finished=state is None or not state[_CUT][part].any())
         answers = [np.empty(0, np.int64)]
         for shards in phases:
             arrays = shards[index]
@@ -225,6 +226,7 @@ class Primed:
 
 
 _LOG = ("log.keys", "log.images", "log.decisions")
+_CUT = "cut"  # the teacher refused to go on before the phases were through
 
 
 class _Part:
@@ -243,10 +245,15 @@ class _Part:
         else:
             _restore(search, self._before[-1], self._part)
         known = self._remember(search, log) if any(phase.search == "local" for phase in group) else 0
-        for phase in group:
-            yield from phase_asks(phase, search, starts, primer)
+        cut = False
+        try:
+            for phase in group:
+                yield from phase_asks(phase, search, starts, primer)
+        except BudgetSpent:
+            cut = True
         self.state = {name: getattr(search, name).cpu().numpy() for name in _STATE}
         self.state |= dict(zip(_LOG, (tensor[known:].cpu().numpy() for tensor in log.read()), strict=True))
+        self.state[_CUT] = np.full(len(search.pairs), cut)
 
     def _remember(self, search: Search, log: Log) -> int:
         """Put the block's answers of the phases before into its log; how many they are."""

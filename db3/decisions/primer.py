@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from db3.decisions.minimal import Steps, minimal_perturbation
 from db3.decisions.subspace import error_basis
+from db3.errors import BudgetSpent
 from db3.networks import build
 from db3.rng import generator
 from db3.teachers.base import ImageShape
@@ -264,7 +265,7 @@ def scout(
         Images [m, D] to decide.
 
     Returns:
-        Every answer paid for; the primer has learnt them all.
+        Every answer paid for, fewer where the teacher refuses to go on; the primer has learnt them all.
     """
     natural = natural.to(primer.device)
     kept = min(len(natural), decisions - int(share * decisions))
@@ -279,7 +280,10 @@ def scout(
         overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw).to(primer.device)
         made = (images + (found - images) * overshoot).clamp(*primer.bounds)
         levels = to_bytes(made, primer.bounds)
-        decided = yield primer.pixels(levels)
+        try:
+            decided = yield primer.pixels(levels)
+        except BudgetSpent:
+            break
         known = known.joined(Answers(levels, decided))
         primer.learn(samples, Answers(known.images[kept:], known.decisions[kept:]))
     return known

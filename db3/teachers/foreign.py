@@ -11,6 +11,9 @@ from db3.teachers.batching import Batching
 from db3.teachers.declared import Declared, Fetched, Link
 
 KINDS = ("exported", "onnx", "http", "http_image", "callable")
+COUNTED_HERE = ("exported", "onnx")
+"""Kinds whose adapters do not tell of what they send: each image costs one answer, and nothing is sent again."""
+
 _EXTRAS = {"onnx": "onnx", "http": "http", "http_image": "http"}
 
 

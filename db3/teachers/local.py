@@ -10,10 +10,11 @@ from db3.digest import digest_file, digest_json
 from db3.errors import DataError
 from db3.files import read_json
 from db3.networks import build, load_weights
+from db3.teachers.allowance import Paying
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.batching import Batching
 from db3.teachers.declared import Link, digest_kept
-from db3.teachers.foreign import open_foreign
+from db3.teachers.foreign import COUNTED_HERE, open_foreign
 from db3.teachers.majority import Majority
 from db3.teachers.meter import Meter
 from db3.teachers.network import NetworkTeacher
@@ -106,9 +107,10 @@ def open_teacher(
     sending: Callable[[int], None] | None = None,
     link: Link | None = None,
 ) -> Meter:
-    """The teacher as the pipeline sees it: `Meter → Majority → Quantised → Batching → adapter`.
+    """The teacher as the pipeline sees it: `Meter → Majority → Quantised → Paying → Batching → adapter`.
 
-    `Quantised` and `Majority` only where the card asks for them; `Batching` where the adapter does not do it itself.
+    `Quantised` and `Majority` only where the card asks for them; `Batching` where the adapter does not do it itself;
+    `Paying` where `sending` is to be told of a model here, which counts nothing itself.
 
     Args:
         folder: with teacher.json.
@@ -123,6 +125,8 @@ def open_teacher(
         teacher: Teacher = Batching(NetworkTeacher(open_network(folder), read_spec(folder), device, memory_format))
     else:
         teacher = open_foreign(card, folder, read_spec(folder), device, sending, link or Link())
+    if sending and (is_open(card) or card["model"]["kind"] in COUNTED_HERE):
+        teacher = Paying(teacher, sending)
     if teacher.spec.levels:
         teacher = Quantised(teacher)
     votes = card.get("votes", 1)

@@ -30,7 +30,7 @@ from tests.decisions.problems import (
 
 MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, answered=9)
 LISTS = ("answers", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
-FIELDS = ("distances", "asked", "at", *LISTS[1:])
+FIELDS = ("distances", "asked", "at", *LISTS[1:], "unfinished")
 
 
 def _joined(parts: list[Distances]) -> Distances:
@@ -39,7 +39,7 @@ def _joined(parts: list[Distances]) -> Distances:
         np.concatenate([part.distances for part in parts]),
         np.concatenate([part.asked for part in parts]),
         np.concatenate([part.at for part in parts], axis=1),
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in LISTS),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in (*LISTS, "unfinished")),
     )
 
 
