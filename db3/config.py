@@ -165,13 +165,24 @@ class Rounds(Group):
     steps: int = Field(150, ge=1, description="the primer's optimiser steps a round")
 
 
+class Zsdb3(Group):
+    """How pseudo samples are made of noise (method zsdb3); see db3.samples.zsdb3."""
+
+    iterations: int = Field(40, ge=1, description="moves away from the boundary")
+    queries: int | None = Field(None, ge=1, description="of each boundary search at most; null: what the budget allows")
+    step: float = Field(0.5, gt=0, description="L2 length of a move, pixels in [0, 1]")
+    every: int = Field(10, ge=1, description="iterations from one picture in the report to the next")
+    priors: bool = Field(True, description="look for classes that noise does not reach among prior images")
+
+
 class Samples(Group):
     """The images of the transfer set: real ones, or ones that are made (priors: without any data)."""
 
-    method: Literal["real", "priors", "augmented"]
+    method: Literal["real", "priors", "augmented", "zsdb3"]
     count: int | None = Field(None, ge=2, description="images drawn from the training split; null: all; priors: none")
-    budget: int | None = Field(None, ge=2, description="samples made, and queries they cost (priors, augmented)")
+    budget: int | None = Field(None, ge=2, description="queries of samples that are made; null: method real")
     rounds: Rounds
+    zsdb3: Zsdb3
     missing_classes: Literal["error", "allow"] = Field("error", description="when the teacher never decides a class")
     recheck: int = Field(0, ge=0, description="samples asked a second time, to measure how often the teacher flips")
     seed: int = Field(0, ge=0)
@@ -179,7 +190,9 @@ class Samples(Group):
     @model_validator(mode="after")
     def _made_samples_have_a_budget(self) -> "Samples":
         if self.method != "real" and self.budget is None:
-            raise ValueError(f"method: {self.method} needs `budget`, the number of samples to make and to ask")
+            raise ValueError(f"method: {self.method} needs `budget`, the number of queries that samples may cost")
+        if self.method == "zsdb3" and self.count is None:
+            raise ValueError("method: zsdb3 needs `count`, the number of pseudo samples")
         return self
 
 

@@ -49,13 +49,14 @@ def planned(config: Config, data: Path) -> Plan:
         DataError: neither tells how many samples or classes there will be.
     """
     query, count, classes = config.query, *_sizes(config, data)
-    primed, budget = query.method in ("guided", "auto"), 0 if query.method == "sd" else query.budget
+    primed, budget = query.method in ("guided", "auto"), 0 if query.method in ("none", "sd") else query.budget
     pairs = count * (classes - 1)
     scouts = round(query.primer.scouts * count) if primed and budget else 0
     each = min(budget, _closing(query.tolerance) * query.starts) if query.method == "bd" else budget
     same = query.augmented == "same"
     return Plan(
-        samples=count + min(config.samples.recheck, count),
+        samples=(count if config.samples.method == "real" else config.samples.budget or count)
+        + min(config.samples.recheck, count),
         scouts=scouts,
         pairs=pairs * budget,
         expected=pairs * each,
@@ -115,8 +116,10 @@ def _sizes(config: Config, data: Path) -> tuple[int, int]:
         manifest = manifest_of(data, "samples")
         return manifest["count"], len(manifest["decided"])
     card = data / "teacher" / "teacher.json"
-    dataset = None if config.samples.count and card.is_file() else dataset_of(config)
-    count = config.samples.count or (len(dataset.train_index) if dataset else 0)
+    group = config.samples
+    given = group.budget if group.method in ("priors", "augmented") else group.count
+    dataset = None if given and card.is_file() else dataset_of(config)
+    count = given or (len(dataset.train_index) if dataset else 0)
     if card.is_file():
         return count, read_json(card)["classes"]
     return count, config.teacher.classes or (len(dataset.class_names) if dataset else 0)

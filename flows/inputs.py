@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from db3.decisions.primer import PrimerSettings
     from db3.samples.pool import TransferImages
     from db3.samples.rounds import RoundSettings
+    from db3.samples.zsdb3 import Zsdb3
     from db3.teachers.declared import Link
 
 
@@ -84,6 +85,31 @@ def primer_of(config: Config, shape: tuple[int, int, int]) -> "PrimerSettings":
         steps=primer.steps,
         retrain=primer.retrain,
         seed=config.query.seed,
+    )
+
+
+def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
+    """Images of the training split, uint8 [n, C, H, W], and their places in it."""
+    from db3.samples.real import draw_samples
+
+    dataset = dataset_of(config, card)
+    index = draw_samples(len(dataset.train_index), config.samples.count, config.samples.seed)
+    return dataset.source.read(dataset.train_index[index]).images, index
+
+
+def zsdb3_of(config: Config) -> "Zsdb3":
+    """How pseudo samples are made, as the group `samples` says."""
+    from db3.samples.moves import Moves
+    from db3.samples.zsdb3 import Zsdb3
+
+    group, own = config.samples, config.samples.zsdb3
+    return Zsdb3(
+        count=group.count or 0,
+        budget=group.budget or 0,
+        missing=group.missing_classes,
+        moves=Moves(iterations=own.iterations, queries=own.queries, step=own.step),
+        every=own.every,
+        seed=group.seed,
     )
 
 

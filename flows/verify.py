@@ -40,8 +40,8 @@ def verify(config: Config, data: Path) -> str:
         own.mkdir()
         (own / "samples").symlink_to((data / "samples").resolve())
         samples = Replay(config, data, "samples", Path(name) / "store")
-        _check_samples(data, samples)
-        replay = Replay(config, data, "decisions", Path(name) / "store")
+        _check_samples(config, data, samples)
+        replay = Replay(config, data, "decisions", Path(name) / "store", samples.spec)
         decided(config, own, replay)
         replay.check_used()
         _compare(own, data, "decisions")
@@ -60,11 +60,12 @@ class Replay(Asking):
         data: the folder.
         folder: below it, whose journals are read.
         root: where shards are kept meanwhile.
+        spec: of the teacher; None: as the journals tell, of which there has to be one.
     """
 
-    def __init__(self, config: Config, data: Path, folder: str, root: Path) -> None:
-        self._recordings = dict(_recordings(data / folder / "journal"))
-        if not self._recordings:
+    def __init__(self, config: Config, data: Path, folder: str, root: Path, spec: "TeacherSpec | None" = None) -> None:
+        self._recordings, self._known = dict(_recordings(data / folder / "journal")), spec
+        if not self._recordings and spec is None:
             raise DataError(f"{data / folder / 'journal'} holds no journal; run the stage that writes it, or dvc pull")
         self._unused: dict[tuple[str, int], int] = {}
         super().__init__(config, data, "verify", root=root)
@@ -72,6 +73,8 @@ class Replay(Asking):
     def _read_spec(self) -> "TeacherSpec":
         from db3.teachers.recording import spec_of
 
+        if self._known is not None:
+            return self._known
         _, recording = next(iter(self._recordings.values()))
         return spec_of(recording.header["teacher"])
 
@@ -139,26 +142,39 @@ def _renamed(recording: "Recording", header: dict[str, Any]) -> "Recording":
     return replace(recording, header=header)
 
 
-def _check_samples(data: Path, replay: Replay) -> None:
+def _check_samples(config: Config, data: Path, replay: Replay) -> None:
     """Images and decisions are those of the manifest, and the decisions those of the journal."""
     import numpy as np
 
     from db3.digest import digest_arrays
     from flows.inputs import transfer_images
-    from flows.samples import decide
 
     pool, manifest = transfer_images(data), _manifest(data, "samples")
     if digest_arrays({"images": pool.images, "decisions": pool.decisions}) != manifest["digest"]:
         raise DataError(f"{data}/samples: images.npy and decisions.npy are not those of manifest.json")
     if manifest["teacher"] != replay.spec.identity:
         raise DataError(f"{data}/samples/manifest.json names another teacher than its journal")
-    told = decide("samples", pool.images, replay)
+    told = _told(config, pool.images, replay)
     wrong = np.flatnonzero(told != pool.decisions)
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
             f"{data}/samples/decisions.npy, sample {row}: {pool.decisions[row]}, but the journal says {told[row]}"
         )
+
+
+def _told(config: Config, images: "npt.NDArray[np.uint8]", replay: Replay) -> "npt.NDArray[np.int64]":
+    """The decisions by the journal; samples that were made are made again, and have to be the same."""
+    from flows.deciding import decide
+    from flows.made import made
+
+    if config.samples.method == "real":
+        return decide("samples", images, replay)
+    again, _ = made(config, replay)
+    if again["images"].tobytes() != images.tobytes():
+        raise DataError("data/samples/images.npy is not what the journal's answers make of these parameters")
+    decisions: npt.NDArray[np.int64] = again["decisions"]
+    return decisions
 
 
 def _manifest(data: Path, folder: str) -> dict[str, Any]:

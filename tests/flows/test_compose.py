@@ -86,7 +86,7 @@ def test_mnist_small_asks_at_most_150_queries_a_sample() -> None:
         ("datset=mnist", "did you mean dataset?"),
         ("distill.lrr=1", "did you mean distill.lr?"),
         ("+distill.lrr=1", "did you mean distill.lr?"),
-        ("qqqqqq=1", "they all stand in a group: dataset, distill, evaluate"),
+        ("qqqqqq=1", "they all stand in a group: budget, dataset, distill"),
         ("dataset=zzzzz", "known: cifar10, cifar100, digits"),
         ("distill=null", "known: alexnet_half"),
         ("distill.lr=fast", "distill.lr is 'fast'"),
