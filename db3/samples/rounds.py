@@ -45,7 +45,9 @@ class RoundSettings:
         first: share of the budget that is asked before any primer is trained.
         rounds: equal ones, of the rest.
         pool: candidates proposed for each image asked.
-        fresh: share of each round that goes to prior images; the rest goes to variations of decided images.
+        fresh: share of each round that goes to prior images; the rest goes to variations of decided images. None: one
+            half without real images, ever less with more of them (see `fresh_share`).
+        loyalty: share of the variations whose first parent is a real image, where there are any.
         real: at most this share of the budget goes to the real images themselves.
         steps: of a primer's training, each round from the weights of the round before.
         batch, lr: of that training.
@@ -57,7 +59,8 @@ class RoundSettings:
     first: float = 0.15
     rounds: int = 10
     pool: int = 6
-    fresh: float = 0.5
+    fresh: float | None = None
+    loyalty: float = 0.5
     real: float = 0.5
     steps: int = 150
     batch: int = 128
@@ -118,7 +121,7 @@ def gather(
     Raises:
         ConfigError: a budget below the number of classes, or settings out of range.
         DataError: real images of another shape.
-        TeacherError: the teacher gave one class to all of the first images: there is nothing to learn from it.
+        TeacherError: the teacher gave one class to all of the images that half of the budget pays.
     """
     _check(shape, classes, budget, settings, real)
     known = _Known(decide, shape, classes, seed, settings, on_asked)
@@ -145,20 +148,31 @@ class _Known:
         self._decisions = np.empty(0, np.int64)
         self._rounds, self._sources = np.empty(0, np.int64), np.empty(0, np.int64)
         self._primer: nn.Module | None = None
-        self._turn = self._priors = self._children = 0
+        self._turn = self._priors = self._children = self._real = 0
+        self._fresh = 0.5
 
     def begin(self, budget: int, real: Images | None) -> Iterator[int]:
         """Ask the first share; yields how many to ask in each round."""
         settings = self._settings
         first = max(self._classes, round(settings.first * budget))
-        if real is not None:
+        real = np.empty((0, *self._shape), np.uint8) if real is None else real
+        self._fresh = fresh_share(len(real) / self._classes) if settings.fresh is None else settings.fresh
+        if len(real):
             kept = real[draw_samples(len(real), min(len(real), max(1, int(settings.real * budget))), self._seed)]
             self._ask([(kept, REAL)])
-            first = max(0, first - len(kept))
-            self._ask([(self._variations(self._share(first, 1 - settings.fresh)), VARIATION)])
-            first = self._share(first, settings.fresh)
-        self._ask([(self._prior(first), PRIOR)])
-        self._check_constant()
+            self._real = len(kept)
+            rest = max(0, first - len(kept))
+            self._ask([(self._variations(rest - round(rest * self._fresh)), VARIATION)])
+            self._ask([(self._prior(round(rest * self._fresh)), PRIOR)])
+        else:
+            self._ask([(self._prior(first), PRIOR)])
+        while self._constant() and 2 * len(self._decisions) < budget:
+            self._ask([(self._prior(min(first, budget - len(self._decisions))), PRIOR)])
+        if self._constant():
+            raise TeacherError(
+                f"the teacher decided class {self._decisions[0]} for all of the first {len(self._decisions)} images; "
+                "expected two classes or more: check its preprocessing and bounds, or give real images"
+            )
         left = budget - len(self._decisions)
         for number in range(settings.rounds):
             yield left * (number + 1) // settings.rounds - left * number // settings.rounds
@@ -169,7 +183,7 @@ class _Known:
             return
         self._turn += 1
         self._learn()
-        fresh = self._share(count, self._settings.fresh)
+        fresh = round(count * self._fresh)
         pool = self._settings.pool
         self._ask(
             [
@@ -185,9 +199,6 @@ class _Known:
             self._images, self._decisions, self._rounds, self._sources, missing, self._priors + self._children
         )
 
-    def _share(self, count: int, share: float) -> int:
-        return round(count * share)
-
     def _prior(self, count: int) -> Images:
         numbers = range(self._priors, self._priors + count)
         self._priors += count
@@ -196,7 +207,7 @@ class _Known:
     def _variations(self, count: int) -> Images:
         numbers = np.arange(self._children, self._children + count)
         self._children += count
-        parents = draw_parents(self._decisions, numbers, self._seed)
+        parents = draw_parents(self._decisions, numbers, self._seed, self._real, self._settings.loyalty)
         return variations(self._images, parents, numbers, self._seed, self._settings.strength)
 
     def _chosen(self, images: Images, wanted: int, what: str) -> Images:
@@ -227,12 +238,13 @@ class _Known:
         plan = TrainSettings(settings.steps, settings.batch, settings.lr, balance=settings.balance)
         train(self._primer, Examples(self._images, self._decisions), plan, seed)
 
-    def _check_constant(self) -> None:
-        if len(np.unique(self._decisions)) == 1:
-            raise TeacherError(
-                f"the teacher decided class {self._decisions[0]} for all of the first {len(self._decisions)} images; "
-                "expected two classes or more: check its preprocessing and bounds, or give real images"
-            )
+    def _constant(self) -> bool:
+        return bool((self._decisions == self._decisions[0]).all())
+
+
+def fresh_share(real: float) -> float:
+    """Share of prior images beside so many real images a class: a half with none, a quarter with ten, 5 % with 90."""
+    return 0.5 * 10 / (10 + real)
 
 
 def _check(shape: ImageShape, classes: int, budget: int, settings: RoundSettings, real: Images | None) -> None:
@@ -245,8 +257,9 @@ def _check(shape: ImageShape, classes: int, budget: int, settings: RoundSettings
         )
     if real is not None and not len(real):
         raise DataError("there is no real image; expected one or more: give images, or use priors alone")
-    if not 0 < settings.first <= 1 or not 0 <= settings.fresh <= 1 or settings.rounds < 1 or settings.pool < 1:
+    fresh = 0.0 if settings.fresh is None else settings.fresh
+    if not 0 < settings.first <= 1 or not 0 <= fresh <= 1 or settings.rounds < 1 or settings.pool < 1:
         raise ConfigError(
-            f"rounds are set to first {settings.first:g}, fresh {settings.fresh:g}, rounds {settings.rounds}, pool "
+            f"rounds are set to first {settings.first:g}, fresh {fresh:g}, rounds {settings.rounds}, pool "
             f"{settings.pool}; expected shares in 0 … 1 and whole numbers from 1 on"
         )

@@ -10,7 +10,7 @@ import torch
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.evaluation.decide import decide_all
 from db3.samples.priors import prior_images
-from db3.samples.rounds import PRIOR, REAL, SOURCES, VARIATION, Gathered, RoundSettings, gather
+from db3.samples.rounds import PRIOR, REAL, SOURCES, VARIATION, Gathered, RoundSettings, fresh_share, gather
 from db3.teachers.analytic import Brightest, HalfSpace
 from db3.teachers.batching import Batching
 from db3.teachers.meter import Meter
@@ -77,6 +77,32 @@ def test_real_images_come_first_and_no_more_than_their_share() -> None:
     assert {image.tobytes() for image in found.images[:60]} <= {image.tobytes() for image in many}
 
 
+def test_few_real_images_are_mixed_with_priors_and_many_are_not() -> None:
+    assert [fresh_share(real) for real in (0.0, 10.0, 90.0)] == [0.5, 0.25, 0.05]
+
+    def priors(real: int) -> int:
+        found = _gather(_quarters(), real=prior_images(SHAPE, range(1000, 1000 + real), 1))
+        return int((found.sources == PRIOR).sum())
+
+    assert 0 < priors(50) < priors(8)
+    alone = _gather(_quarters(), real=prior_images(SHAPE, range(1000, 1008), 1), settings=replace(TINY, fresh=0.0))
+    assert (alone.sources == PRIOR).sum() == 0
+
+
+def test_a_second_class_is_looked_for_in_half_of_the_budget() -> None:
+    """One class in the first share is not yet a constant teacher."""
+    teacher, told = _quarters(), 0
+
+    def late(images: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        nonlocal told
+        told += len(images)
+        return decide_all(teacher, images, 64) * (told > 40)
+
+    found = gather(late, SHAPE, 4, 120, TINY)
+    assert (found.rounds == 0).sum() == 54
+    assert len(set(found.decisions.tolist())) == 4
+
+
 def test_classes_are_balanced_by_the_rounds() -> None:
     """A teacher that says class 0 nine times in ten: rounds find more of the rest than chance does."""
     normal = torch.zeros(SHAPE)
@@ -107,9 +133,9 @@ def test_a_class_that_is_never_said_is_reported_and_the_others_go_on() -> None:
 
 def test_a_constant_teacher_is_refused_before_the_budget_is_spent() -> None:
     teacher = Meter(Batching(HalfSpace(torch.ones(SHAPE), 1e6)))
-    with pytest.raises(TeacherError, match=r"decided class 0 for all of the first 18 images; expected two classes"):
+    with pytest.raises(TeacherError, match=r"decided class 0 for all of the first 72 images; expected two classes"):
         _gather(teacher)
-    assert teacher.asked == 18
+    assert teacher.asked == 72
 
 
 @pytest.mark.parametrize(
