@@ -18,6 +18,8 @@ _SIDE = 56  # pixels; larger images are scaled down to it
 _GAP, _APART = 2, 8  # transparent pixels between images; between states
 _LETTER = 7.4  # widest mean advance of a 12 px system font
 _LONGEST = 14  # letters of a class name that are shown
+_LEAST = 48  # pixels of a state's column: room for its numbers
+_TITLES = ("iterations", "queries")
 
 
 @dataclass(frozen=True)
@@ -75,27 +77,23 @@ def _grid(shown: Snapshots, class_names: Sequence[str], width: int) -> Markup:
     most = int(np.bincount(shown.decisions).max())
     picture = mosaic(shown, classes, states, min(most, 3 if width == WIDE else 1))
     names = [_short(class_names[k]) for k in classes]
-    left, top = round(12 + _LETTER * max(map(len, names))), 40
-    # Enlarged by whole numbers of half pixels at most, so that few states do not become posters.
-    scale = min((width - left) / picture.width, 2.0)
+    left, top = round(12 + _LETTER * max(len(name) for name in (*names, *_TITLES))), 40
+    # Not beyond twice the size, so that few states do not become posters, but wide enough for their numbers.
+    scale = min((width - left) / picture.width, max(2.0, _LEAST * len(states) / picture.width))
     across, down = picture.width * scale, picture.height * scale
-    parts = [
-        element(
-            "image", href=data_uri(picture), x=left, y=top, width=across, height=down, style="image-rendering:pixelated"
-        )
-    ]
-    parts += [_name(name, top + (row + 0.5) * (down + _GAP * scale) / len(names)) for row, name in enumerate(names)]
+    style = "image-rendering:pixelated"
+    parts = [element("image", href=data_uri(picture), x=left, y=top, width=across, height=down, style=style)]
+    places = [top + 4 + (row + 0.5) * (down + _GAP * scale) / len(names) for row in range(len(names))]
+    lines = (top - 24, top - 9)
+    named = zip((*_TITLES, *names), (*lines, *places), strict=True)
+    parts += [element("text", text, x=0, y=y, class_="tick") for text, y in named]
     for column, state in enumerate(states):
         x = left + column * (across + _APART * scale) / len(states)
-        parts.append(element("text", number(shown.iterations[state]), x=x, y=top - 22, class_="name"))
-        parts.append(element("text", f"{compact(shown.queries[state])} queries", x=x, y=top - 8, class_="tick"))
+        told = (number(shown.iterations[state]), compact(shown.queries[state]))
+        parts += [element("text", text, x=x, y=y) for text, y in zip(told, lines, strict=True)]
     after = ", ".join(str(shown.iterations[state]) for state in states)
     label = f"Pseudo samples of {len(classes)} classes after {after} iterations"
     return drawing(width, round(top + down), label, parts)
-
-
-def _name(name: str, y: float) -> Markup:
-    return element("text", name, x=0, y=y + 4, class_="tick")
 
 
 def _short(name: str) -> str:

@@ -61,7 +61,7 @@ def test_every_image_stands_in_its_class_and_state_unchanged(channels: int, mode
 def test_the_grid_names_classes_iterations_and_queries() -> None:
     wide, narrow = drawings(snapshot_grid(snapshots(), NAMES))
     for svg in (wide, narrow):
-        assert {"class 0", "class 3", "0", "10", "20", "950 queries"} <= set(texts(svg))
+        assert {"iterations", "queries", "class 0", "class 3", "0", "10", "20", "950"} <= set(texts(svg))
         assert "855" in " ".join(texts(svg))  # 855,000 in short
         assert svg.attrib["aria-label"] == "Pseudo samples of 4 classes after 0, 10, 20 iterations"
     assert picture(wide).size == (3 * 39 - 8, 4 * 14 - 2)
@@ -80,7 +80,13 @@ def test_it_stays_within_the_page(classes: int, states: int, shape: tuple[int, i
         assert float(image.attrib["x"]) + float(image.attrib["width"]) <= width + 0.01
         assert float(image.attrib["y"]) + float(image.attrib["height"]) <= float(svg.attrib["height"]) + 1
     assert len([text for text in texts(wide) if text.startswith("class")]) == min(classes, 12)
-    assert len([text for text in texts(wide) if text.endswith("queries")]) == min(states, 6)
+    assert len(list(wide.iter("text"))) == 2 + min(classes, 12) + 2 * min(states, 6)
+
+
+def test_numbers_of_neighbouring_states_do_not_touch() -> None:
+    for svg in drawings(snapshot_grid(snapshots(states=3, each=1, shape=(1, 8, 8)), NAMES)):
+        x = sorted({float(text.attrib["x"]) for text in svg.iter("text")})
+        assert min(np.diff(x)) > 45
 
 
 def test_first_and_last_state_are_always_shown() -> None:
