@@ -9,18 +9,20 @@ import torch
 
 from db3.decisions import TransferImages
 from db3.errors import ConfigError, DataError
+from db3.networks import build
 from db3.samples import zsdb3 as module
 from db3.samples.moves import Moves
 from db3.samples.starting import find_starts
 from db3.samples.zsdb3 import PseudoSamples, Zsdb3, join, move, pseudo_samples, zsdb3
 from db3.teachers.analytic import Analytic, HalfSpace
-from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.base import TeacherSpec
+from db3.teachers.batching import Batching
+from db3.teachers.network import NetworkTeacher
 from db3.teachers.quantised import Quantised
-from tests.decisions.conftest import RealTeacher, real_teacher  # noqa: F401 - a fixture
 from tests.decisions.problems import COLOUR, GREY, TEACHERS, Constant, Recording, brightest, half_space, truth
 
 Array = np.ndarray  # type: ignore[type-arg]
-SETTINGS = Zsdb3(count=16, budget=5000, noise=1000, moves=Moves(iterations=3, step=0.2), pictured=2, every=1)
+SETTINGS = Zsdb3(count=12, budget=3000, noise=1000, moves=Moves(iterations=3, step=0.2), pictured=2, every=1)
 
 
 def margins(teacher: Analytic, images: Array, decisions: Array) -> Array:
@@ -45,7 +47,7 @@ def test_margins_grow_and_every_query_is_counted(teacher: Analytic) -> None:
     recording = Recording(teacher)
     found = zsdb3(recording, SETTINGS)
     before = zsdb3(teacher, replace(SETTINGS, moves=Moves(iterations=0)))
-    assert found.images.shape == (16, *teacher.spec.input_shape)
+    assert found.images.shape == (12, *teacher.spec.input_shape)
     assert np.array_equal(found.decisions, before.decisions)
     assert np.ptp(np.bincount(found.decisions)) <= 1
     grown = margins(teacher, found.images, found.decisions) - margins(teacher, before.images, before.decisions)
@@ -81,7 +83,7 @@ def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch, size:
 def test_rows_moved_apart_give_the_same() -> None:
     teacher = brightest()
     starts = find_starts(teacher, SETTINGS.count, SETTINGS.limits(False), SETTINGS.seed)
-    parts = [move(teacher, starts, rows, SETTINGS) for rows in (range(3), range(3, 4), range(4, 16))]
+    parts = [move(teacher, starts, rows, SETTINGS) for rows in (range(3), range(3, 4), range(4, 12))]
     assert same(pseudo_samples(starts, parts, SETTINGS), zsdb3(teacher, SETTINGS))
     assert join(parts[:2]).images.shape == (4, *GREY)
 
@@ -108,7 +110,7 @@ def test_more_queries_move_more() -> None:
     teacher = brightest()
     grown = [
         margins(teacher, found.images, found.decisions).mean()
-        for found in (zsdb3(teacher, replace(SETTINGS, budget=budget)) for budget in (1000, 2500, 20_000))
+        for found in (zsdb3(teacher, replace(SETTINGS, budget=budget)) for budget in (1000, 2000, 8000))
     ]
     assert grown == sorted(grown)
 
@@ -140,7 +142,7 @@ def test_the_fallback_finds_what_noise_does_not() -> None:
         zsdb3(teacher, settings)
     found = zsdb3(teacher, settings, bright)
     assert found.missing == ()
-    assert np.bincount(found.decisions).tolist() == [8, 8]
+    assert np.bincount(found.decisions).tolist() == [6, 6]
     assert found.queries["noise"] == found.queries["source"] == 200
     assert found.tried == "200 of noise and 200 of the fallback source"
 
@@ -188,17 +190,18 @@ def test_a_teacher_of_uint8_is_asked_levels_only() -> None:
     assert grown.mean() > 0.05
 
 
-def test_a_real_network(real_teacher: RealTeacher) -> None:  # noqa: F811
-    """LeNet5 on digits, noise and stripes: batches of any size, as far as the classes are found."""
-    teacher: Teacher = real_teacher.teacher
-
-    def blobs(numbers: Sequence[int]) -> Array:
-        coarse = np.stack([np.random.default_rng(number).integers(0, 256, (1, 4, 4)) for number in numbers])
-        return np.kron(coarse, np.ones((1, 1, 4, 4))).astype(np.uint8)
-
-    settings = replace(SETTINGS, count=20, noise=200, source=2000, missing="allow", moves=Moves(iterations=2))
-    found = zsdb3(teacher, settings, blobs)
+def test_a_real_network_whatever_the_order_of_its_samples_in_a_call() -> None:
+    """LeNet5 with its first weights, which never answers class 1: convolutions, fixed calls of 32, 3 of 4 classes."""
+    spec = TeacherSpec((1, 16, 16), (0.0, 1.0), 4, 32, "untrained")
+    teacher = Batching(NetworkTeacher(build("lenet5_fifth", spec.input_shape, 4, seed=2), spec))
+    settings = replace(SETTINGS, missing="allow", budget=3000, noise=500)
+    found = zsdb3(teacher, settings)
+    assert found.missing == (1,)
+    assert np.bincount(found.decisions).tolist() == [3, 0, 3, 3]
     assert sum(found.queries.values()) <= settings.budget
     assert np.array_equal(teacher.decide(torch.from_numpy(found.images).float() / 255).numpy(), found.decisions)
-    assert np.nanmean(found.margins[1]) > 0
-    assert same(zsdb3(teacher, settings, blobs), found)
+    before = zsdb3(teacher, replace(settings, moves=Moves(iterations=0)))
+    assert (found.images != before.images).any(axis=(1, 2, 3)).all()
+    starts = find_starts(teacher, settings.count, settings.limits(False), settings.seed)
+    parts = [move(teacher, starts, rows, settings) for rows in (range(5), range(5, 9))]
+    assert same(pseudo_samples(starts, parts, settings), found)
