@@ -100,6 +100,7 @@ def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> d
         "architecture": None,
         "call_batch": fetched.call_batch,
         "model": fetched.model,
+        **({"access": fetched.access} if fetched.access else {}),
         "parameters": fetched.parameters,
         "bytes": sum(path.stat().st_size for path in files) or None,
         "multiply_adds": None,

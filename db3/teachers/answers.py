@@ -6,10 +6,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from db3.errors import TeacherError
+
+
+class PartlyAnsweredError(TeacherError):
+    """The teacher failed for good, but some of the images asked had been answered (and paid) by then.
+
+    Attributes:
+        known: bool [n], which images.
+        decisions: int64 [n], their classes; 0 elsewhere.
+    """
+
+    def __init__(self, message: str, known: Bool[Tensor, " n"], decisions: Int[Tensor, " n"]) -> None:
+        super().__init__(message)
+        self.known, self.decisions = known, decisions
+
+    @classmethod
+    def of(cls, error: BaseException, told: Sequence[Int[Tensor, " _"] | None], counts: Sequence[int]) -> BaseException:
+        """The error to raise: another's passes through, a teacher's takes along what was answered in each part."""
+        if type(error) is not TeacherError or all(part is None for part in told):
+            return error
+        parts = list(zip(told, counts, strict=True))
+        known = torch.cat([torch.full((count,), part is not None) for part, count in parts])
+        empty = torch.zeros(max(counts), dtype=torch.int64)
+        decisions = torch.cat([empty[:count] if part is None else part for part, count in parts])
+        return cls(str(error), known, decisions)
 
 
 def decisions_of(

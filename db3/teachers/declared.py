@@ -91,11 +91,13 @@ class Fetched:
         model: all that decides an answer beside the files; part of the identity. No secret ever.
         call_batch: rows of a call, the model's own where it has a fixed number.
         parameters: number of weights, where it can be known.
+        access: of a remote model: the NAME of the token's variable, its header and scheme; no part of the identity.
     """
 
     model: dict[str, Any]
     call_batch: int
     parameters: int | None = None
+    access: dict[str, str | None] | None = None
 
 
 def keep(source: Path, folder: Path, name: str) -> Path:

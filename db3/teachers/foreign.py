@@ -50,7 +50,9 @@ def fetch_foreign(declared: Declared, folder: Path, link: Link | None = None) ->
             case _:
                 raise ConfigError(f"teacher.kind is {declared.kind!r}; expected one of {', '.join(KINDS)}")
     shown = {"preprocessing": declared.preprocessing.to_json(), "labels": list(declared.labels)}
-    return Fetched({"kind": declared.kind, **shown, **fetched.model}, fetched.call_batch, fetched.parameters)
+    return Fetched(
+        {"kind": declared.kind, **shown, **fetched.model}, fetched.call_batch, fetched.parameters, fetched.access
+    )
 
 
 def open_foreign(
