@@ -292,8 +292,9 @@ class Evaluate(Group):
 class Runtime(Group):
     """How the work is carried out; decides no result."""
 
-    runner: Literal["local", "threads"]
-    workers: int = Field(1, ge=1, le=256)
+    runner: Literal["local", "threads", "dask", "ray"]
+    workers: int = Field(1, ge=1, le=256, description="shards computed at once; 1 where the runner is local")
+    address: str | None = Field(None, description="of a Dask or Ray cluster; null: workers of this machine")
     threads: int = Field(1, ge=1, le=256, description="torch threads of each worker")
     device: str = Field("cpu", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
 

@@ -56,7 +56,6 @@ class Asking:
         self._root = root
         self._shards, self._answers = ShardStore(root / STORE.name), ShardStore(root / "answers")
         self._seats = threading.local()
-        self._computed: set[str] = set()
         self._done: list[tuple[str, list[str]]] = []
         self.reused = self.pieces = 0
         self.costs = dict.fromkeys(_NO_COSTS, 0)
@@ -95,6 +94,7 @@ class Asking:
         def recorded(index: int) -> "Arrays":
             return self._recorded(work, index, keys[index], limits[index], compute)
 
+        known = {name for name in names if name in self._shards}
         label = self._stage if work == "search" else f"{self._stage} {work}"
         shards = map_shards(
             label,
@@ -105,8 +105,9 @@ class Asking:
             "query",
             self._shards,
             lambda index: self._name(keys[index], limits[index]),
+            lambda index: self._paid(self._name(keys[index], limits[index])),
         )
-        self._settle(work, keys, limits)
+        self._settle(work, keys, limits, known)
         self.reused += shards.reused
         self.pieces += len(shards)
         return shards
@@ -173,7 +174,6 @@ class Asking:
         name = digest_json([key, "limit", limit]) if teacher.spent else key
         entry: Arrays = {count: np.array(value, np.int64) for count, value in counts.items()}
         self._answers.put(name, {**entry, "journal": np.frombuffer(sealed, np.uint8)})
-        self._computed.add(name)
         return arrays
 
     def _header(self, work: str, index: int) -> dict[str, Any]:
@@ -210,14 +210,14 @@ class Asking:
             (recording,) = read_whole(entry["journal"].tobytes(), self._answers.path(key))
             write_bytes(path, whole(replace(recording, header=header, sent=int(entry["sent"]))))
 
-    def _settle(self, work: str, keys: Sequence[str], limits: Sequence[int | None]) -> None:
-        """Add up what the pieces have cost, and drop the journals of the finished ones."""
+    def _settle(self, work: str, keys: Sequence[str], limits: Sequence[int | None], known: set[str]) -> None:
+        """Add up what the pieces have cost, those known before nothing, and drop the journals of the finished ones."""
         from db3.teachers.journal import discard
 
         names = [self._name(key, limit) for key, limit in zip(keys, limits, strict=True)]
         for key, name in zip(keys, names, strict=True):
             counts = self._costs(name)
-            if name not in self._computed:
+            if name in known:
                 counts["replayed"] = counts["asked"]
             for count, value in counts.items():
                 self.costs[count] += value
@@ -228,6 +228,10 @@ class Asking:
     def _costs(self, name: str) -> dict[str, int]:
         entry = self._entry(name)
         return {count: int(entry[count]) for count in _NO_COSTS}
+
+    def _paid(self, name: str) -> tuple[int, int]:
+        costs = self._costs(name)
+        return costs["asked"], costs["sent"]
 
     def _entry(self, name: str) -> "Arrays":
         from db3.errors import DataError

@@ -16,6 +16,7 @@ from db3.config import Config, parse_config
 from db3.errors import ConfigError
 from db3.files import write_text
 from flows.stage import leave
+from flows.workspace import require_idle
 
 CONF = Path("conf")
 PARAMS = Path("params.yaml")
@@ -77,7 +78,12 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog="python -m flows.compose", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="experiment=NAME, group=FILE or group.key=value")
     overrides = parser.parse_args().overrides
-    leave(lambda: write_params(overrides))
+
+    def work() -> str:
+        require_idle()
+        return write_params(overrides)
+
+    leave(work)
 
 
 def _check_name(override: str, conf: Path) -> None:

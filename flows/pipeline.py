@@ -12,24 +12,29 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import yaml
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import State
+from prefect.runtime import task_run
 from prefect.states import Completed, Failed
+from pydantic import WithJsonSchema
 
 from db3.errors import ConfigError, Db3Error
-from flows.compose import write_params
+from flows import artifacts
+from flows.compose import CONF, write_params
 from flows.server import require_server
 from flows.stage import leave
+from flows.workspace import end_with, running
 
-GRACE = 15.0  # seconds that an interrupted stage gets to end by itself
+GRACE = 8.0  # seconds that an interrupted stage gets to end by itself
 
 _SKIPPED = re.compile(r"Stage '.*' didn't change, skipping")
 _CACHED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs")
@@ -38,57 +43,6 @@ _ERROR = re.compile(r"(?:error|ERROR): (.*)")
 
 class PipelineError(Db3Error):
     """A stage of the pipeline failed, or dvc.yaml cannot be read."""
-
-
-@flow(name="db3-pipeline", persist_result=False)
-def pipeline(
-    experiment: str | None = None, overrides: list[str] | None = None, until: str | None = None, force: bool = False
-) -> Any:
-    """Bring every stage of dvc.yaml up to date.
-
-    Args:
-        experiment: a file of conf/experiment, composed into params.yaml first; empty: params.yaml as it stands.
-        overrides: more parameters to compose, e.g. `distill.lr=0.001`.
-        until: the last stage to run; empty: all.
-        force: run stages although nothing changed.
-    """
-    try:
-        if experiment or overrides:
-            chosen = [f"experiment={experiment}"] if experiment else []
-            _say(write_params([*chosen, *(overrides or [])]))
-        graph = stages(until=until)
-    except Db3Error as error:
-        return Failed(message=str(error))
-    states: dict[str, State[Any]] = {}
-    for name, before in graph.items():
-        run = repro.with_options(name=name, task_run_name=name)
-        states[name] = run(name, force, wait_for=[states[stage] for stage in before], return_state=True)
-        if not states[name].is_completed():
-            return Failed(message=f"{name}: {states[name].message}")
-    return Completed(message=", ".join(f"{name} {state.name}".lower() for name, state in states.items()))
-
-
-@task(cache_policy=NO_CACHE, persist_result=False)
-def repro(name: str, force: bool = False) -> Any:
-    """Run `dvc repro --single-item` for one stage; its state says what DVC found."""
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), name]
-    lines: list[str] = []
-    with _own_session(command) as process:
-        for line in process.stdout or ():
-            lines.append(line.rstrip())
-            _say(lines[-1])
-    return outcome(name, process.returncode, lines)
-
-
-def outcome(name: str, status: int, lines: Sequence[str]) -> State[Any]:
-    """The Prefect state that the exit status and the output of `dvc repro --single-item NAME` stand for."""
-    if status != 0:
-        return Failed(message=_reason(status, lines))
-    if any(map(_CACHED.search, lines)):
-        return Completed(name="Cached", message="outs checked out from DVC's cache")
-    if any(map(_SKIPPED.search, lines)):
-        return Completed(name="Skipped", message="nothing it depends on has changed")
-    return Completed(message=next((line for line in reversed(lines) if line.startswith(f"{name}: ")), "ran"))
 
 
 def stages(path: Path = Path("dvc.yaml"), until: str | None = None) -> dict[str, list[str]]:
@@ -120,6 +74,107 @@ def stages(path: Path = Path("dvc.yaml"), until: str | None = None) -> dict[str,
         return {name: needs[name] for name in TopologicalSorter(needs).static_order()}
     except CycleError as error:
         raise PipelineError(f"the stages of {path} go in a circle: {' -> '.join(error.args[1])}") from error
+
+
+def _paths(stage: dict[str, Any], *fields: str) -> list[Path]:
+    entries = [entry for field in fields for entry in stage.get(field, [])]
+    return [Path(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
+
+
+def _overlap(deps: Sequence[Path], outs: Sequence[Path]) -> bool:
+    return any(dep == out or dep in out.parents or out in dep.parents for dep in deps for out in outs)
+
+
+def _ancestors(name: str, needs: dict[str, list[str]]) -> set[str]:
+    return {name}.union(*(_ancestors(stage, needs) for stage in needs[name]))
+
+
+def _one_of(names: Sequence[str]) -> dict[str, Any]:
+    """What the form in the UI offers, and the server checks before it takes a run."""
+    return {"anyOf": [{"type": "string", "enum": list(names)}, {"type": "null"}]}
+
+
+def _choices() -> tuple[list[str], list[str]]:
+    """Experiments and stages of the project in the current folder."""
+    with suppress(Db3Error):
+        return sorted(path.stem for path in CONF.glob("experiment/*.yaml")), list(stages())
+    return [], []
+
+
+_EXPERIMENTS, _STAGES = _choices()
+Experiment = Annotated[str | None, WithJsonSchema({"title": "experiment", **_one_of(_EXPERIMENTS)})]
+Override = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^[+~]?[\w.@/]+(=.*)?$"})]
+LastStage = Annotated[str | None, WithJsonSchema({"title": "until", **_one_of(_STAGES)})]
+
+
+@flow(name="db3-pipeline", persist_result=False)
+def pipeline(
+    experiment: Experiment = None,
+    overrides: list[Override] | None = None,
+    until: LastStage = None,
+    force: bool = False,
+) -> Any:
+    """Bring every stage of dvc.yaml up to date.
+
+    Args:
+        experiment: a file of conf/experiment, composed into params.yaml first; empty: params.yaml as it stands.
+        overrides: more parameters to compose, e.g. `distill.lr=0.001`.
+        until: the last stage to run; empty: all.
+        force: run stages although nothing changed.
+    """
+    if "PREFECT__FLOW_RUN_ID" in os.environ:  # started by a worker: nobody else would end this run when it is gone
+        end_with([os.getppid()])
+    try:
+        with running("the pipeline", "run"):
+            if experiment or overrides:
+                chosen = [f"experiment={experiment}"] if experiment else []
+                _say(write_params([*chosen, *(overrides or [])]))
+            return _all(stages(until=until), force)
+    except Db3Error as error:
+        return Failed(message=str(error))
+
+
+def _all(graph: dict[str, list[str]], force: bool) -> State[Any]:
+    """One stage after the other; the first that fails ends it."""
+    states: dict[str, State[Any]] = {}
+    seconds: dict[str, float] = {}
+    for name, before in graph.items():
+        begun = time.monotonic()
+        run = repro.with_options(name=name, task_run_name=name)
+        states[name] = run(name, force, wait_for=[states[stage] for stage in before], return_state=True)
+        seconds[name] = time.monotonic() - begun
+        artifacts.table_of_stages(list(graph), states, seconds)
+        if not states[name].is_completed():
+            return Failed(message=f"{name}: {states[name].message}")
+    return Completed(message=", ".join(f"{name} {state.name}".lower() for name, state in states.items()))
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def repro(name: str, force: bool = False) -> Any:
+    """Run `dvc repro --single-item` for one stage; its state says what DVC found."""
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), name]
+    lines: list[str] = []
+    with _own_session(command) as process:
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            _say(lines[-1])
+    state = outcome(name, process.returncode, lines)
+    if state.is_completed():
+        artifacts.of_stage(name)
+    else:
+        artifacts.what_to_do(name, state.message or "", lines)
+    return state
+
+
+def outcome(name: str, status: int, lines: Sequence[str]) -> State[Any]:
+    """The Prefect state that the exit status and the output of `dvc repro --single-item NAME` stand for."""
+    if status != 0:
+        return Failed(message=_reason(status, lines))
+    if any(map(_CACHED.search, lines)):
+        return Completed(name="Cached", message="outs checked out from DVC's cache")
+    if any(map(_SKIPPED.search, lines)):
+        return Completed(name="Skipped", message="nothing it depends on has changed")
+    return Completed(message=next((line for line in reversed(lines) if line.startswith(f"{name}: ")), "ran"))
 
 
 def main() -> NoReturn:
@@ -169,7 +224,9 @@ def _end_group(process: "subprocess.Popen[str]") -> None:
 def _environment() -> dict[str, str]:
     """This environment's interpreter first on the PATH (dvc.yaml says `python`), without this flow run's identity."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT__")}
-    return kept | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}
+    part_of = {"DB3_RUN": str(os.getpid()), "DB3_TASK_RUN": str(task_run.id or "")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return kept | part_of | {"PATH": path}
 
 
 def _reason(status: int, lines: Sequence[str]) -> str:
@@ -177,20 +234,7 @@ def _reason(status: int, lines: Sequence[str]) -> str:
     errors = [found[1] for line in lines if (found := _ERROR.search(line))]
     if any("is busy, it is being blocked by" in line for line in lines):
         return "another DVC command is at work in this folder; wait until it ends, then run again"
-    return errors[0] if errors else f"dvc ended with status {status} and said nothing of an error"
-
-
-def _paths(stage: dict[str, Any], *fields: str) -> list[Path]:
-    entries = [entry for field in fields for entry in stage.get(field, [])]
-    return [Path(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
-
-
-def _overlap(deps: Sequence[Path], outs: Sequence[Path]) -> bool:
-    return any(dep == out or dep in out.parents or out in dep.parents for dep in deps for out in outs)
-
-
-def _ancestors(name: str, needs: dict[str, list[str]]) -> set[str]:
-    return {name}.union(*(_ancestors(stage, needs) for stage in needs[name]))
+    return errors[0] if errors else f"dvc ended with status {status} and said nothing of an error; see the run's log"
 
 
 def _say(line: str) -> None:

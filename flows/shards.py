@@ -7,16 +7,16 @@ on the runner, the number of workers or the order of the work.
 import os
 import random
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from db3.config import Runtime
 from db3.errors import ConfigError, DataError
 from db3.progress import Progress
 from db3.store import Arrays, ShardStore
+from flows.runners import placed
 
 STORE = Path(".db3/shards")
 
@@ -62,23 +62,26 @@ def map_shards(
     unit: str,
     store: ShardStore | None = None,
     named: Callable[[int], str] | None = None,
+    costs: Callable[[int], tuple[int, int]] | None = None,
 ) -> Shards:
     """Compute every shard that the store does not hold yet.
 
-    Inside a Prefect flow run each shard is a task run named `WHAT-003`, on the flow's task runner; a shard found in the
-    store ends as Cached. Elsewhere `runtime.runner` decides: `local` is a plain loop, `threads` a pool of
-    `runtime.workers` threads with `runtime.threads` torch threads each.
+    `runtime.runner` decides who computes: `local` is a plain loop, `threads` a pool of `runtime.workers` threads with
+    `runtime.threads` torch threads each, `dask` and `ray` have as many shards at once computed by the workers of a
+    cluster, which write them into the store themselves. Inside a Prefect flow run each shard is a task run named
+    `WHAT-003` as well; a shard found in the store ends as Cached.
 
     Args:
         what: the stage's name, for progress and task runs.
         keys: one digest per shard, of everything that decides its content.
-        compute: arrays of shard `index`; called from several threads at once, so a teacher (one thread at a time) has
-            to be made inside or once per thread.
+        compute: arrays of shard `index`; called from several threads or processes at once, so a teacher (one thread at
+            a time) has to be made inside or kept in a `threading.local`.
         runtime: runner, workers and threads; they decide no result.
         sizes: units of work in each shard, for the progress.
         unit: name of that unit, e.g. "samples".
         store: where shards are kept; `.db3/shards` of the current folder when not given.
         named: asked for a shard's key again once it is computed, where that shows only then.
+        costs: queries asked and paid of a finished shard; None where none are asked.
 
     Raises:
         Whatever `compute` raises, once; shards already running are finished and kept, later ones are not begun.
@@ -95,25 +98,29 @@ def map_shards(
         arrays = compute(index)
         store.put(named(index) if named else keys[index], arrays)
 
-    with Progress(what, sum(sizes[index] for index in todo), unit) as progress:
-
-        def done(index: int) -> None:
-            if index not in found:
-                progress.advance(sizes[index])
-
+    transit = store.root.parent / f"{store.root.name}-transit"
+    with placed(work, runtime, transit) if todo else nullcontext(work) as place:
         if _in_flow_run():
-            _as_tasks(_shard_task(what, keys, found, work, runtime.threads), order, done)
-        elif runtime.runner == "threads":
-            _in_threads(todo, work, done, runtime)
+            from flows.tracked import as_tasks
+
+            as_tasks(what, keys, sizes, unit, order, found, place, costs, runtime.threads)
         else:
-            for index in todo:
-                work(index)
-                done(index)
+            with Progress(what, sum(sizes[index] for index in todo), unit) as progress:
+                _plainly(todo, place, lambda index: progress.advance(sizes[index]), runtime)
     return Shards(what, [named(index) for index in range(len(keys))] if named else keys, store, len(found))
 
 
+def _plainly(todo: Sequence[int], place: Work, done: Work, runtime: Runtime) -> None:
+    if runtime.runner != "local":
+        _in_threads(todo, place, done, runtime)
+        return
+    for index in todo:
+        place(index)
+        done(index)
+
+
 def _in_threads(todo: Sequence[int], work: Work, done: Work, runtime: Runtime) -> None:
-    pool = ThreadPoolExecutor(runtime.workers, "shard", initializer=_set_torch_threads, initargs=(runtime.threads,))
+    pool = ThreadPoolExecutor(runtime.workers, "shard", initializer=set_torch_threads, initargs=(runtime.threads,))
     futures = {pool.submit(work, index): index for index in todo}
     wait = True
     try:
@@ -127,50 +134,6 @@ def _in_threads(todo: Sequence[int], work: Work, done: Work, runtime: Runtime) -
         pool.shutdown(wait, cancel_futures=True)
 
 
-def _as_tasks(shard: Callable[..., Any], order: Sequence[int], done: Work) -> None:
-    """Submit one task run per shard and wait for all; on an error those not begun end as Cancelled."""
-    from prefect.futures import as_completed as as_completed_tasks
-
-    stop = threading.Event()
-    futures = {shard(index, stop): index for index in order}
-    try:
-        for future in as_completed_tasks(list(futures)):
-            future.result()
-            done(futures[future])
-    finally:
-        stop.set()
-        for future in futures:
-            future.wait()
-
-
-def _shard_task(
-    what: str, keys: Sequence[str], found: frozenset[int], work: Work, threads: int
-) -> Callable[[int, threading.Event], Any]:
-    """How a shard is submitted to Prefect.
-
-    The store alone says what is done already: Prefect keeps no result of its own that could disagree. Parameters and
-    results of a task run stay small (Prefect stores them as JSON): an index and a key.
-    """
-    from prefect import task
-    from prefect.cache_policies import NO_CACHE
-    from prefect.states import Cancelled, Completed
-
-    def submit(index: int, stop: threading.Event) -> Any:
-        @task(name=what, task_run_name=f"{what}-{index:03d}", cache_policy=NO_CACHE, persist_result=False, retries=0)
-        def shard(index: int, key: str) -> Any:
-            if stop.is_set():
-                return Cancelled(message="not begun: another shard failed, or the run was interrupted")
-            if index in found:
-                return Completed(name="Cached", message=f"shard {key} is in the store")
-            _set_torch_threads(threads)
-            work(index)
-            return key
-
-        return shard.submit(index=index, key=keys[index])
-
-    return submit
-
-
 def _in_flow_run() -> bool:
     """Whether a Prefect flow run is going on here; never imports Prefect, which costs more than a second."""
     if "prefect" not in sys.modules:
@@ -180,7 +143,7 @@ def _in_flow_run() -> bool:
     return FlowRunContext.get() is not None
 
 
-def _set_torch_threads(threads: int) -> None:
+def set_torch_threads(threads: int) -> None:
     """Inside a worker: OpenMP, which torch computes with, keeps this setting per thread."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

@@ -18,11 +18,13 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from db3.config import Config, load_config, parse_config
-from db3.errors import Db3Error
+from db3.errors import ConfigError, Db3Error
+from flows.workspace import callers, end_with, running
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -72,19 +74,32 @@ class Stage:
         return self._body(config, data)
 
     def run(self, config: Config, data: Path = DATA) -> str:
-        """Run into an empty folder: as a Prefect flow run when PREFECT_API_URL is set, plainly when not."""
-        set_threads(config.runtime.threads)
-        _empty(data / self.folder)
-        if not os.environ.get("PREFECT_API_URL"):
-            return self(config, data)
+        """Run into an empty folder: as a Prefect flow run when PREFECT_API_URL is set, plainly when not.
+
+        Raises:
+            BusyError: another stage, or a pipeline that this stage is no part of, is at work in the current folder.
+            Whatever the body raises.
+        """
+        with ExitStack() as stack:
+            if "DB3_RUN" not in os.environ:
+                stack.enter_context(running(f"the stage {self.name}", "run"))
+            stack.enter_context(running(f"the stage {self.name}", "stage"))
+            stack.callback(_end_workers)
+            set_threads(config.runtime.threads)
+            _empty(data / self.folder)
+            return self._tracked(config, data) if os.environ.get("PREFECT_API_URL") else self(config, data)
+
+    def _tracked(self, config: Config, data: Path) -> str:
         from flows.server import require_server
 
         require_server()
         from prefect.task_runners import ThreadPoolTaskRunner
 
-        workers = config.runtime.workers if config.runtime.runner == "threads" else 1
+        from flows.tracked import run_linked
+
+        workers = 1 if config.runtime.runner == "local" else config.runtime.workers
         flow = self.flow().with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
-        return str(flow(parameters=config.model_dump(mode="json"), data=str(data)))
+        return run_linked(flow, {"parameters": config.model_dump(mode="json"), "data": str(data)})
 
     def flow(self) -> "Flow[..., Any]":
         """This stage as a Prefect flow of (parameters, data); built here because importing Prefect takes a second."""
@@ -105,7 +120,19 @@ class Stage:
         traceback. An exception that db3 does not know is a defect and keeps its traceback.
         """
         argparse.ArgumentParser(prog=f"python -m flows.{self.name}", description=self.__doc__).parse_args()
-        leave(lambda: f"{self.name}: {self.run(load_config())}")
+        end_with(callers())
+
+        def work() -> str:
+            config = load_config()
+            summary = self.run(config)
+            if load_config() != config:
+                raise ConfigError(
+                    "params.yaml was changed while this stage ran with the former values, so its outs belong to "
+                    "neither; run again"
+                )
+            return f"{self.name}: {summary}"
+
+        leave(work)
 
 
 def leave(work: Callable[[], str]) -> NoReturn:
@@ -140,6 +167,11 @@ def _empty(folder: Path) -> None:
     if folder.is_dir():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
+
+
+def _end_workers() -> None:
+    if "flows.runners" in sys.modules:
+        sys.modules["flows.runners"].close()
 
 
 def set_threads(threads: int) -> None:

@@ -1,4 +1,6 @@
-"""`make ui`: a Prefect server and the served pipeline on 127.0.0.1, until Ctrl-C or `make ui-stop`."""
+"""`make ui`: a Prefect server, a worker with the deployments of prefect.yaml and the report, all on 127.0.0.1, until
+Ctrl-C or `make ui-stop`.
+"""
 
 import argparse
 import fcntl
@@ -7,19 +9,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, NoReturn
 
 from flows.server import ServerError
-from flows.stage import leave
+from flows.stage import DATA, FOLDERS, leave
 
 HOST = "127.0.0.1"
 HOME = Path(".prefect")
-NIGHTLY = "0 2 * * *"
+POOL = "db3"
 START_LIMIT = 180.0  # seconds; the first start migrates an empty database, 14-17 s on two free cores
 STOP_LIMIT = 30.0  # longer than a running stage gets to end by itself
 
@@ -27,10 +32,10 @@ Process = subprocess.Popen[bytes]
 
 
 def start(port: int) -> str:
-    """Start the server, serve the pipeline to it, wait for Ctrl-C or `stop`.
+    """Start the server, deploy the pipeline to it, start a worker; wait for Ctrl-C or `stop`.
 
     Raises:
-        ServerError: it is running already, the port is taken, or one of the two does not come up.
+        ServerError: it is running already, the port is taken, or something does not come up.
     """
     # A shell's background job would ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,10 +46,11 @@ def start(port: int) -> str:
         _require_free(port)
         # The UI reads the address of the API from these settings, not from the command line.
         address = {"PREFECT_SERVER_API_HOST": HOST, "PREFECT_SERVER_API_PORT": str(port)}
-        with _child("server", ["prefect", "server", "start"], address) as server:
+        with _child("server", ["prefect", "server", "start"], address) as server, _report() as report:
             _wait_until_healthy(url, server)
-            with _child("serve", ["flows.ui", "serve"], {"PREFECT_API_URL": f"{url}/api"}) as serving:
-                print(f"Prefect UI: {url}  (Ctrl-C or `make ui-stop` ends it)", flush=True)
+            settings = {"PREFECT_API_URL": f"{url}/api", "DB3_REPORT_URL": report}
+            with _child("serve", ["flows.ui", "serve"], settings) as serving:
+                print(f"Prefect UI: {url}  report: {report}  (Ctrl-C or `make ui-stop` ends them)", flush=True)
                 _watch(server, serving)
     return "ui: stopped"
 
@@ -56,14 +62,30 @@ def stop() -> str:
 
 
 def serve() -> str:
-    """Register the deployment and run what the server schedules, one run at a time since DVC allows one."""
-    from flows.pipeline import pipeline
+    """Deploy prefect.yaml and become its worker: one run at a time, since a workspace allows one."""
+    pool = ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
+    for command in (pool, ["prefect", "--no-prompt", "deploy", "--all"]):
+        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            told = " ".join((done.stderr or done.stdout).split())
+            raise ServerError(f"`{' '.join(command)}` ended with status {done.returncode}: {told[-300:]}")
+    print("db3-pipeline is deployed: Deployments, on-demand, Run; nightly comes at 02:00 UTC.", flush=True)
+    worker = ["worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--install-policy", "never"]
+    os.execv(sys.executable, [sys.executable, "-m", "prefect", *worker])  # noqa: S606
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with suppress(KeyboardInterrupt):
-        print("db3-pipeline/nightly is served: Deployments, nightly, Run. On schedule: 02:00 UTC.", flush=True)
-        pipeline.serve(name="nightly", cron=NIGHTLY, limit=1, print_starting_message=False)
-    return "serving: stopped"
+
+@contextmanager
+def _report() -> Iterator[str]:
+    """Serve data/report on a free port: a page from http may not link to a file."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), partial(Quiet, directory=str(DATA / FOLDERS["report"]))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{HOST}:{server.server_port}/"
+        server.shutdown()
 
 
 def main() -> NoReturn:
@@ -97,7 +119,7 @@ def _watch(server: Process, serving: Process) -> None:
         time.sleep(0.5)
     if server.poll() is not None:
         raise ServerError(f"the Prefect server ended with status {server.returncode}; see {_log('server')}")
-    raise ServerError(f"serving the pipeline ended with status {serving.returncode}; its last lines are above")
+    raise ServerError(f"the worker ended with status {serving.returncode}; its last lines are above")
 
 
 def _wait_until_healthy(url: str, server: Process) -> None:

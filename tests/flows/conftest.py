@@ -72,6 +72,7 @@ class Project:
 def make_project(folder: Path) -> Project:
     shutil.copytree(PROJECT, folder, dirs_exist_ok=True)
     shutil.copytree(ROOT / "conf", folder / "conf", dirs_exist_ok=True)
+    shutil.copy(ROOT / "prefect.yaml", folder)
     (folder / "data").mkdir()
     project = Project(folder)
     composed = project.python("-m", "flows.compose", "runtime.workers=2")
@@ -121,12 +122,29 @@ class Server:
     def api(self) -> str:
         return f"http://127.0.0.1:{self.port}/api"
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def request(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             connection.request("POST", f"/api/{path}", json.dumps(body), {"content-type": "application/json"})
             answer = connection.getresponse()
-            assert answer.status in {200, 201}, answer.read()
-            return json.load(answer)
+            return answer.status, json.load(answer)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        status, answer = self.request(path, body)
+        assert status in {200, 201}, answer
+        return answer
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        (found,) = self.post("deployments/filter", {"deployments": {"name": {"any_": [name]}}})
+        return dict(found)
+
+    def start(self, deployment: str, **parameters: Any) -> str:
+        """Start a run as the UI does it; its id."""
+        path = f"deployments/{self.deployment(deployment)['id']}/create_flow_run"
+        return str(self.post(path, {"parameters": parameters})["id"])
+
+    def flow_run(self, run: str) -> dict[str, Any]:
+        (found,) = self.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return dict(found)
 
     def task_runs(self, flow_run: str) -> dict[str, tuple[str, str | None]]:
         """Name to (state, message) of the task runs of a flow run."""
@@ -158,7 +176,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         )
     served = Server(project, port)
     try:
-        until(lambda: process.poll() is not None or "is served" in log.read_text(), 240)
+        until(lambda: process.poll() is not None or "is deployed" in log.read_text(), 240)
         assert process.poll() is None, log.read_text()
         until(lambda: served.post("deployments/filter", {}))
         yield served

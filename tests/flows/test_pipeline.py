@@ -96,7 +96,7 @@ def test_a_repository_that_is_in_use_is_said_in_one_line(dvc_project: Project, s
             os.kill(process, signal.SIGKILL)
         other.communicate(timeout=60)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("error: toy: another DVC command is at work in this folder")
+    assert result.stderr.splitlines()[-1].startswith("error: the pipeline: the stage toy (process ")
 
 
 def _descendants(pid: int) -> list[int]:

@@ -6,17 +6,28 @@ from tests.flows.conftest import Project, Server, until
 
 
 def test_the_nightly_deployment_runs_when_it_is_started(server: Server) -> None:
-    (deployment,) = server.post("deployments/filter", {})
-    assert deployment["name"] == "nightly"
+    deployments = {deployment["name"]: deployment for deployment in server.post("deployments/filter", {})}
+    assert set(deployments) == {"nightly", "on-demand"}
+    deployment = deployments["nightly"]
     assert [schedule["schedule"]["cron"] for schedule in deployment["schedules"]] == ["0 2 * * *"]
-    parameters = deployment["parameter_openapi_schema"]["properties"]
-    assert list(parameters) == ["experiment", "overrides", "until", "force"]
+    assert deployments["on-demand"]["schedules"] == []
 
     run = server.post(f"deployments/{deployment['id']}/create_flow_run", {"parameters": {"until": "toy"}})
     query = {"flow_runs": {"id": {"any_": [run["id"]]}}}
     done = until(lambda: [one for one in server.post("flow_runs/filter", query) if one["end_time"]])
     assert (done[0]["state_name"], done[0]["state"]["message"]) == ("Completed", "toy completed")
     assert server.task_runs(run["id"])["toy"][0] == "Completed"
+
+
+def test_the_form_offers_what_there_is_and_refuses_the_rest(server: Server) -> None:
+    deployment = server.deployment("on-demand")
+    parameters = deployment["parameter_openapi_schema"]["properties"]
+    assert list(parameters) == ["experiment", "overrides", "until", "force"]
+    assert "smoke" in parameters["experiment"]["anyOf"][0]["enum"]
+    assert parameters["until"]["anyOf"][0]["enum"] == ["toy", "copy"]
+    for wrong in ({"until": "coppy"}, {"experiment": "smok"}, {"overrides": ["no value"]}, {"force": "perhaps"}):
+        status, answer = server.request(f"deployments/{deployment['id']}/create_flow_run", {"parameters": wrong})
+        assert status in {409, 422}, answer
 
 
 def test_the_interface_points_at_its_own_port(server: Server) -> None:

@@ -1,0 +1,141 @@
+"""One run at a time in a workspace, and none that outlives whoever began it.
+
+A stage holds `.db3/stage.lock` while it works, the pipeline `.db3/run.lock` from its first stage to its last. Both are
+locks of the operating system on an open file: whatever ends a process ends its lock, so none is ever stale. DVC has
+locks of its own, but a killed `dvc` leaves its stage at work without one, and params.yaml is not behind any.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from db3.errors import Db3Error
+
+if TYPE_CHECKING:
+    import psutil
+
+FOLDER = Path(".db3")
+GRACE = 5.0  # seconds that an orphan gets to end by itself
+
+
+class BusyError(Db3Error):
+    """Another run is at work in this folder."""
+
+
+@contextmanager
+def running(what: str, lock: str) -> Iterator[None]:
+    """Hold a lock of this workspace, "run" or "stage".
+
+    Raises:
+        BusyError: another process holds it; the line names it.
+        Db3Error: the folder cannot be written.
+    """
+    path = FOLDER / f"{lock}.lock"
+    try:
+        FOLDER.mkdir(exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise Db3Error(
+            f"cannot write {path} ({error.strerror}): a run writes into this folder; make it writable or work in a copy"
+        ) from error
+    with file:
+        _take(file, what)
+        file.truncate(0)
+        file.write(json.dumps({"what": what, "pid": os.getpid()}))
+        file.flush()
+        yield
+
+
+def require_idle() -> None:
+    """Check that nothing is at work here: params.yaml may not change under a running stage.
+
+    Raises:
+        BusyError: one line that names the run.
+    """
+    for lock in ("run", "stage"):
+        path = FOLDER / f"{lock}.lock"
+        if path.is_file():
+            with path.open("a+", encoding="utf-8") as file:
+                _take(file, "params.yaml is not changed")
+
+
+def _take(file: IO[str], what: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BusyError(f"{what}: {_holder(file)} is at work in this folder; wait until it ends, or end it") from None
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        holder = json.load(file)
+        return f"{holder['what']} (process {holder['pid']})"
+    except (ValueError, KeyError, TypeError):
+        return "another run"
+
+
+def end_with(watched: Sequence[int]) -> None:
+    """Interrupt this process as soon as one of these processes is gone, however it ended."""
+    marks = {pid: _begun(pid) for pid in watched}
+    if marks:
+        threading.Thread(
+            target=_watch,
+            args=(lambda: all(_begun(pid) == mark for pid, mark in marks.items()),),
+            daemon=True,
+            name="end-with",
+        ).start()
+
+
+def callers() -> list[int]:
+    """The processes from this one's parent up to `dvc`, or up to the pipeline that started it (DB3_RUN); none when the
+    stage was started by hand, whose shell may go away (`nohup`).
+    """
+    import psutil
+
+    if "DVC_STAGE" not in os.environ:
+        return []
+    parents = psutil.Process().parents()
+    last = [
+        number
+        for number, parent in enumerate(parents)
+        if str(parent.pid) == os.environ.get("DB3_RUN") or _is_dvc(parent)
+    ]
+    return [parent.pid for parent in parents[: last[-1] + 1]] if last else []
+
+
+def _is_dvc(process: "psutil.Process") -> bool:
+    import psutil
+
+    try:
+        return any(Path(word).name in {"dvc", "dvc.exe"} for word in process.cmdline()[:4])
+    except psutil.Error:
+        return False
+
+
+def _begun(pid: int) -> float | None:
+    """When a process began; None when there is none, or it has ended and waits for its parent to notice."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.Error:
+        return None
+
+
+def _watch(all_is_well: Callable[[], bool]) -> None:
+    while all_is_well():
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(GRACE)
+    print("interrupted: whoever started this run is gone; finished shards are kept", file=sys.stderr, flush=True)
+    os._exit(130)
