@@ -121,8 +121,8 @@ def _tutor(
 def final_steps(queries: int) -> int:
     """Optimiser steps that suit so many decided images: more of them repay more steps, ever more slowly.
 
-    Measured at 10⁴, 2.5·10⁴, 10⁵ and 10⁶ queries; linear in the logarithm between, and level beyond.
+    Set at 10⁴, 2.5·10⁴, 10⁵ and 10⁶ queries, linear in the logarithm between, and level beyond.
     """
-    known = [(10_000, 2000), (25_000, 4000), (100_000, 5000), (1_000_000, 8000)]
+    known = [(10_000, 4000), (25_000, 6000), (100_000, 8000), (1_000_000, 12_000)]
     at, steps = zip(*known, strict=True)
     return round(float(np.interp(np.log(max(1, queries)), np.log(at), steps)))
