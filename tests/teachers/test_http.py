@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.serving import UnavailableError, served
 from db3.errors import ConfigError, TeacherError
 from db3.teachers.answers import PartlyAnsweredError
 from db3.teachers.base import TeacherSpec
@@ -22,7 +23,6 @@ from tests.contracts.teacher import TeacherContract
 from tests.teachers import hostile as faults
 from tests.teachers.hostile import Hostile, hostile, status
 from tests.teachers.models import CLASSES, SHAPE, SPEC, as_onnx, network, pixels
-from tests.teachers.serving import UnavailableError, served
 
 FOUR = TeacherSpec((1, 1, 4), (0.0, 1.0), 4, 3, "brightest of four")
 QUICK = Link(concurrency=2, timeout=0.4, attempts=3)
