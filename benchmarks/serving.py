@@ -50,10 +50,12 @@ def environment() -> Path:
             ["venv", "--clear", str(ENVIRONMENT)],
             ["pip", "install", "--python", str(ENVIRONMENT), *PACKAGES],
         ):
-            made = subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, check=False)
-            if made.returncode:
+            try:
+                subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, check=True)
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
                 shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-                raise UnavailableError(f"MLServer cannot be installed: {made.stderr.strip().splitlines()[-1][:200]}")
+                reason = " ".join(str(error.stderr or error).split())[-200:]
+                raise UnavailableError(f"MLServer cannot be installed: {reason}") from None
     return ENVIRONMENT
 
 
