@@ -64,15 +64,17 @@ class Replay(Asking):
 
     def __init__(self, config: Config, data: Path, folder: str, root: Path) -> None:
         self._recordings = dict(_recordings(data / folder / "journal"))
-        if not self._recordings:
-            raise DataError(f"{data / folder / 'journal'} holds no journal; run the stage that writes it, or dvc pull")
+        self._samples = data / "samples" / "journal" / "samples.journal"
         self._unused: dict[tuple[str, int], int] = {}
         super().__init__(config, data, "verify", root=root)
 
     def _read_spec(self) -> "TeacherSpec":
-        from db3.teachers.recording import spec_of
+        """The samples' journal tells, since each of them was asked; a search may have asked nothing."""
+        from db3.teachers.recording import read_whole, spec_of
 
-        _, recording = next(iter(self._recordings.values()))
+        if not self._samples.is_file():
+            raise DataError(f"{self._samples} is missing; run the stage samples, or dvc pull")
+        recording = next(read_whole(self._samples.read_bytes(), self._samples))
         return spec_of(recording.header["teacher"])
 
     def affordable(self, work: str, count: int) -> int:

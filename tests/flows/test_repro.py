@@ -119,14 +119,14 @@ def test_interrupted_in_the_middle_of_the_queries_it_goes_on_with_the_finished_s
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not list((broken.folder / ".db3").rglob("*.npz")) and time.monotonic() < deadline:
+    while not list((broken.folder / ".db3/shards").rglob("*.npz")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert "interrupted" in told
     assert "Traceback" not in told
-    finished = len(list((broken.folder / ".db3").rglob("*.npz")))
+    finished = len(list((broken.folder / ".db3/shards").rglob("*.npz")))
     assert 1 <= finished < 15
     assert not (broken.folder / "data/decisions/manifest.json").exists()
     resumed = broken.run("-m", "flows.query_decisions")
