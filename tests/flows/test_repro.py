@@ -73,7 +73,8 @@ def test_the_metrics_hold_what_the_report_and_the_docs_promise(clone: Clone) -> 
     metrics, transfer = clone.read("evaluation/metrics.json"), clone.read("transfer/manifest.json")
     assert metrics["transfer"] == {"digest": transfer["digest"]}
     assert set(metrics["baselines"]) == {"hard", "inverse", "augmented", "kd"}  # type: ignore[call-overload]
-    assert metrics["queries"] == {name: transfer["queries"][name] for name in ("asked", "per_sample")}  # type: ignore[index]
+    counted = {name: transfer["queries"][name] for name in ("asked", "per_sample")}  # type: ignore[index]
+    assert metrics["queries"] == {**counted, "spent": False}
     decided = clone.read("decisions/manifest.json")["queries"]
     assert transfer["queries"]["asked"] == 60 + decided["asked"]  # type: ignore[index]
     assert decided["augmented"] == decided["asked"]  # type: ignore[index]
