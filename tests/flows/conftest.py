@@ -33,7 +33,8 @@ class Project:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DB3_", "TOY_"))}
         path = os.pathsep.join([HERE, kept["PATH"]])
         # Prefect's folder is the session's: an empty one costs a migration of the database.
-        return kept | {"PATH": path, "PREFECT_HOME": str(self.folder / ".prefect"), "OMP_NUM_THREADS": "1"} | more
+        mine = {"PREFECT_HOME": str(self.folder / ".prefect"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        return kept | {"PATH": path} | mine | more
 
     def python(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, *arguments]

@@ -27,8 +27,8 @@ def toy(config: Config, data: Path) -> str:
         with Path("computed.log").open("a") as log:
             log.write(f"{index}\n")
         if index >= int(os.environ.get("TOY_WAITS_FROM", "99")):
-            Path("waiting").touch()
-            time.sleep(300)
+            Path("waiting").write_text(str(os.getpid()))
+            time.sleep(float(os.environ.get("TOY_SECONDS", "300")))
         return {"x": np.full(index + 1, config.query.seed + index)}
 
     keys = [digest_json(["toy", config.query.seed, index]) for index in range(6)]
