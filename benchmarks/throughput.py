@@ -93,7 +93,7 @@ def measure(
     before = images_per_second(network, images, best.memory_format, _BARE_SECONDS)
     for _ in range(turns):
         begun = time.perf_counter()
-        queries = int(search_distances(teacher, pool, rows, method).asked.sum())
+        queries = int(search_distances(teacher, pool, rows, method, device=device).asked.sum())
         engine.append(queries / (time.perf_counter() - begun))
         after = images_per_second(network, images, best.memory_format, _BARE_SECONDS)
         bare.append((before + after) / 2)

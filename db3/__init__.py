@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from db3.networks import load_weights, save_weights
     from db3.report import build_report
     from db3.samples.augment import augmented_images
+    from db3.samples.zsdb3 import PseudoSamples, Zsdb3, zsdb3
     from db3.soft_labels import inverse, margin
     from db3.students.losses import student_loss
     from db3.students.train import TrainSettings, train
@@ -27,10 +28,12 @@ _WHERE = {
     "Meter": "db3.teachers",
     "Method": "db3.decisions",
     "NetworkTeacher": "db3.teachers",
+    "PseudoSamples": "db3.samples.zsdb3",
     "Teacher": "db3.teachers",
     "TeacherSpec": "db3.teachers",
     "TrainSettings": "db3.students.train",
     "TransferImages": "db3.decisions",
+    "Zsdb3": "db3.samples.zsdb3",
     "augmented_images": "db3.samples.augment",
     "build_network": "db3.networks:build",
     "build_report": "db3.report",
@@ -44,6 +47,7 @@ _WHERE = {
     "save_weights": "db3.networks",
     "student_loss": "db3.students.losses",
     "train": "db3.students.train",
+    "zsdb3": "db3.samples.zsdb3",
 }
 
 __all__ = [
@@ -56,11 +60,13 @@ __all__ = [
     "Meter",
     "Method",
     "NetworkTeacher",
+    "PseudoSamples",
     "Teacher",
     "TeacherError",
     "TeacherSpec",
     "TrainSettings",
     "TransferImages",
+    "Zsdb3",
     "augmented_images",
     "build_network",
     "build_report",
@@ -74,6 +80,7 @@ __all__ = [
     "search_distances",
     "student_loss",
     "train",
+    "zsdb3",
 ]
 
 

@@ -5,11 +5,13 @@ with the nearest name that exists. YAML never imports code: a value is a number,
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from db3.errors import ConfigError
 
@@ -38,16 +40,81 @@ class Dataset(Group):
     seed: int = Field(0, ge=0, description="of the split and of the limits")
 
 
+class Http(Group):
+    """Where a remote teacher answers, and how it is asked (kinds http and http_image)."""
+
+    url: str | None = Field(None, description="of the server, http(s)://HOST[:PORT][/PATH]; http_image: the whole one")
+    model: str | None = Field(None, description="http: the model's name on the server")
+    token: str | None = Field(None, description="NAME of the environment variable that holds the token; never itself")
+    header: str = Field("Authorization", pattern=r"^[A-Za-z0-9-]+$", description="that carries the token")
+    scheme: str = Field("Bearer", pattern=r"^[A-Za-z0-9-]*$", description="word before the token; empty: none")
+    format: Literal["png", "jpeg"] = Field("png", description="http_image: of the picture sent")
+    body: Literal["raw", "multipart", "json"] = Field("raw", description="http_image: json: base64 below `field`")
+    field: str = Field("image", min_length=1, description="http_image: name of the form's or the JSON's field")
+    answer: str | None = Field(None, description="http_image: JMESPath of the class in the answer, as predictions[0]")
+
+    @field_validator("url")
+    @classmethod
+    def _url_holds_no_secret(cls, url: str | None) -> str | None:
+        """Messages leave the value out: it may hold what it must not."""
+        parts = urlsplit(url or "http://host")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected http(s)://HOST[:PORT][/PATH]: correct the address")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "expected no user, password or query in the address: name a token's variable in http.token"
+            )
+        return url.rstrip("/") if url else None
+
+    @field_validator("token")
+    @classmethod
+    def _token_is_a_name(cls, token: str | None) -> str | None:
+        if token is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", token):
+            raise ValueError(
+                "expected the NAME of an environment variable, in capitals; the token itself never goes here"
+            )
+        return token
+
+
+class Link(Group):
+    """How a remote teacher is reached; decides no answer."""
+
+    concurrency: int = Field(4, ge=1, le=256, description="requests in flight, of this process")
+    per_second: Positive | None = Field(None, description="requests begun a second at most; null: no limit")
+    timeout: float = Field(30.0, gt=0, description="seconds until a request must be answered in full")
+    attempts: int = Field(5, ge=1, le=100, description="for each request; each of them may be billed")
+    patience: float = Field(300.0, gt=0, description="longest Retry-After that is waited for, in seconds")
+    encoding: Literal["auto", "json", "binary"] = Field("auto", description="auto: binary where the server offers it")
+    compress: bool = Field(False, description="gzip requests too; answers may always come compressed")
+
+
 class Teacher(Group):
     """Who decides."""
 
-    kind: Literal["train", "checkpoint"]
-    architecture: str = Field(description="a name that db3.networks.build knows")
-    checkpoint: str | None = Field(None, description="kind checkpoint: a .safetensors file, or .pth with a state_dict")
+    kind: Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable"]
+    architecture: str | None = Field(None, description="train, checkpoint: a name that db3.networks.build knows")
+    checkpoint: str | None = Field(None, description="path: .safetensors or .pth; exported: .pt2 or .pt; onnx: .onnx")
+    function: str | None = Field(
+        None, pattern=r"^[\w.]+:[\w.]+$", description="callable: package.module:function, images to classes"
+    )
+    version: str | None = Field(None, description="http: to ask for; http_image, callable: what you call its state")
+    http: Http
+    link: Link
     classes: int | None = Field(None, ge=2, description="null: the dataset's; needed where images have no labels")
-    mean: list[float] | None = Field(None, description="of a checkpoint's training pixels; null: the file's own, or 0")
-    std: list[float] | None = Field(None, description="of a checkpoint's training pixels; null: the file's own, or 1")
-    call_batch: int = Field(256, ge=1, le=65536, description="rows of the one call shape; part of the identity")
+    labels: list[str] | None = Field(None, description="the model's names of classes 0, 1, …; null: the dataset's")
+    input: str | None = Field(None, description="onnx, http: name; null: the only one")
+    output: str | None = Field(None, description="onnx, http: name; null: the only one")
+    mean: list[float] | None = Field(
+        None, description="of the model's training pixels in [0, 1]; null: the file's, or 0"
+    )
+    std: list[Positive] | None = Field(None, description="likewise; null: the file's, or 1")
+    scale: float = Field(1.0, gt=0, description="pixels times this, after mean and std; 255: the model sees 0 … 255")
+    resize: list[Annotated[int, Field(ge=1, le=4096)]] | None = Field(
+        None, min_length=2, max_length=2, description="[height, width] that the model sees; null: the dataset's"
+    )
+    layout: Literal["NCHW", "NHWC"] = Field("NCHW", description="order of the axes that the model sees")
+    dtype: Literal["float32", "float16", "float64", "uint8"] = Field("float32", description="that the model sees")
+    call_batch: int = Field(256, ge=1, le=65536, description="images a call or request; the network's is its identity")
     quantise: Literal["none", "uint8"] = Field("none", description="uint8: the teacher sees pixels rounded to 1/255")
     votes: int = Field(1, ge=1, le=1001, description="answers a query at most, of which the majority counts")
     steps: int = Field(1000, ge=1, description="kind train: optimiser steps")
@@ -58,20 +125,75 @@ class Teacher(Group):
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _checkpoint_is_named(self) -> "Teacher":
-        if self.kind == "checkpoint" and not self.checkpoint:
-            raise ValueError("kind: checkpoint needs `checkpoint`, the path of a .safetensors or .pth file")
+    def _has_what_its_kind_needs(self) -> "Teacher":
+        needed = {
+            "train": {"architecture": self.architecture},
+            "checkpoint": {"architecture": self.architecture, "checkpoint": self.checkpoint},
+            "exported": {"checkpoint": self.checkpoint},
+            "onnx": {"checkpoint": self.checkpoint},
+            "http": {"http.url": self.http.url, "http.model": self.http.model},
+            "http_image": {"http.url": self.http.url, "http.answer": self.http.answer},
+            "callable": {"function": self.function},
+        }[self.kind]
+        for name, value in needed.items():
+            if not value:
+                raise ValueError(f"teacher.{name} has no value; kind {self.kind} needs it: give it one")
+        return self
+
+    @model_validator(mode="after")
+    def _pixels_fit_the_kind(self) -> "Teacher":
+        plain = (self.scale, self.resize, self.layout, self.dtype) == (1.0, None, "NCHW", "float32")
+        if self.kind in ("train", "checkpoint") and not plain:
+            raise ValueError(f"kind: {self.kind} takes mean and std only: leave scale, resize, layout and dtype out")
+        if self.dtype == "uint8" and (self.mean or self.std or self.scale != 255.0):
+            raise ValueError("dtype: uint8 shows the model pixels 0 … 255: set scale to 255, mean and std to null")
+        if (self.dtype == "uint8" or self.kind == "http_image") and self.quantise != "uint8":
+            raise ValueError("a model that is shown uint8 pixels needs quantise: uint8, so that searches know it")
+        if self.kind == "http_image" and (self.mean or self.std or self.layout != "NCHW"):
+            raise ValueError("kind: http_image sends pictures: set mean and std to null and leave layout out")
         return self
 
 
-class Samples(Group):
-    """The images of the transfer set."""
+class Rounds(Group):
+    """How made samples are chosen, round by round (methods priors, augmented); see db3.samples.rounds."""
 
-    method: Literal["real"]
-    count: int | None = Field(None, ge=2, description="samples drawn from the training split; null: all")
+    first: float = Field(0.15, gt=0, le=1, description="share of the budget asked before a primer is trained")
+    count: int = Field(10, ge=1, description="rounds that share the rest")
+    pool: int = Field(6, ge=1, description="images proposed for each one asked")
+    fresh: float = Field(0.5, ge=0, le=1, description="share of a round that are prior images; the rest: variations")
+    architecture: str = Field("auto", description="of the primer; auto: by the images' shape")
+    steps: int = Field(150, ge=1, description="the primer's optimiser steps a round")
+
+
+class Zsdb3(Group):
+    """How pseudo samples are made of noise (method zsdb3); see db3.samples.zsdb3."""
+
+    iterations: int = Field(40, ge=1, description="moves away from the boundary")
+    queries: int | None = Field(None, ge=1, description="of each boundary search at most; null: what the budget allows")
+    step: float = Field(0.5, gt=0, description="L2 length of a move, pixels in [0, 1]")
+    every: int = Field(10, ge=1, description="iterations from one picture in the report to the next")
+    priors: bool = Field(True, description="look for classes that noise does not reach among prior images")
+
+
+class Samples(Group):
+    """The images of the transfer set: real ones, or ones that are made (priors: without any data)."""
+
+    method: Literal["real", "priors", "augmented", "zsdb3"]
+    count: int | None = Field(None, ge=2, description="images drawn from the training split; null: all; priors: none")
+    budget: int | None = Field(None, ge=2, description="queries of samples that are made; null: method real")
+    rounds: Rounds
+    zsdb3: Zsdb3
     missing_classes: Literal["error", "allow"] = Field("error", description="when the teacher never decides a class")
     recheck: int = Field(0, ge=0, description="samples asked a second time, to measure how often the teacher flips")
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _made_samples_have_a_budget(self) -> "Samples":
+        if self.method != "real" and self.budget is None:
+            raise ValueError(f"method: {self.method} needs `budget`, the number of queries that samples may cost")
+        if self.method == "zsdb3" and self.count is None:
+            raise ValueError("method: zsdb3 needs `count`, the number of pseudo samples")
+        return self
 
 
 class Primer(Group):
@@ -87,7 +209,7 @@ class Primer(Group):
 class Query(Group):
     """How decisions become boundary distances."""
 
-    method: Literal["sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
+    method: Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
     budget: int = Field(100, ge=0, description="queries per pair (sample, other class)")
     starts: int = Field(1, ge=1, description="Q: start samples of the other class, nearest first")
     tolerance: float = Field(0.01, gt=0, lt=1, description="bisection ends at this share of the distance found")
@@ -105,6 +227,13 @@ class Query(Group):
     augmented: Count | Literal["same"] = Field("same", description="queries of the augmented baseline; 0: none")
     shard: int = Field(50, ge=1, description="samples a shard; part of no result, only of the resume")
     seed: int = Field(0, ge=0)
+
+
+class Budget(Group):
+    """What asking the teacher may cost: the images of the samples and of every search, and each attempt to send one."""
+
+    total: int | None = Field(None, ge=1, description="images paid at most, samples and searches together; null: any")
+    price_per_1000: float | None = Field(None, ge=0, description="of 1,000 images, for the estimate; decides nothing")
 
 
 class SoftLabels(Group):
@@ -141,6 +270,7 @@ class Distill(Group):
     temperature: Positive | Literal["auto"] = Field("auto", description="student's inside the KL; auto: the recipe's")
     weights: Weights
     warmup: int = Field(50, ge=0, description="steps of linear warm-up, then a cosine to zero")
+    balance: float = Field(0.0, ge=0, le=1, description="samples are drawn as (count of their class)^-balance")
     select: Literal["last", "best"] = Field("last", description="best: by agreement on a held-out part")
     holdout: float = Field(0.1, gt=0, lt=1, description="select best: share of the transfer set kept aside")
     baselines: list[Arm] = Field(default_factory=list)
@@ -176,6 +306,7 @@ class Config(Group):
     teacher: Teacher
     samples: Samples
     query: Query
+    budget: Budget
     soft_labels: SoftLabels
     distill: Distill
     evaluate: Evaluate

@@ -20,3 +20,7 @@ class DataError(Db3Error):
 
 class TeacherError(Db3Error):
     """The teacher broke its contract: a wrong number of answers, or a class outside 0…K−1."""
+
+
+class BudgetSpent(Db3Error):  # noqa: N818 - nothing went wrong
+    """The next images would cost more than may be paid: a search ends here, with what it knows."""

@@ -1,10 +1,11 @@
 """Which arms a run compares, built from the folders before distill."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
-from db3.errors import ConfigError, DataError
+from db3.errors import ConfigError
 from flows.inputs import manifest_of
 from flows.soft_labels import labels_of
 
@@ -118,7 +119,25 @@ def _baselines(config: Config, data: Path) -> "list[Arm]":
         "augmented": lambda: _augmented(data),
         "kd": lambda: _kd(config, data),
     }
-    return [build[name]() for name in learn.baselines]
+    impossible = _impossible(config, data)
+    return [build[name]() for name in learn.baselines if name not in impossible]
+
+
+def _impossible(config: Config, data: Path) -> set[str]:
+    """Baselines that this run has nothing to build from; those asked for are named on stderr, and left out."""
+    from db3.teachers.local import is_open, read_card
+
+    search, card = manifest_of(data, "decisions"), read_card(data / "teacher")
+    reasons: dict[str, str] = {}
+    if search["method"] == "none":
+        reasons = dict.fromkeys(("inverse", "margin"), "query.method is none, so there is no distance")
+        if not search["queries"]["augmented"]:
+            reasons["augmented"] = "query.method is none, so there is no number of queries to ask likewise"
+    if not is_open(card):
+        reasons["kd"] = f"it needs the teacher's scores, and a teacher of kind {card['kind']} tells none"
+    for name in (name for name in config.distill.baselines if name in reasons):
+        print(f"distill: {name} is left out: {reasons[name]}", file=sys.stderr)
+    return set(reasons)
 
 
 def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":
@@ -161,8 +180,6 @@ def _kd(config: Config, data: Path) -> "Arm":
     from db3.teachers.local import open_network
 
     images, decisions, _ = _transfer(data)
-    if not (data / "teacher" / "teacher.safetensors").is_file():
-        raise DataError("distill.baselines asks for `kd`, but this teacher is not local: take kd from the list")
     logits = teacher_logits(open_network(data / "teacher"), images)
     return kd(images, decisions, logits, config.distill.kd_temperature)
 

@@ -34,6 +34,7 @@ def distill(config: Config, data: Path) -> str:
         lr=learn.lr,
         weight_decay=learn.weight_decay,
         warmup=learn.warmup,
+        balance=learn.balance,
         select=learn.select,
         holdout=learn.holdout,
     )

@@ -18,12 +18,13 @@ def evaluate(config: Config, data: Path) -> str:
     from db3.evaluation import Size, build_metrics, confusion, decide_all, write_accuracy, write_confusion, write_curve
     from db3.files import read_json, write_json
     from db3.teachers.local import open_teacher, read_card
-    from flows.inputs import dataset_of, device_of, manifest_of
+    from flows.inputs import dataset_of, device_of, link_of, manifest_of
 
     card, transfer = read_card(data / "teacher"), manifest_of(data, "transfer")
     student = read_json(data / "student" / "student.json")
     test = dataset_of(config, card).test()
-    teacher = decide_all(open_teacher(data / "teacher", device_of(config)), test.images, card["call_batch"])
+    decider = open_teacher(data / "teacher", device_of(config), link=link_of(config))
+    teacher = decide_all(decider, test.images, card["call_batch"])
     arms = [_arm(config, data, entry, test.images) for entry in read_json(data / "student" / "arms.json")]
     metrics = build_metrics(
         teacher,
@@ -82,17 +83,20 @@ def _latency(config: Config, data: Path) -> str:
 
     from db3.files import write_json
     from db3.students.latency import latency_ms
-    from db3.teachers.local import open_network, read_card
+    from db3.teachers.local import is_open, open_network, read_card
 
     if not config.evaluate.latency_runs:
         return "latency not measured"
-    channels, height, width = read_card(data / "teacher")["input_shape"]
-    measured = {
+    card = read_card(data / "teacher")
+    channels, height, width = card["input_shape"]
+    networks = {"student": _student(data)} | ({"teacher": open_network(data / "teacher")} if is_open(card) else {})
+    measured: dict[str, float | None] = {"teacher": None} | {
         name: latency_ms(network, (channels, height, width), config.evaluate.latency_runs)
-        for name, network in (("teacher", open_network(data / "teacher")), ("student", _student(data)))
+        for name, network in networks.items()
     }
     write_json(data / "latency.json", {**measured, "machine": platform.processor() or platform.machine()})
-    return f"one image takes {measured['student']:.2f} ms, the teacher {measured['teacher']:.2f} ms"
+    teacher = "is not measured" if measured["teacher"] is None else f"{measured['teacher']:.2f} ms"
+    return f"one image takes {measured['student']:.2f} ms, the teacher {teacher}"
 
 
 if __name__ == "__main__":

@@ -15,21 +15,16 @@ if TYPE_CHECKING:
 
 @stage("fetch_teacher")
 def fetch_teacher(config: Config, data: Path) -> str:
-    """Train the teacher on the dataset, or load a checkpoint; write its card, its weights and the split."""
-    from db3.digest import digest_file
-    from db3.files import write_array, write_json, write_text
-    from db3.networks import count_parameters, multiply_adds, save_weights
-    from db3.teachers.local import CARD, WEIGHTS, identity
+    """Train the teacher on the dataset, or take the one given; write its card, what is local of it and the split."""
+    from db3.files import write_array, write_json
+    from db3.teachers.local import CARD, digest_weights, identity
     from flows.environment import environment
     from flows.inputs import dataset_of, device_of
 
     dataset, folder, device = dataset_of(config), data / "teacher", device_of(config)
     dataset.check()
     names = _class_names(config, dataset)
-    network, history = _train(config, dataset, device) if config.teacher.kind == "train" else _load(config, dataset)
-    save_weights(network, folder / WEIGHTS, {"architecture": config.teacher.architecture, "classes": len(names)})
-    if history:
-        write_text(folder / "history.csv", "\n".join(["step,loss,lr", *history]) + "\n")
+    make = _network if config.teacher.kind in ("train", "checkpoint") else _foreign
     card: dict[str, Any] = {
         "kind": config.teacher.kind,
         "architecture": config.teacher.architecture,
@@ -40,9 +35,6 @@ def fetch_teacher(config: Config, data: Path) -> str:
         "call_batch": config.teacher.call_batch,
         "quantise": config.teacher.quantise,
         "votes": config.teacher.votes,
-        "parameters": count_parameters(network),
-        "bytes": (folder / WEIGHTS).stat().st_size,
-        "multiply_adds": multiply_adds(network, dataset.image_shape),
         "dataset": {
             "name": dataset.name,
             "digest": dataset.digest,
@@ -50,11 +42,69 @@ def fetch_teacher(config: Config, data: Path) -> str:
             "test": len(dataset.test_index),
         },
         "environment": environment(device, config.runtime.threads),
+        **make(config, dataset, folder, device),
     }
-    write_json(folder / CARD, {**card, "identity": identity(card, digest_file(folder / WEIGHTS))})
+    write_json(folder / CARD, {**card, "identity": identity(card, digest_weights(folder, card))})
     write_array(folder / "splits" / "train.npy", dataset.train_index)
     write_array(folder / "splits" / "test.npy", dataset.test_index)
-    return f"{config.teacher.architecture}, {card['parameters']:,} parameters, {len(names)} classes"
+    size = f"{card['parameters']:,} parameters" if card["parameters"] else "of unknown size"
+    return f"{config.teacher.architecture or config.teacher.kind}, {size}, {len(names)} classes"
+
+
+def _network(config: Config, dataset: "Dataset", folder: Path, device: str) -> dict[str, Any]:
+    """A network of db3, trained here or loaded: its weights on the disk, its size for the card."""
+    from db3.files import write_text
+    from db3.networks import count_parameters, multiply_adds, save_weights
+    from db3.teachers.local import WEIGHTS
+
+    network, history = _train(config, dataset, device) if config.teacher.kind == "train" else _load(config, dataset)
+    classes = len(_class_names(config, dataset))
+    save_weights(network, folder / WEIGHTS, {"architecture": config.teacher.architecture, "classes": classes})
+    if history:
+        write_text(folder / "history.csv", "\n".join(["step,loss,lr", *history]) + "\n")
+    return {
+        "parameters": count_parameters(network),
+        "bytes": (folder / WEIGHTS).stat().st_size,
+        "multiply_adds": multiply_adds(network, dataset.image_shape),
+    }
+
+
+def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> dict[str, Any]:  # noqa: ARG001
+    """A model from elsewhere: what is local of it on the disk, what is known of it for the card."""
+    from db3.teachers.declared import FOLDER, Declared
+    from db3.teachers.foreign import fetch_foreign
+    from db3.teachers.preprocessing import from_json
+    from flows.inputs import link_of
+
+    teacher, names = config.teacher, _class_names(config, dataset)
+    labels = names if teacher.labels is None else teacher.labels
+    if len(labels) != len(names):
+        raise ConfigError(f"teacher.labels names {len(labels)} classes, but there are {len(names)}: name each of them")
+    declared = Declared(
+        kind=teacher.kind,
+        input_shape=dataset.image_shape,
+        classes=len(names),
+        labels=tuple(labels),
+        call_batch=teacher.call_batch,
+        preprocessing=from_json(teacher.model_dump(include={"mean", "std", "scale", "resize", "layout", "dtype"})),
+        checkpoint=Path(teacher.checkpoint) if teacher.checkpoint else None,
+        function=teacher.function,
+        version=teacher.version,
+        input=teacher.input,
+        output=teacher.output,
+        http=teacher.http.model_dump(),
+    )
+    fetched = fetch_foreign(declared, folder, link_of(config))
+    files = [path for path in (folder / FOLDER).rglob("*") if path.is_file()]
+    return {
+        "architecture": None,
+        "call_batch": fetched.call_batch,
+        "model": fetched.model,
+        **({"access": fetched.access} if fetched.access else {}),
+        "parameters": fetched.parameters,
+        "bytes": sum(path.stat().st_size for path in files) or None,
+        "multiply_adds": None,
+    }
 
 
 def _class_names(config: Config, dataset: "Dataset") -> list[str]:
@@ -82,7 +132,7 @@ def _train(config: Config, dataset: "Dataset", device: str) -> "tuple[nn.Module,
     )
     with Progress("fetch_teacher", teacher.steps, "step") as progress:
         network, history = train_teacher(
-            teacher.architecture,
+            str(teacher.architecture),
             part.images,
             part.labels,
             len(_class_names(config, dataset)),
@@ -100,7 +150,7 @@ def _load(config: Config, dataset: "Dataset") -> "tuple[nn.Module, list[str]]":
 
     teacher = config.teacher
     classes = len(_class_names(config, dataset))
-    network = build(teacher.architecture, dataset.image_shape, classes, mean=teacher.mean, std=teacher.std)
+    network = build(str(teacher.architecture), dataset.image_shape, classes, mean=teacher.mean, std=teacher.std)
     load_weights(network, Path(str(teacher.checkpoint)).expanduser())
     return network.eval(), []
 

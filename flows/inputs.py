@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from db3.decisions import Method
     from db3.decisions.primer import PrimerSettings
     from db3.samples.pool import TransferImages
+    from db3.samples.rounds import RoundSettings
+    from db3.samples.zsdb3 import Zsdb3
+    from db3.teachers.declared import Link
 
 
 def device_of(config: Config) -> str:
@@ -22,6 +25,13 @@ def device_of(config: Config) -> str:
     if config.runtime.device != "auto":
         return config.runtime.device
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def link_of(config: Config) -> "Link":
+    """How a remote teacher is reached, as the group `teacher.link` says."""
+    from db3.teachers.declared import Link
+
+    return Link(**config.teacher.link.model_dump())
 
 
 def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
@@ -75,6 +85,48 @@ def primer_of(config: Config, shape: tuple[int, int, int]) -> "PrimerSettings":
         steps=primer.steps,
         retrain=primer.retrain,
         seed=config.query.seed,
+    )
+
+
+def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
+    """Images of the training split, uint8 [n, C, H, W], and their places in it."""
+    from db3.samples.real import draw_samples
+
+    dataset = dataset_of(config, card)
+    index = draw_samples(len(dataset.train_index), config.samples.count, config.samples.seed)
+    return dataset.source.read(dataset.train_index[index]).images, index
+
+
+def zsdb3_of(config: Config) -> "Zsdb3":
+    """How pseudo samples are made, as the group `samples` says."""
+    from db3.samples.moves import Moves
+    from db3.samples.zsdb3 import Zsdb3
+
+    group, own = config.samples, config.samples.zsdb3
+    return Zsdb3(
+        count=group.count or 0,
+        budget=group.budget or 0,
+        missing=group.missing_classes,
+        moves=Moves(iterations=own.iterations, queries=own.queries, step=own.step),
+        every=own.every,
+        seed=group.seed,
+    )
+
+
+def rounds_of(config: Config, shape: tuple[int, int, int]) -> "RoundSettings":
+    """How made samples are chosen, as the group `samples.rounds` says, for images of this shape."""
+    from db3.decisions.primed import fitting
+    from db3.samples.rounds import RoundSettings
+
+    group = config.samples.rounds
+    own = "lenet5_half" if fitting(shape) == "lenet5" else "compact"
+    return RoundSettings(
+        first=group.first,
+        rounds=group.count,
+        pool=group.pool,
+        fresh=group.fresh,
+        architecture=own if group.architecture == "auto" else group.architecture,
+        steps=group.steps,
     )
 
 

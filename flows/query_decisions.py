@@ -7,7 +7,8 @@ from db3.config import Config
 from flows.stage import stage
 
 if TYPE_CHECKING:
-    from flows.searches import Asking, Found
+    from flows.asking import Asking
+    from flows.searches import Found
     from flows.shards import Shards
 
 _AUGMENTED_CODE = ("decisions", "teachers", "networks", "exact", "rng", "samples")
@@ -19,48 +20,67 @@ _AUGMENTED_SHARD = 16384  # images of the augmented baseline decided in one shar
 @stage("query_decisions")
 def query_decisions(config: Config, data: Path) -> str:
     """Search boundary distances shard by shard; ask the augmented baseline's images; seal the answers."""
+    from flows.asking import Asking, paid_before, spent_words, write_costs
+    from flows.estimate import planned
+
+    asking = Asking(config, data, "query_decisions", planned(config, data).most, paid_before(data))
+    told = decided(config, data, asking)
+    count, asked = told["unfinished"], told["queries"]
+    kept = f", {asking.reused} of {asking.pieces} shards were already computed" if asking.reused else ""
+    return (
+        f"{told['samples']:,} samples, {asked['asked']:,} queries asked, {asked['augmented']:,} for the augmented "
+        f"baseline{write_costs(data, 'query_decisions', told['digest'], asking)}{kept}"
+        f"{spent_words(config, asking, count, 'pairs')}"
+    )
+
+
+def decided(config: Config, data: Path, asking: "Asking") -> dict[str, Any]:
+    """Write data/decisions, whoever answers; what its manifest says, and how many samples there are."""
     from flows.inputs import flips_of
-    from flows.searches import Asking, search
+    from flows.searches import search
 
-    asking = Asking(config, data)
     found = search(config, data, asking)
-    arrays = _written(data, found)
-    boundary = int(arrays["asked"].sum()) + len(found.scouted)
-    paid = int(asking.votes[0]) or boundary
-    count = boundary if config.query.augmented == "same" else config.query.augmented
+    arrays, unfinished = _written(data, found)
+    boundary, paid = int(arrays["asked"].sum()) + len(found.scouted), asking.costs["paid"]
+    wanted = boundary if config.query.augmented == "same" else config.query.augmented
+    count = asking.affordable("augmented", wanted)
     arrays |= _augmented(config, data, asking, count)
-    queries = {"asked": boundary, "paid": paid, "scouts": len(found.scouted), "augmented": count}
-    flips = flips_of(int(asking.votes[1]), int(asking.votes[2]))
-    _write(config, data, arrays, queries, flips)
-    kept = f", {asking.reused} of {asking.shards} shards were already computed" if asking.reused else ""
-    return f"{len(arrays['asked']):,} samples, {boundary:,} queries asked, {count:,} for the augmented baseline{kept}"
+    asking.seal(data / "decisions" / "journal")
+    told = {
+        "queries": {
+            "asked": boundary,
+            "paid": paid,
+            "scouts": len(found.scouted),
+            "augmented": len(arrays.get("augmented", ())),
+        },
+        "flips": flips_of(asking.costs["compared"], asking.costs["changed"]),
+        "spent": asking.costs["spent"] > 0 or count < wanted,
+        "unfinished": unfinished,
+    }
+    return {**_write(config, data, arrays, told), "samples": len(arrays["distances"])}
 
 
-def _written(data: Path, found: "Found") -> dict[str, Any]:
-    """Write every shard's images and answers, each shard read once; all shards' small arrays, merged."""
+def _written(data: Path, found: "Found") -> tuple[dict[str, Any], int]:
+    """Write every shard's images, each shard read once; all shards' small arrays, merged, and the unfinished pairs."""
     from contextlib import ExitStack
 
     import numpy as np
 
-    from db3.files import growing_array, write_array
-    from flows.inputs import manifest_of, transfer_images
-    from flows.searches import narrow
+    from db3.files import growing_array
+    from flows.inputs import transfer_images
 
     folder, image = data / "decisions", transfer_images(data).images.shape[1:]
-    classes = len(manifest_of(data, "samples")["decided"])
-    parts = []
+    parts, unfinished = [], 0
     with ExitStack() as stack:
         images = {name: stack.enter_context(growing_array(folder / f"{name}.npy", image, np.uint8)) for name in _IMAGES}
-        for number, shard in enumerate(found):
+        for shard in found:
             parts.append({name: getattr(shard, name) for name in _MERGED})
+            unfinished += int(shard.unfinished.sum())
             for name, append in images.items():
                 append(getattr(shard, name))
-            write_array(folder / "journal" / f"{number:05d}.npy", narrow(shard.answers, classes))
-    if len(found.scouted):
-        write_array(folder / "journal" / "scouts.npy", narrow(found.scouted, classes))
     merged = {name: np.concatenate([part[name] for part in parts], axis=1 if name == "at" else 0) for name in _MERGED}
     merged["distances_at"] = merged.pop("at")
-    return merged
+    return merged, unfinished
 
 
 def _augmented(config: Config, data: Path, asking: "Asking", count: int) -> dict[str, Any]:
@@ -68,6 +88,7 @@ def _augmented(config: Config, data: Path, asking: "Asking", count: int) -> dict
     import numpy as np
 
     from db3.digest import digest_code, digest_json
+    from db3.errors import BudgetSpent
     from db3.evaluation.decide import decide_all
     from db3.samples.augment import augmented_images
     from flows.inputs import manifest_of, transfer_images
@@ -79,13 +100,21 @@ def _augmented(config: Config, data: Path, asking: "Asking", count: int) -> dict
 
     def compute(index: int) -> dict[str, Any]:
         images = augmented_images(pool.images, parts[index], config.query.seed)
-        return {"decisions": decide_all(asking.teacher(), images, 1)}
+        try:
+            return {"decisions": decide_all(asking.teacher(), images, 1)}
+        except BudgetSpent:  # by attempts that brought no answer: without them, `count` was affordable
+            return {"decisions": np.empty(0, np.int64)}
 
     shards: Shards = asking.map("augmented", keys, compute, [len(part) for part in parts])
-    return {"augmented": np.concatenate([shard["decisions"] for shard in shards])} if count else {}
+    found: list[Any] = []
+    for part, shard in zip(parts, shards, strict=True):  # number i belongs to image i: none may be missing before it
+        if len(shard["decisions"]) < len(part):
+            break
+        found.append(shard["decisions"])
+    return {"augmented": np.concatenate(found)} if found else {}
 
 
-def _write(config: Config, data: Path, arrays: dict[str, Any], queries: dict[str, int], flips: dict[str, Any]) -> None:
+def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from db3.digest import digest_arrays
@@ -98,29 +127,31 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], queries: dict[str
     count, classes = arrays["distances"].shape
     digested = {name: array for name, array in arrays.items() if name != "augmented"}
     digested |= {name: read_array(folder / f"{name}.npy") for name in _IMAGES}
-    write_json(
-        folder / "manifest.json",
-        {
-            "method": config.query.method,
-            "budget": config.query.budget,
-            "checkpoints": list(config.query.checkpoints),
-            "queries": {
-                **queries,
-                "per_sample": round(queries["paid"] / count, 6),
-                "per_pair": round(queries["paid"] / (count * (classes - 1)), 6),
-            },
-            "flips": flips,
-            "unreached": int(np.isinf(arrays["distances"]).sum()),
-            "points": len(arrays["point_pairs"]),
-            "answered": len(arrays["answered_decisions"]),
-            "shard": config.query.shard,
-            "seed": config.query.seed,
-            "teacher": samples["teacher"],
-            "samples": samples["digest"],
-            "digest": digest_arrays(digested),
+    paid = told["queries"]["paid"]
+    manifest = {
+        **told,
+        "method": config.query.method,
+        "budget": config.query.budget,
+        "checkpoints": list(config.query.checkpoints),
+        "queries": {
+            **told["queries"],
+            "per_sample": round(paid / count, 6),
+            "per_pair": round(paid / (count * (classes - 1)), 6),
         },
-    )
+        "unreached": int(np.isinf(arrays["distances"]).sum()),
+        "points": len(arrays["point_pairs"]),
+        "answered": len(arrays["answered_decisions"]),
+        "shard": config.query.shard,
+        "seed": config.query.seed,
+        "teacher": samples["teacher"],
+        "samples": samples["digest"],
+        "digest": digest_arrays(digested),
+    }
+    write_json(folder / "manifest.json", manifest)
+    return manifest
 
 
 if __name__ == "__main__":
-    query_decisions.cli()
+    from flows.estimate import entry
+
+    entry(query_decisions)

@@ -1,72 +1,99 @@
-"""Stage samples: the images of the transfer set, and the teacher's decision on each."""
+"""Stage samples: the images of the transfer set, real or made, and the teacher's decision on each."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
+from db3.errors import ConfigError
 from flows.stage import stage
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from db3.teachers.meter import Meter
+    from flows.asking import Asking
 
 
 @stage("samples")
 def samples(config: Config, data: Path) -> str:
-    """Draw samples from the training part and ask the teacher's decision on each: one query a sample."""
+    """Draw or make the samples and ask the teacher's decision on each; seal the answers."""
     import numpy as np
 
     from db3.decisions.starts import check_classes
     from db3.digest import digest_arrays
-    from db3.evaluation.decide import decide_all
     from db3.files import write_array, write_json
-    from db3.samples.real import draw_samples
-    from db3.teachers.local import open_teacher, read_card
-    from flows.inputs import dataset_of, device_of
+    from db3.teachers.local import read_card
+    from flows.asking import Asking, write_costs
+    from flows.deciding import decide
+    from flows.made import made
 
-    card = read_card(data / "teacher")
-    dataset = dataset_of(config, card)
-    index = draw_samples(len(dataset.train_index), config.samples.count, config.samples.seed)
-    images = dataset.source.read(dataset.train_index[index]).images
-    teacher = open_teacher(data / "teacher", device_of(config))
-    decisions = decide_all(teacher, images, teacher.spec.max_batch)
-    flips = _rechecked(teacher, images, decisions, config.samples.recheck)
+    card, asking = read_card(data / "teacher"), Asking(config, data, "samples")
+    real = config.samples.method == "real"
+    check_budget(config)
+    arrays, further = (_real if real else made)(config, asking, card)
+    images, decisions = arrays["images"], arrays["decisions"]
+    rows = _rechecked(len(images), config.samples.recheck)
+    flips = _flips(asking, decisions[rows], decide("recheck", images[rows], asking))
     check_classes(decisions, card["class_names"], config.samples.missing_classes == "allow")
 
-    folder, arrays = data / "samples", {"images": images, "decisions": decisions}
-    for name, array in {**arrays, "index": index}.items():
+    folder = data / "samples"
+    for name, array in arrays.items():
         write_array(folder / f"{name}.npy", array)
+    asking.seal(folder / "journal")
     decided = np.bincount(decisions, minlength=card["classes"]).tolist()
-    write_json(
-        folder / "manifest.json",
-        {
-            "method": config.samples.method,
-            "count": len(images),
-            "decided": dict(zip(card["class_names"], decided, strict=True)),
-            "queries": {"asked": teacher.asked, "paid": teacher.paid},
-            "flips": flips,
-            "teacher": card["identity"],
-            "digest": digest_arrays(arrays),
-        },
-    )
-    return f"{len(images):,} samples, {teacher.asked:,} queries asked"
+    manifest = {
+        "method": config.samples.method,
+        "count": len(images),
+        "decided": dict(zip(card["class_names"], decided, strict=True)),
+        **further,
+        "queries": {name: asking.costs[name] for name in ("asked", "paid")},
+        "flips": flips,
+        "teacher": card["identity"],
+        "digest": digest_arrays({"images": images, "decisions": decisions}),
+    }
+    write_json(folder / "manifest.json", manifest)
+    costs = write_costs(data, "samples", manifest["digest"], asking)
+    missing = [name for name, count in manifest["decided"].items() if not count]
+    never = f"; never decided: {', '.join(missing)}" if missing else ""
+    return f"{len(images):,} samples, {asking.costs['asked']:,} queries asked{costs}{never}"
 
 
-def _rechecked(
-    teacher: "Meter", images: "npt.NDArray[np.uint8]", decisions: "npt.NDArray[np.int64]", count: int
-) -> dict[str, Any]:
-    """How often the teacher decides otherwise when asked again: of samples spread evenly over all, and of its votes."""
+def _real(config: Config, asking: "Asking", card: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Images of the training split, as they are."""
+    from flows.deciding import decide
+    from flows.inputs import drawn_images
+
+    images, index = drawn_images(config, card)
+    return {"images": images, "decisions": decide("samples", images, asking), "index": index}, {}
+
+
+def check_budget(config: Config) -> None:
+    """Refuse a budget that is too small for the samples before anything is paid."""
+    group, total = config.samples, config.budget.total
+    count, name = (group.count, "samples.count") if group.method == "real" else (group.budget, "samples.budget")
+    if total is None or count is None:
+        return
+    rechecked = min(group.recheck, count)
+    if count + rechecked > total:
+        raise ConfigError(
+            f"budget.total is {total}, but the decisions on {count} samples ({rechecked} of them asked twice) cost as "
+            f"many queries at least: raise it, or lower {name}"
+        )
+
+
+def _rechecked(count: int, recheck: int) -> "npt.NDArray[np.int64]":
+    """Which samples are asked a second time: some, spread evenly over all."""
     import numpy as np
 
-    from db3.evaluation.decide import decide_all
+    return np.unique(np.linspace(0, count - 1, min(recheck, count)).round().astype(np.int64))
+
+
+def _flips(asking: "Asking", first: "npt.NDArray[np.int64]", second: "npt.NDArray[np.int64]") -> dict[str, Any]:
+    """How often the teacher decides otherwise when asked again: the samples rechecked, and its votes."""
     from flows.inputs import flips_of
 
-    rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(np.int64))
-    again = decide_all(teacher, images[rows], teacher.spec.max_batch)
-    votes = teacher.flips
-    return flips_of(votes.compared + len(rows), votes.changed + int((again != decisions[rows]).sum()))
+    costs = asking.costs
+    return flips_of(costs["compared"] + len(first), costs["changed"] + int((first != second).sum()))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The boundary searches of query_decisions: shards that stand apart, or shards that teach primers in phases."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
-from flows.shards import Shards, map_shards
+from flows.asking import Asking
+from flows.shards import Shards
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,64 +15,12 @@ if TYPE_CHECKING:
 
     from db3.decisions import Distances
     from db3.store import Arrays
-    from db3.teachers.meter import Meter
 
 _CODE = ("decisions", "teachers", "networks", "exact", "rng")
-_FIELDS = ("distances", "asked", "at", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
-
-
-class Asking:
-    """Work that asks the teacher, shard by shard; its votes are counted whoever computed a shard, and when.
-
-    Attributes:
-        reused: shards found in the store.
-        shards: all of them.
-        votes: int64 [3]: images paid, images compared (asked twice), images whose second answer differed; all 0 for a
-            teacher of one vote.
-    """
-
-    def __init__(self, config: Config, data: Path) -> None:
-        import threading
-
-        import numpy as np
-
-        from flows.inputs import device_of
-
-        self._config, self._folder, self._device = config, data / "teacher", device_of(config)
-        self._local = threading.local()
-        self.reused = self.shards = 0
-        self.votes = np.zeros(3, np.int64)
-
-    def teacher(self) -> "Meter":
-        """One teacher per thread, opened when a shard first needs it: `decide` is called from one thread at a time."""
-        from db3.teachers.local import open_teacher
-
-        if not hasattr(self._local, "teacher"):
-            self._local.teacher = open_teacher(self._folder, self._device)
-        teacher: Meter = self._local.teacher
-        return teacher
-
-    def map(self, what: str, keys: Sequence[str], compute: "Callable[[int], Arrays]", most: Sequence[int]) -> Shards:
-        """`map_shards`, the votes of each shard kept beside its arrays."""
-
-        def counted(index: int) -> "Arrays":
-            before = self._tally()
-            arrays = compute(index)
-            return {**arrays, "votes": self._tally() - before}
-
-        shards = map_shards(what, keys, counted, self._config.runtime, most, "query")
-        self.reused += shards.reused
-        self.shards += len(shards)
-        if self._config.teacher.votes > 1:  # else what is paid is what is asked: no need to read all shards again
-            for shard in shards:
-                self.votes += shard["votes"]
-        return shards
-
-    def _tally(self) -> "npt.NDArray[np.int64]":
-        import numpy as np
-
-        teacher = self.teacher()
-        return np.array([teacher.paid, teacher.flips.compared, teacher.flips.changed])
+_FIELDS = (
+    *("distances", "asked", "at", "points", "point_pairs"),
+    *("answered", "answered_decisions", "answered_keys", "unfinished"),
+)
 
 
 class Found:
@@ -111,24 +60,24 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
 
     from db3.decisions import Distances, search_distances
     from db3.digest import digest_json
-    from flows.inputs import manifest_of, method_of, transfer_images
+    from flows.inputs import device_of, manifest_of, method_of, transfer_images
 
-    pool, method = transfer_images(data), method_of(config)
+    pool, method, device = transfer_images(data), method_of(config), device_of(config)
     decided_by = [asdict(method), *_decided_by(data)]
     keys = [digest_json(["distances", part.start, part.stop, *decided_by]) for part in parts]
     classes = len(manifest_of(data, "samples")["decided"])
-    budget = 0 if method.name == "sd" else method.budget
+    budget = 0 if method.name in ("none", "sd") else method.budget
     most = [len(part) * (classes - 1) * budget for part in parts]
 
     def compute(index: int) -> "Arrays":
-        found = search_distances(asking.teacher(), pool, parts[index], method)
-        return {**{name: getattr(found, name) for name in _FIELDS}, "answers": narrow(found.answers, classes)}
+        found = search_distances(asking.teacher(), pool, parts[index], method, device=device)
+        return {name: getattr(found, name) for name in _FIELDS}
 
-    shards = asking.map("query_decisions", keys, compute, most)
+    shards = asking.map("search", keys, compute, most)
 
     def read(index: int) -> "Distances":
         arrays = shards[index]
-        return Distances(**{name: arrays[name] for name in _FIELDS}, answers=arrays["answers"].astype(np.int64))
+        return Distances(**{name: arrays[name] for name in _FIELDS}, answers=np.empty(0, np.int64))
 
     return Found(len(parts), read, np.empty(0, np.int64))
 
@@ -137,13 +86,13 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
     from db3.decisions.driver import drive
     from db3.decisions.primed import IN_FLIGHT, Primed
     from db3.digest import digest_json
-    from db3.teachers.local import read_spec
     from flows.inputs import device_of, method_of, primer_of, transfer_images
 
-    pool, spec = transfer_images(data), read_spec(data / "teacher")
+    pool, spec = transfer_images(data), asking.spec
     scouts = round(config.query.primer.scouts * len(pool.decisions))
     # Primers are trained here: their bits follow the number of threads, as a student's do.
-    base = digest_json([*_decided_by(data), device_of(config), config.runtime.threads])
+    device = device_of(config)
+    base = digest_json([*_decided_by(data), device, config.runtime.threads])
     primed = Primed(
         lambda _, searches: drive(searches, asking.teacher(), IN_FLIGHT),
         spec,
@@ -153,15 +102,11 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
         primer_of(config, spec.input_shape),
         scouts,
         base,
+        device,
     )
 
     def run(unit: Any) -> Shards:
-        return asking.map(f"query_decisions {unit.name}", unit.keys, unit.compute, unit.most)
+        return asking.map(unit.name, unit.keys, unit.compute, unit.most)
 
     found = primed.distances(run)
     return Found(len(parts), found.__getitem__, found.scouted)
-
-
-def narrow(answers: "npt.NDArray[np.int64]", classes: int) -> "npt.NDArray[Any]":
-    """The smallest unsigned integers that hold every class: a journal is one answer per query, so its width counts."""
-    return answers.astype("uint8" if classes <= 256 else "uint16")

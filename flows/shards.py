@@ -61,6 +61,8 @@ def map_shards(
     sizes: Sequence[int],
     unit: str,
     store: ShardStore | None = None,
+    named: Callable[[int], str] | None = None,
+    costs: Callable[[int], tuple[int, int]] | None = None,
 ) -> Shards:
     """Compute every shard that the store does not hold yet.
 
@@ -78,6 +80,8 @@ def map_shards(
         sizes: units of work in each shard, for the progress.
         unit: name of that unit, e.g. "samples".
         store: where shards are kept; `.db3/shards` of the current folder when not given.
+        named: asked for a shard's key again once it is computed, where that shows only then.
+        costs: queries asked and paid of a finished shard; None where none are asked.
 
     Raises:
         Whatever `compute` raises, once; shards already running are finished and kept, later ones are not begun.
@@ -91,18 +95,19 @@ def map_shards(
     todo = [index for index in order if index not in found]
 
     def work(index: int) -> None:
-        store.put(keys[index], compute(index))
+        arrays = compute(index)
+        store.put(named(index) if named else keys[index], arrays)
 
     transit = store.root.parent / f"{store.root.name}-transit"
     with placed(work, runtime, transit) if todo else nullcontext(work) as place:
         if _in_flow_run():
             from flows.tracked import as_tasks
 
-            as_tasks(what, keys, sizes, unit, order, found, place, store, runtime.threads)
+            as_tasks(what, keys, sizes, unit, order, found, place, costs, runtime.threads)
         else:
             with Progress(what, sum(sizes[index] for index in todo), unit) as progress:
                 _plainly(todo, place, lambda index: progress.advance(sizes[index]), runtime)
-    return Shards(what, keys, store, len(found))
+    return Shards(what, [named(index) for index in range(len(keys))] if named else keys, store, len(found))
 
 
 def _plainly(todo: Sequence[int], place: Work, done: Work, runtime: Runtime) -> None:

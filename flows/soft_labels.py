@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
+from db3.errors import ConfigError
 from flows.stage import stage
 
 if TYPE_CHECKING:
@@ -59,7 +60,18 @@ def recipe_of(config: Config, decided: dict[str, Any]) -> "Recipe":
     from db3.soft_labels import alone, recipe
 
     group = config.soft_labels
-    best = recipe(decided["queries"]["per_pair"], points=decided["points"] > 0, answers=decided["answered"] > 0)
+    searched = decided["method"] != "none"
+    if not searched and group.mapping not in ("auto", "hard"):
+        raise ConfigError(
+            f"soft_labels.mapping is {group.mapping}, but query.method is none, so there are no distances: "
+            "take soft_labels=auto, or another query"
+        )
+    best = recipe(
+        decided["queries"]["per_pair"],
+        points=decided["points"] > 0,
+        answers=decided["answered"] > 0,
+        distances=searched,
+    )
     if group.mapping not in ("auto", best.mapping):  # another mapping than the rule's: its companions do not apply
         best = alone(group.mapping)
     given = {

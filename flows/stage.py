@@ -85,7 +85,7 @@ class Stage:
                 stack.enter_context(running(f"the stage {self.name}", "run"))
             stack.enter_context(running(f"the stage {self.name}", "stage"))
             stack.callback(_end_workers)
-            _set_threads(config.runtime.threads)
+            set_threads(config.runtime.threads)
             _empty(data / self.folder)
             return self._tracked(config, data) if os.environ.get("PREFECT_API_URL") else self(config, data)
 
@@ -174,7 +174,7 @@ def _end_workers() -> None:
         sys.modules["flows.runners"].close()
 
 
-def _set_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
     """Torch threads of this process, whether torch is imported already or later."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if "torch" in sys.modules:

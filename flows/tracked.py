@@ -15,7 +15,6 @@ from prefect.flow_engine import run_flow
 from prefect.futures import as_completed
 from prefect.states import Cancelled, Completed, Pending
 
-from db3.store import ShardStore
 from flows.parcel import Work
 from flows.shards import set_torch_threads
 
@@ -44,12 +43,12 @@ def as_tasks(
     order: Sequence[int],
     found: frozenset[int],
     place: Work,
-    store: ShardStore,
+    costs: Callable[[int], tuple[int, int]] | None,
     threads: int,
 ) -> None:
     """Submit one task run per shard and wait for all; on an error those not begun end as Cancelled."""
     stop = threading.Event()
-    board = Board(what, sizes, unit, lambda index: _queries(store, keys[index]))
+    board = Board(what, sizes, unit, costs)
     shard = _shard_task(what, found, place, threads, stop)
     futures = {shard.submit(index=index, key=keys[index]): index for index in order}
     try:
@@ -98,15 +97,6 @@ def _may_be_tried_again(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(error, ConnectionError | TimeoutError)
 
 
-def _queries(store: ShardStore, key: str) -> tuple[int, int] | None:
-    """Queries asked and paid for in a shard, where it asked any."""
-    arrays = store.get(key) or {}
-    if "votes" not in arrays:
-        return None
-    paid = int(arrays["votes"][0])
-    return len(arrays["answers"]) if "answers" in arrays else paid, paid
-
-
 class Board:
     """Progress and table of the shards of one stage, shown in the UI while it runs.
 
@@ -114,13 +104,13 @@ class Board:
         what: the stage, or the round of it.
         sizes: units of work in each shard; where queries are asked, the most that it may ask.
         unit: of the sizes.
-        queries: asked and paid of a finished shard; None where the stage asks nothing.
+        costs: queries asked and paid of a finished shard; None where the stage asks nothing.
     """
 
     def __init__(
-        self, what: str, sizes: Sequence[int], unit: str, queries: Callable[[int], tuple[int, int] | None]
+        self, what: str, sizes: Sequence[int], unit: str, costs: Callable[[int], tuple[int, int]] | None
     ) -> None:
-        self._what, self._sizes, self._unit, self._queries = what, sizes, unit, queries
+        self._what, self._sizes, self._unit, self._costs = what, sizes, unit, costs
         self._rows: dict[int, dict[str, Any]] = {}
         self._key = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")
         self._begun = self._shown = time.monotonic()
@@ -129,8 +119,8 @@ class Board:
     def done(self, index: int, how: str) -> None:
         """Shard `index` is finished; call it from the thread of the flow."""
         row: dict[str, Any] = {"shard": index, "state": how, f"{self._unit} at most": self._sizes[index]}
-        if (told := self._queries(index)) is not None:
-            asked, paid = told
+        if self._costs:
+            asked, paid = self._costs(index)
             row |= {"asked": asked, "paid now": 0 if how == "in the store" else paid, "after s": self._elapsed()}
         self._rows[index] = row
         if time.monotonic() - self._shown >= EVERY:

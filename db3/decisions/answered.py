@@ -31,7 +31,7 @@ class Answered:
 
     def offer_log(self, log: Log) -> None:
         keys, images, decisions = log.read()
-        self.offer(keys.numpy(), images.numpy(), decisions.numpy())
+        self.offer(keys.cpu().numpy(), images.cpu().numpy(), decisions.cpu().numpy())
 
     def offer(
         self,

@@ -65,7 +65,7 @@ def answers_of(searches: Sequence[Search]) -> Answers:
     """Every answer logged, in the order of (sample, class, place): whatever the blocks, the same bytes."""
     keys, images, decisions = zip(*(search.log.read() for search in searches if search.log), strict=True)
     joined = torch.cat(keys)
-    order = torch.arange(len(joined))
+    order = torch.arange(len(joined), device=joined.device)
     for column in (2, 1, 0):
         order = order[joined[order, column].argsort(stable=True)]
     return Answers(torch.cat(images)[order], torch.cat(decisions)[order])

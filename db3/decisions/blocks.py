@@ -6,14 +6,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8
 
 from db3.decisions.answered import Answered
 from db3.decisions.method import Method, asks_of
 from db3.decisions.points import NearestPoints
 from db3.decisions.search import Asks, Log, Pairs, Search
 from db3.decisions.starts import nearest_starts
-from db3.errors import DataError
+from db3.errors import BudgetSpent, DataError
 from db3.samples.pool import TransferImages
 from db3.teachers.base import TeacherSpec
 from db3.teachers.quantised import to_bytes
@@ -38,6 +38,8 @@ class Distances:
         answered: images asked, at most `Method.answered` of each sample, rounded to uint8.
         answered_decisions: the decision on each.
         answered_keys: (sample, class, place) of each: the pair it was asked for, and its place among that pair's.
+        unfinished: pairs that would have asked more, had the teacher not refused: their distances are as far as they
+            came.
     """
 
     distances: Float32[np.ndarray, "r k"]
@@ -49,6 +51,7 @@ class Distances:
     answered: UInt8[np.ndarray, "m c h w"]
     answered_decisions: Int64[np.ndarray, " m"]
     answered_keys: Int64[np.ndarray, "m 3"]
+    unfinished: Bool[np.ndarray, "r k"]
 
 
 class Blocks:
@@ -62,20 +65,25 @@ class Blocks:
         pool: all samples.
         rows: the samples to search.
         method: how.
+        device: where the searches compute.
 
     Raises:
         DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
     """
 
-    def __init__(self, spec: TeacherSpec, pool: TransferImages, rows: range, method: Method) -> None:
+    def __init__(
+        self, spec: TeacherSpec, pool: TransferImages, rows: range, method: Method, device: str | torch.device = "cpu"
+    ) -> None:
         check_pool(spec, pool)
         self._spec, self._pool, self._rows, self._method = spec, pool, rows, method
+        self._device = torch.device(device)
         decisions = pool.decisions[rows.start : rows.stop]
         self._row, self._class = np.nonzero(np.arange(spec.classes) != decisions[:, None])
         shape = (len(rows), spec.classes)
         self._distances = np.full(shape, np.inf, np.float32)
         self._distances[np.arange(len(rows)), decisions] = 0
         self._asked = np.zeros(shape, np.int32)
+        self._unfinished = np.zeros(shape, np.bool_)
         self._at = np.repeat(self._distances[None], len(method.checkpoints), axis=0)
         self._points = NearestPoints(len(rows), min(method.points, spec.classes - 1), spec.input_shape)
         self.answered = Answered(method.answered, spec.input_shape, method.seed)
@@ -94,10 +102,10 @@ class Blocks:
         """A ledger of the block's pairs, nothing asked yet."""
         sample = self._row[part] + self._rows.start
         pairs = Pairs(
-            images=torch.from_numpy(self._pool.images[sample].reshape(len(sample), -1)).float() / 255,
-            decisions=torch.from_numpy(self._pool.decisions[sample]),
-            targets=torch.from_numpy(self._class[part]),
-            samples=torch.from_numpy(sample),
+            images=self._pixels(sample),
+            decisions=self._here(self._pool.decisions[sample]),
+            targets=self._here(self._class[part]),
+            samples=self._here(sample),
             shape=self._spec.input_shape,
             bounds=self._spec.bounds,
         )
@@ -107,9 +115,15 @@ class Blocks:
     def starts(self, part: slice) -> Float[torch.Tensor, "n q d"]:
         """The nearest samples decided as each pair's class, nearest first; NaN where there are fewer."""
         chosen = self._nearest[self._row[part], self._class[part]]
-        starts = torch.from_numpy(self._pool.images[chosen.clip(min=0)].reshape(*chosen.shape, -1)).float() / 255
-        starts[torch.from_numpy(chosen < 0)] = torch.nan
+        starts = self._pixels(chosen.clip(min=0))
+        starts[self._here(chosen < 0)] = torch.nan
         return starts
+
+    def _pixels(self, samples: Int64[np.ndarray, "*n"]) -> Float[torch.Tensor, "*n d"]:
+        return self._here(self._pool.images[samples].reshape(*samples.shape, -1)).float() / 255
+
+    def _here(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
 
     @cached_property
     def _nearest(self) -> Int64[np.ndarray, "r k q"]:
@@ -121,29 +135,35 @@ class Blocks:
 
     def asks(self) -> Iterator[Asks]:
         """A search for each block, from its first ask to its results; its images live no longer than that."""
-        return (self._asks(part) for part in self.parts())
+        return iter(()) if self._method.name == "none" else (self._asks(part) for part in self.parts())
 
     def _asks(self, part: slice) -> Asks:
         search = self.search(part)
         if self._method.answered:
             search.log = Log(search.pairs)
-        yield from asks_of(search, self.starts(part), self._method)
-        self.keep(search, part)
+        finished = True
+        try:
+            yield from asks_of(search, self.starts(part), self._method)
+        except BudgetSpent:
+            finished = False
+        self.keep(search, part, finished)
         if search.log:
             self.answered.offer_log(search.log)
 
-    def keep(self, search: Search, part: slice) -> None:
-        """Take over what a search has found."""
+    def keep(self, search: Search, part: slice, finished: bool = True) -> None:
+        """Take over what a search has found, ended by itself or by the teacher's refusal."""
         row, k = self._row[part], self._class[part]
-        distance = search.distance.numpy()
-        self._distances[row, k], self._asked[row, k] = distance, search.asked.numpy()
-        self._at[:, row, k] = search.curve.T.numpy()
-        points = to_bytes(search.best, self._spec.bounds).numpy()
-        self._points.offer(row, k, distance, points, (search.distance < search.given).numpy())
+        distance = search.distance.cpu().numpy()
+        self._distances[row, k], self._asked[row, k] = distance, search.asked.cpu().numpy()
+        self._unfinished[row, k] = search.affordable(1).cpu().numpy() & (not finished)
+        self._at[:, row, k] = search.curve.T.cpu().numpy()
+        points = to_bytes(search.best, self._spec.bounds).cpu().numpy()
+        self._points.offer(row, k, distance, points, (search.distance < search.given).cpu().numpy())
 
     def collect(self, answers: Int64[np.ndarray, " a"]) -> Distances:
         points, pairs = self._points.flat(self._rows.start)
-        return Distances(self._distances, self._asked, self._at, answers, points, pairs, *self.answered.read())
+        chosen = self.answered.read()
+        return Distances(self._distances, self._asked, self._at, answers, points, pairs, *chosen, self._unfinished)
 
 
 def check_pool(spec: TeacherSpec, pool: TransferImages) -> None:

@@ -25,6 +25,7 @@ def search_distances(
     method: Method,
     on_asked: Callable[[int], None] | None = None,
     primer: PrimerSettings | None = None,
+    device: str | torch.device = "cpu",
 ) -> Distances:
     """Search the boundary distances of the samples `rows` of the pool.
 
@@ -39,6 +40,7 @@ def search_distances(
         method: how.
         on_asked: told the number of images after every call (progress).
         primer: of `guided` and `auto`; None: as fits the images.
+        device: where the searches compute, best the teacher's own: then no image is copied between the two.
 
     Raises:
         DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
@@ -48,8 +50,8 @@ def search_distances(
         def answer(_: int | None, searches: Iterable[Asks]) -> list[torch.Tensor]:
             return drive(searches, teacher, IN_FLIGHT, on_asked)
 
-        return _primed(answer, teacher.spec, pool, rows, method, primer)
-    blocks = Blocks(teacher.spec, pool, rows, method)
+        return _primed(answer, teacher.spec, pool, rows, method, primer, device)
+    blocks = Blocks(teacher.spec, pool, rows, method, device)
     answers = drive(blocks.asks(), teacher, on_asked=on_asked)
     return blocks.collect(torch.cat(answers).numpy() if answers else np.empty(0, np.int64))
 
@@ -61,6 +63,7 @@ def replay_distances(
     method: Method,
     journal: np.ndarray,
     primer: PrimerSettings | None = None,
+    device: str | torch.device = "cpu",
 ) -> Distances:
     """The same from a journal instead of a teacher.
 
@@ -71,10 +74,10 @@ def replay_distances(
     if method.name in PRIMED:
         scouts = min(_scouts(pool), len(rest)) if method.budget else 0
         answer, left = replayed(rest[:scouts].numpy(), [rest[scouts:].numpy()])
-        found = _primed(answer, spec, pool, rows, method, primer)
+        found = _primed(answer, spec, pool, rows, method, primer, device)
         rest = rest[len(rest) - left() :]
     else:
-        blocks = Blocks(spec, pool, rows, method)
+        blocks = Blocks(spec, pool, rows, method, device)
         for asks in blocks.asks():
             rest = rest[replay(asks, rest) :]
         found = blocks.collect(journal.astype(np.int64))
@@ -94,7 +97,9 @@ def _primed(
     rows: range,
     method: Method,
     primer: PrimerSettings | None,
+    device: str | torch.device,
 ) -> Distances:
     settings = primer or PrimerSettings(architecture=fitting(spec.input_shape), seed=method.seed)
-    found = Primed(answer, spec, pool, [rows], method, settings, _scouts(pool)).distances(run_here)
+    primed = Primed(answer, spec, pool, [rows], method, settings, _scouts(pool), device=device)
+    found = primed.distances(run_here)
     return replace(found[0], answers=np.concatenate([found.scouted, found[0].answers]))

@@ -10,10 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.decisions.search import Asks
+from db3.errors import BudgetSpent
 from db3.teachers.base import Teacher
 
 _CALLS_AT_ONCE = 16  # fewer rounds of this loop for a small call shape; the teacher's wrapper cuts it into calls
 _AHEAD = 1  # asks that wait for the teacher while it answers another: it never waits for a search
+_NONE = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass
@@ -23,9 +25,13 @@ class _Live:
     place: int
     asks: Asks
     images: Float[Tensor, "m d"]
+    kept: bool
     sent: int = 0
     told: list[Int[Tensor, " _"]] = field(default_factory=list)
     answers: list[Int[Tensor, " _"]] = field(default_factory=list)
+
+    def journal(self) -> Int[Tensor, " _"]:
+        return torch.cat(self.answers).cpu() if self.answers else _NONE
 
     @property
     def waiting(self) -> int:
@@ -42,7 +48,11 @@ _Part = tuple[_Live, Float[Tensor, "_ d"]]
 
 
 def drive(
-    searches: Iterable[Asks], teacher: Teacher, in_flight: int = 8, on_asked: Callable[[int], None] | None = None
+    searches: Iterable[Asks],
+    teacher: Teacher,
+    in_flight: int = 8,
+    on_asked: Callable[[int], None] | None = None,
+    keep: bool = True,
 ) -> list[Int[Tensor, " _"]]:
     """Run searches to their end.
 
@@ -55,14 +65,21 @@ def drive(
             `Batching`, which cuts that into calls of one shape.
         in_flight: how many searches run at once. Results do not depend on it.
         on_asked: told the number of images after every call (progress).
+        keep: whether answers are kept; each takes eight bytes.
 
     Returns:
         For each search, in the order given, its answers in the order it asked (on the CPU): enough to replay it with
-        no teacher.
+        no teacher. Empty where they are not kept.
+
+    A teacher that raises BudgetSpent ends all searches, those not begun too: the error is raised inside each of them,
+    where it asks, and one that catches it keeps what it knows. Answers to a part of an ask are of no use to it.
+
+    Raises:
+        BudgetSpent: a search did not catch it.
     """
     teaching = ThreadPoolExecutor(1, "teacher")
     try:
-        return _drive(enumerate(searches), teacher, in_flight, on_asked or (lambda _: None), teaching)
+        return _drive(enumerate(searches), teacher, in_flight, on_asked or (lambda _: None), teaching, keep)
     finally:
         teaching.shutdown(cancel_futures=True)
 
@@ -73,12 +90,13 @@ def _drive(
     in_flight: int,
     on_asked: Callable[[int], None],
     teaching: ThreadPoolExecutor,
+    keep: bool,
 ) -> list[Int[Tensor, " _"]]:
     live: list[_Live] = []
     answers: dict[int, Int[Tensor, " _"]] = {}
     asked: deque[tuple[list[_Part], Future[Tensor]]] = deque()
     while True:
-        while len(live) < in_flight and (started := _start(waiting, answers)):
+        while len(live) < in_flight and (started := _start(waiting, answers, keep)):
             live.append(started)
         parts = _take(live, teacher.spec.max_batch, whole=bool(asked))
         if parts:
@@ -90,21 +108,49 @@ def _drive(
             continue
         parts, decided = asked.popleft()
         sizes = [part.shape[0] for _, part in parts]
-        for (search, _), told in zip(parts, torch.split(decided.result(), sizes), strict=True):
+        try:
+            decisions = decided.result()
+        except BudgetSpent as spent:
+            return _cut_short(spent, live, waiting, answers)
+        for (search, _), told in zip(parts, torch.split(decisions, sizes), strict=True):
             search.told.append(told)
             if sum(part.shape[0] for part in search.told) == search.images.shape[0] and not _tell(search):
                 live.remove(search)
-                answers[search.place] = torch.cat(search.answers).cpu()
+                answers[search.place] = search.journal()
         on_asked(sum(sizes))
 
 
-def _start(waiting: Iterator[tuple[int, Asks]], answers: dict[int, Int[Tensor, " _"]]) -> _Live | None:
+def _cut_short(
+    spent: BudgetSpent,
+    live: Sequence[_Live],
+    waiting: Iterator[tuple[int, Asks]],
+    answers: dict[int, Int[Tensor, " _"]],
+) -> list[Int[Tensor, " _"]]:
+    """End every search that is left, and give the answers as `drive` does."""
+    for search in live:
+        _end(search.asks, spent)
+        answers[search.place] = search.journal()
+    while started := _start(waiting, answers, keep=False):
+        _end(started.asks, spent)
+        answers[started.place] = _NONE
+    return [answers[place] for place in sorted(answers)]
+
+
+def _end(asks: Asks, spent: BudgetSpent) -> None:
+    try:
+        asks.throw(spent)
+    except StopIteration:
+        return
+    raise RuntimeError("a search went on asking though the budget is spent")
+
+
+def _start(waiting: Iterator[tuple[int, Asks]], answers: dict[int, Int[Tensor, " _"]], keep: bool) -> _Live | None:
     """The next search that asks anything; one that ends at once has no answers."""
     for place, asks in waiting:
         try:
-            return _Live(place, asks, next(asks))
+            return _Live(place, asks, next(asks), keep)
         except StopIteration:
-            answers[place] = torch.empty(0, dtype=torch.int64)
+            answers[place] = _NONE
     return None
 
 
@@ -129,7 +175,8 @@ def _take(live: Sequence[_Live], size: int, whole: bool) -> list[_Part]:
 def _tell(search: _Live) -> bool:
     """Hand a search all its decisions; false when that ended it."""
     decisions = search.told[0] if len(search.told) == 1 else torch.cat(search.told)
-    search.answers.append(decisions)
+    if search.kept:
+        search.answers.append(decisions)
     search.told = []
     try:
         search.images, search.sent = search.asks.send(decisions), 0

@@ -28,11 +28,12 @@ class History:
         search.log = search.log or Log(search.pairs)
         self._search, self._log, self._primer, self._room = search, search.log, primer, room
         self._read = 0
-        self._counts = torch.zeros(count, dtype=torch.int64)
-        self.images: UInt8[Tensor, "n q d"] = torch.zeros(count, room, width, dtype=torch.uint8)
-        self.answers: Float[Tensor, "n q"] = torch.zeros(count, room)
-        self.margins: Float[Tensor, "n q"] = torch.zeros(count, room)
-        self.places: Float[Tensor, "n q p"] = torch.zeros(count, room, len(primer.basis))
+        device = search.device
+        self._counts = torch.zeros(count, dtype=torch.int64, device=device)
+        self.images: UInt8[Tensor, "n q d"] = torch.zeros(count, room, width, dtype=torch.uint8, device=device)
+        self.answers: Float[Tensor, "n q"] = torch.zeros(count, room, device=device)
+        self.margins: Float[Tensor, "n q"] = torch.zeros(count, room, device=device)
+        self.places: Float[Tensor, "n q p"] = torch.zeros(count, room, len(primer.basis), device=device)
 
     def update(self) -> None:
         """Take in what the log has gained."""
@@ -43,9 +44,9 @@ class History:
         order = keys[:, 2].argsort(stable=True)
         order = order[rows[order].argsort(stable=True)]
         rows, levels, decisions = rows[order], levels[order], decisions[order]
-        later = torch.zeros(len(self._counts), dtype=torch.int64).index_add_(0, rows, torch.ones_like(rows))
+        later = torch.zeros_like(self._counts).index_add_(0, rows, torch.ones_like(rows))
         first = later.cumsum(0) - later
-        place = self._counts[rows] + torch.arange(len(rows)) - first[rows]
+        place = self._counts[rows] + torch.arange(len(rows), device=rows.device) - first[rows]
         kept = place >= (self._counts + later)[rows] - self._room
         rows, place, levels, decisions = rows[kept], place[kept] % self._room, levels[kept], decisions[kept]
         targets = self._search.pairs.targets[rows]

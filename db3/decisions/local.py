@@ -147,7 +147,7 @@ def _probes(
     """Where the posterior is least sure, on the boundary that it expects."""
     here, pairs = _corrected(search, primer, history, settings, rows), search.pairs
     best, distance = search.best[rows], search.distance[rows]
-    turns = search.asked[rows, None] + torch.arange(count)
+    turns = search.asked[rows, None] + torch.arange(count, device=search.device)
     klass, sample = (identity[rows, None].expand(-1, count) for identity in (pairs.targets, pairs.samples))
     drawn = here.fit.draw(signs(settings.seed, turns, klass, sample, len(primer.basis)))
     across = (drawn @ primer.basis) * here.free[:, None]

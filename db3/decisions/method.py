@@ -13,7 +13,7 @@ from db3.decisions.search import Asks, Search
 from db3.decisions.semicircle import SemicircleSettings, semicircle
 from db3.decisions.subspace import cells
 
-MethodName = Literal["sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
+MethodName = Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
 PRIMED = ("guided", "auto")
 """Methods whose pairs share primers: they run in phases (`db3.decisions.primed`)."""
 

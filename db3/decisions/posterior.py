@@ -65,7 +65,7 @@ def posterior(
     """
     given = answers.abs()
     kernel = torch.einsum("nqp,nrp->nqr", steps, steps) + offset * offset
-    one = torch.eye(steps.shape[1])
+    one = torch.eye(steps.shape[1], device=steps.device)
     f = expected
     for _ in range(_STEPS):
         likely = torch.sigmoid(f / noise)

@@ -27,6 +27,7 @@ from db3.decisions.primer import Answers, Primer, PrimerSettings, scout
 from db3.decisions.sd import sample_distance
 from db3.decisions.search import Asks, Log, Search
 from db3.digest import digest_json
+from db3.errors import BudgetSpent
 from db3.rng import uniform
 from db3.samples.pool import TransferImages
 from db3.teachers.base import ImageShape, TeacherSpec
@@ -92,7 +93,8 @@ class Primed:
         method: how distances are searched.
         settings: how primers are built and trained.
         scouts: queries spent on images made by the first primers, before the search begins.
-        base: digest of what else decides a result: teacher, samples, code.
+        base: digest of what else decides a result: teacher, samples, code, and the device (a primer's last bits).
+        device: where searches and primers compute.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class Primed:
         settings: PrimerSettings,
         scouts: int,
         base: str = "",
+        device: str | torch.device = "cpu",
     ) -> None:
         self._answer, self._spec, self._pool, self._parts = answer, spec, pool, parts
-        self._method, self._settings, self._scouts = method, settings, scouts
+        self._method, self._settings, self._scouts, self._device = method, settings, scouts, torch.device(device)
         self._base = digest_json([base, asdict(method), asdict(settings), scouts])
 
     def distances(self, run: Run) -> "PrimedDistances":
@@ -172,7 +175,7 @@ class Primed:
             known.append((yield from scout(primer, natural, budget, share=share)))
 
         (answers,) = self._answer(None, [asks()])
-        made = known[0].images[len(natural) :].numpy()
+        made = known[0].images[len(natural) :].cpu().numpy()
         return {**_named("weights.", primer.arrays()), "made": made, "answers": answers.numpy()}
 
     def _retrained(self, first: Pieces, primer: Pieces, phases: Sequence[Pieces]) -> Callable[[int], Arrays]:
@@ -187,7 +190,7 @@ class Primed:
         return compute
 
     def _new(self) -> Primer:
-        return Primer(self._spec.input_shape, self._spec.classes, self._settings, self._spec.bounds)
+        return Primer(self._spec.input_shape, self._spec.classes, self._settings, self._spec.bounds, self._device)
 
     def _load(self, arrays: Arrays) -> Primer:
         primer = self._new()
@@ -196,16 +199,16 @@ class Primed:
 
     def _shard(self, index: int, group: Sequence[Phase], primer: Primer, before: Sequence[Arrays]) -> Arrays:
         """Some phases of one shard: its pairs' state after them, what they asked, and the answers."""
-        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method)
+        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
         after = [_Part(blocks, part, before) for part in blocks.parts()]
         answers = self._answer(index, (part.asks(group, primer) for part in after))
         return {
-            **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG)},
+            **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG, _CUT)},
             "answers": torch.cat(answers).numpy() if answers else np.empty(0, np.int64),
         }
 
     def _collected(self, index: int, phases: Sequence[Pieces]) -> Distances:
-        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method)
+        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
         state = phases[-1][index] if phases else None
         for part in blocks.parts():
             search = blocks.search(part)
@@ -213,7 +216,7 @@ class Primed:
                 sample_distance(search, blocks.starts(part))
             else:
                 _restore(search, state, part)
-            blocks.keep(search, part)
+            blocks.keep(search, part, finished=state is None or not state[_CUT][part].any())
         answers = [np.empty(0, np.int64)]
         for shards in phases:
             arrays = shards[index]
@@ -223,6 +226,7 @@ class Primed:
 
 
 _LOG = ("log.keys", "log.images", "log.decisions")
+_CUT = "cut"  # the teacher refused to go on before the phases were through
 
 
 class _Part:
@@ -241,19 +245,24 @@ class _Part:
         else:
             _restore(search, self._before[-1], self._part)
         known = self._remember(search, log) if any(phase.search == "local" for phase in group) else 0
-        for phase in group:
-            yield from phase_asks(phase, search, starts, primer)
-        self.state = {name: getattr(search, name).numpy() for name in _STATE}
-        self.state |= dict(zip(_LOG, (tensor[known:].numpy() for tensor in log.read()), strict=True))
+        cut = False
+        try:
+            for phase in group:
+                yield from phase_asks(phase, search, starts, primer)
+        except BudgetSpent:
+            cut = True
+        self.state = {name: getattr(search, name).cpu().numpy() for name in _STATE}
+        self.state |= dict(zip(_LOG, (tensor[known:].cpu().numpy() for tensor in log.read()), strict=True))
+        self.state[_CUT] = np.full(len(search.pairs), cut)
 
     def _remember(self, search: Search, log: Log) -> int:
         """Put the block's answers of the phases before into its log; how many they are."""
         classes = int(search.pairs.targets.max()) + 1 if len(search.pairs) else 1
-        mine = (search.pairs.samples * classes + search.pairs.targets).numpy()
+        mine = (search.pairs.samples * classes + search.pairs.targets).cpu().numpy()
         for arrays in self._before:
             keys = arrays["log.keys"]
             kept = np.isin(keys[:, 0] * classes + keys[:, 1], mine) & (keys[:, 1] < classes)
-            log.extend(*(torch.from_numpy(arrays[name][kept]) for name in _LOG))
+            log.extend(*(torch.from_numpy(arrays[name][kept]).to(search.device) for name in _LOG))
         return len(log.read()[0])
 
 
@@ -325,7 +334,7 @@ def _groups(phases: Iterable[Phase]) -> list[list[Phase]]:
 
 def _restore(search: Search, state: Arrays, part: slice) -> None:
     for name in _STATE:
-        setattr(search, name, torch.from_numpy(np.array(state[name][part])))
+        setattr(search, name, torch.from_numpy(np.array(state[name][part])).to(search.device))
 
 
 def _named(prefix: str, arrays: Arrays) -> Arrays:

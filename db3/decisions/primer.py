@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from db3.decisions.minimal import Steps, minimal_perturbation
 from db3.decisions.subspace import error_basis
+from db3.errors import BudgetSpent
 from db3.networks import build
 from db3.rng import generator
 from db3.teachers.base import ImageShape
@@ -41,6 +42,9 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.decisions)
+
+    def to(self, device: torch.device) -> "Answers":
+        return Answers(self.images.to(device), self.decisions.to(device))
 
     def joined(self, other: "Answers") -> "Answers":
         return Answers(torch.cat([self.images, other.images]), torch.cat([self.decisions, other.decisions]))
@@ -81,19 +85,28 @@ class Primer:
         classes: K.
         settings: how.
         bounds: smallest and largest pixel value.
+        device: where it computes; images and classes that it is given lie there too.
     """
 
     def __init__(
-        self, shape: ImageShape, classes: int, settings: PrimerSettings, bounds: tuple[float, float] = (0.0, 1.0)
+        self,
+        shape: ImageShape,
+        classes: int,
+        settings: PrimerSettings,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        device: str | torch.device = "cpu",
     ) -> None:
-        self.shape, self.settings, self.bounds = shape, settings, bounds
+        self.shape, self.settings, self.bounds, self.device = shape, settings, bounds, torch.device(device)
         # First weights of their own: never those that a teacher of the same architecture may have begun with.
         seeds = [generator(settings.seed, "primer", number).initial_seed() for number in range(settings.networks)]
         self.networks = [
-            build(settings.architecture, shape, classes, seed=seed).to(memory_format=torch.channels_last).eval()
+            build(settings.architecture, shape, classes, seed=seed)
+            .to(self.device)
+            .to(memory_format=torch.channels_last)
+            .eval()
             for seed in seeds
         ]
-        self.basis = torch.zeros(1, math.prod(shape))
+        self.basis = torch.zeros(1, math.prod(shape), device=self.device)
         self._trainings = 0
 
     def margin(
@@ -110,7 +123,7 @@ class Primer:
             member: this network alone; None: all, averaged.
         """
         networks = self.networks if member is None else [self.networks[member]]
-        values, gradients = torch.empty(len(images)), torch.empty_like(images)
+        values, gradients = images.new_empty(len(images)), torch.empty_like(images)
         for rows, pixels, classes in self._calls(images, targets):
             value, gradient = _margin(networks, pixels, classes)
             count = len(values[rows])
@@ -119,7 +132,7 @@ class Primer:
 
     def value(self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The margin alone: a third of the work."""
-        values = torch.empty(len(images))
+        values = images.new_empty(len(images))
         with torch.inference_mode():
             for rows, pixels, classes in self._calls(images, targets):
                 values[rows] = _lead(self.networks, pixels, classes)[: len(values[rows])]
@@ -127,8 +140,8 @@ class Primer:
 
     def coordinates(self, images: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
         """Images in the basis, each coordinate scaled by how much the networks differ along it."""
-        places = torch.empty(len(images), len(self.basis))
-        for rows, pixels, _ in self._calls(images, torch.zeros(len(images), dtype=torch.int64)):
+        places = images.new_empty(len(images), len(self.basis))
+        for rows, pixels, _ in self._calls(images, images.new_zeros(len(images), dtype=torch.int64)):
             places[rows] = (pixels.flatten(1) @ self.basis.T)[: len(places[rows])]
         return places
 
@@ -139,13 +152,13 @@ class Primer:
 
     def learn(self, old: Answers, new: Answers | None = None) -> None:
         """Train on answers; with `new`, go on from the weights there are, half of every batch new."""
-        settings = self.settings
+        settings, old = self.settings, old.to(self.device)
         steps, lr = settings.steps, settings.lr
         parts = [(old, settings.batch)]
         if new is not None:
             half = settings.batch // 2
             steps, lr = min(max(settings.retrain, len(new) // half), settings.most), settings.lr / 2
-            parts = [(old, settings.batch - half), (new, half)]
+            parts = [(old, settings.batch - half), (new.to(self.device), half)]
         for number, network in enumerate(self.networks):
             draw = generator(settings.seed, "primer", number, self._trainings)
             self._train(network, parts, steps, lr, draw)
@@ -160,7 +173,7 @@ class Primer:
         for step in range(steps):
             cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
             optimiser.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / _WARMUP) * cosine
-            chosen = [(a, torch.randint(len(a), (count,), generator=draw)) for a, count in parts]
+            chosen = [(a, torch.randint(len(a), (count,), generator=draw).to(self.device)) for a, count in parts]
             levels = torch.cat([answers.images[rows] for answers, rows in chosen])
             images = self.pixels(levels).view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
             loss = F.cross_entropy(network(images), torch.cat([a.decisions[rows] for a, rows in chosen]))
@@ -190,11 +203,11 @@ class Primer:
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Weights, basis, and how often it was trained: all that a primer of the same settings needs to go on."""
         weights = {
-            f"{number}.{name}": tensor.contiguous().numpy().copy()
+            f"{number}.{name}": tensor.contiguous().cpu().numpy().copy()
             for number, network in enumerate(self.networks)
             for name, tensor in network.state_dict().items()
         }
-        return {**weights, "basis": self.basis.numpy(), "trainings": np.array(self._trainings)}
+        return {**weights, "basis": self.basis.cpu().numpy(), "trainings": np.array(self._trainings)}
 
     def load(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Become the primer whose `arrays` these are; it has to be made with the same settings."""
@@ -203,7 +216,7 @@ class Primer:
             state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
             network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
             network.eval().requires_grad_(False)
-        self.basis = torch.from_numpy(np.array(arrays["basis"]))
+        self.basis = torch.from_numpy(np.array(arrays["basis"])).to(self.device)
         self._trainings = int(arrays["trainings"])
 
 
@@ -231,8 +244,8 @@ def strangers(
 ) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
     """Images drawn from `known`, and for each a random class other than its decision."""
     classes = int(known.decisions.max()) + 1
-    rows = torch.randint(len(known), (count,), generator=draw)
-    shift = torch.randint(1, max(2, classes), (count,), generator=draw)
+    rows = torch.randint(len(known), (count,), generator=draw).to(primer.device)
+    shift = torch.randint(1, max(2, classes), (count,), generator=draw).to(primer.device)
     return primer.pixels(known.images[rows]), (known.decisions[rows] + shift) % classes
 
 
@@ -252,8 +265,9 @@ def scout(
         Images [m, D] to decide.
 
     Returns:
-        Every answer paid for; the primer has learnt them all.
+        Every answer paid for, fewer where the teacher refuses to go on; the primer has learnt them all.
     """
+    natural = natural.to(primer.device)
     kept = min(len(natural), decisions - int(share * decisions))
     known = Answers(natural.images[:kept], natural.decisions[:kept])
     samples = known
@@ -263,10 +277,13 @@ def scout(
         draw = generator(primer.settings.seed, "scout", number)
         images, targets = strangers(primer, samples, count, draw)
         found, _ = minimal_perturbation(primer.margin, images, targets, _SCOUT, primer.bounds)
-        overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw)
+        overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw).to(primer.device)
         made = (images + (found - images) * overshoot).clamp(*primer.bounds)
         levels = to_bytes(made, primer.bounds)
-        decided = yield primer.pixels(levels)
+        try:
+            decided = yield primer.pixels(levels)
+        except BudgetSpent:
+            break
         known = known.joined(Answers(levels, decided))
         primer.learn(samples, Answers(known.images[kept:], known.decisions[kept:]))
     return known

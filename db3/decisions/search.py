@@ -35,10 +35,11 @@ class Pairs:
     Attributes:
         images: float32 [n, D], the samples, flattened (a sample stands once per pair).
         decisions: int64 [n], the teacher's decision m on each sample.
-        targets: int64 [n], the other class k ≠ m.
+        targets: int64 [n], the other class k ≠ m; with `untargeted`, any number that keys the pair's randomness.
         samples: int64 [n], the sample's place in the transfer set: with the class, the identity that keys randomness.
         shape: (C, H, W) behind D.
         bounds: smallest and largest pixel value.
+        untargeted: the boundary sought is that to any class but m: every other decision is a hit.
     """
 
     images: Float[Tensor, "n d"]
@@ -47,9 +48,16 @@ class Pairs:
     samples: Int[Tensor, " n"]
     shape: ImageShape
     bounds: tuple[float, float] = (0.0, 1.0)
+    untargeted: bool = False
 
     def __len__(self) -> int:
         return self.images.shape[0]
+
+    def hits(self, rows: Int[Tensor, " r"], decisions: Int[Tensor, "r q"]) -> Bool[Tensor, "r q"]:
+        """Which decisions lie beyond the boundary that each pair looks for."""
+        if self.untargeted:
+            return decisions != self.decisions[rows, None]
+        return decisions == self.targets[rows, None]
 
 
 class Log:
@@ -81,9 +89,9 @@ class Log:
     def read(self) -> tuple[Int[Tensor, "m 3"], UInt8[Tensor, "m d"], Int[Tensor, " m"]]:
         """(sample, class, place) of each answer, the image in 0 … 255, the decision."""
         if not self._parts:
-            width = self._pairs.images.shape[1]
-            empty = torch.empty(0, dtype=torch.int64)
-            return empty.view(0, 3), torch.empty(0, width, dtype=torch.uint8), empty
+            images = self._pairs.images
+            empty = images.new_empty(0, dtype=torch.int64)
+            return empty.view(0, 3), images.new_empty(0, images.shape[1], dtype=torch.uint8), empty
         keys, levels, decisions = zip(*self._parts, strict=True)
         return torch.cat(keys), torch.cat(levels), torch.cat(decisions)
 
@@ -200,7 +208,7 @@ class Search:
             return torch.zeros(points.shape[:2], dtype=torch.bool, device=self.device)
         points = rounded(points.clamp_(*self.pairs.bounds), self.pairs.bounds, self._levels)
         decisions = (yield points.flatten(0, 1)).view(points.shape[:2])
-        hit = decisions == self.pairs.targets[rows, None]
+        hit = self.pairs.hits(rows, decisions)
         asked = self.asked[rows] + points.shape[1]
         self.asked[rows] = asked
         if self.log is not None:

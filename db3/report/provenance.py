@@ -11,7 +11,15 @@ Rows = list[tuple[str, str]]
 
 # `runtime` decides no result, so it is no part of where one comes from.
 _LEFT_OUT = ("runtime",)
-_KINDS = {"train": "trained here", "checkpoint": "from a checkpoint"}
+_KINDS = {
+    "train": "trained here",
+    "checkpoint": "from a checkpoint",
+    "exported": "a compiled program",
+    "onnx": "an ONNX file",
+    "http": "an inference server",
+    "http_image": "an endpoint for pictures",
+    "callable": "a Python function",
+}
 _LABELS = {"hard": "bare decisions"}
 
 

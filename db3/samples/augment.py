@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from db3 import rng
+from db3.samples.fields import warp
 
 _ROTATION, _SCALE, _SHIFT, _BEND = math.radians(15), 0.15, 0.1, 0.06
 _KNOTS = 4  # the displacement field is drawn on a 4x4 grid and interpolated
@@ -51,42 +52,8 @@ def _pixels(images: UInt8[np.ndarray, "n c h w"], index: Int64[Tensor, " m"]) ->
 def _warp(
     images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], role: int
 ) -> Float[Tensor, "m c h w"]:
-    """Rotate, scale, shift and bend each image by its own draws; the border repeats.
-
-    The sampling grid is made by element-wise operations alone, so an image has the same bits in any batch.
-    """
+    """Rotate, scale, shift and bend each image by its own draws; the border repeats."""
     draws = rng.uniform(seed, number, torch.full_like(number, role), torch.zeros_like(number), _DRAWS) * 2 - 1
     angle, scale = draws[:, 0] * _ROTATION, 1 + draws[:, 1] * _SCALE
-    cosine, sine = (torch.cos(angle) * scale)[:, None, None], (torch.sin(angle) * scale)[:, None, None]
-    shift = (draws[:, 2:4] * _SHIFT)[..., None, None]
-    bend = _interpolate(draws[:, 4:].view(-1, 2, _KNOTS, _KNOTS) * _BEND, images.shape[2], images.shape[3])
-    y, x = _centres(images.shape[2])[:, None], _centres(images.shape[3])
-    grid = torch.stack(
-        [cosine * x - sine * y + shift[:, 0] + bend[:, 0], sine * x + cosine * y + shift[:, 1] + bend[:, 1]], dim=-1
-    )
-    return torch.nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _centres(size: int) -> Float[Tensor, " size"]:
-    """Pixel centres along one side, in −1 … 1."""
-    return (torch.arange(size) * 2 + 1) / size - 1
-
-
-def _interpolate(knots: Float[Tensor, "m 2 k k"], height: int, width: int) -> Float[Tensor, "m 2 height width"]:
-    """A smooth field through a grid of knots: cubic B-splines along one axis, then the other, summed in fixed order."""
-    rows, columns = _spline(height), _spline(width)
-    lines, field = torch.zeros(()), torch.zeros(())
-    for k in range(_KNOTS):
-        lines = lines + knots[..., k, None] * columns[k]
-    for k in range(_KNOTS):
-        field = field + lines[:, :, k, None] * rows[k][:, None]
-    return field
-
-
-def _spline(size: int) -> Float[Tensor, "k size"]:
-    """Cubic B-spline weights of each knot at each pixel centre."""
-    place = (_centres(size) + 1) / 2 * (_KNOTS - 1)
-    distance = (place - torch.arange(_KNOTS)[:, None]).abs()
-    near = 2 / 3 - distance**2 + distance**3 / 2
-    far = (2 - distance).clamp(min=0) ** 3 / 6
-    return torch.where(distance < 1, near, far)
+    knots = draws[:, 4:].view(-1, 2, _KNOTS, _KNOTS) * _BEND
+    return warp(images, torch.cos(angle) * scale, torch.sin(angle) * scale, draws[:, 2:4] * _SHIFT, knots)

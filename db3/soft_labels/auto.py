@@ -43,19 +43,20 @@ class Recipe:
     answered: float
 
 
-def recipe(queries_per_pair: float, points: bool = True, answers: bool = True) -> Recipe:
-    """The use that measured best for such a search: answers, else ties, else margin labels.
+def recipe(queries_per_pair: float, points: bool = True, answers: bool = True, distances: bool = True) -> Recipe:
+    """The use that measured best for such a search: answers, else ties, else margin labels, else bare decisions.
 
     Args:
         queries_per_pair: paid on average.
         points: whether the boundary points are there.
         answers: whether the images asked are there.
+        distances: whether boundary distances are there: of SD they are, for nothing.
     """
     if answers and queries_per_pair > 0:
         return Recipe("hard", 2.0, 1.0, 0.0, 0.0, 0.9)
     if points and queries_per_pair > 0:
         return Recipe("hard", 2.0, 1.0, 0.5, 0.0, 0.0)
-    return alone("margin")
+    return alone("margin" if distances else "hard")
 
 
 def alone(mapping: Literal["hard", "margin", "inverse"]) -> Recipe:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 
 from db3.errors import ConfigError
-from db3.rng import permutation
+from db3.rng import generator, permutation
 from db3.students.examples import Examples, Group
 
 Indices = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def parts(
     temperature: float,
     seed: int,
     device: str,
+    balance: float = 0.0,
 ) -> list[Part]:
     """The originals first, with what the groups leave of a batch, then the groups.
 
@@ -64,6 +67,7 @@ def parts(
         temperature: of their divergence.
         seed: of the orders, with the group's name.
         device: where the targets shall lie.
+        balance: of the originals' classes, see `class_weights`; 0: as often as they are.
 
     Raises:
         ConfigError: no room for originals in a batch, two groups of one name, or a group of which nothing is left.
@@ -71,7 +75,8 @@ def parts(
     if len({group.name for group in groups}) < len(groups):
         raise ConfigError(f"two groups have one name among {[group.name for group in groups]}: name them apart")
     counts = shares(batch, groups)
-    drawn = [_part(examples, batches(learnt, counts[0], seed), (ce, kl, temperature), 0, device)]
+    weights = class_weights(np.asarray(examples.decisions)[learnt], balance) if balance else None
+    drawn = [_part(examples, batches(learnt, counts[0], seed, weights=weights), (ce, kl, temperature), 0, device)]
     first = len(examples)
     for group, count in zip(groups, counts[1:], strict=True):
         rows = group.without(np.empty(0, np.int64) if held is None else held)
@@ -99,14 +104,38 @@ def shares(batch: int, groups: Sequence[Group]) -> list[int]:
     return [batch - sum(counts), *counts]
 
 
-def batches(indices: Indices, batch: int, seed: int, *identity: str) -> Iterator[Indices]:
+def batches(
+    indices: Indices, batch: int, seed: int, *identity: str, weights: Weights | None = None
+) -> Iterator[Indices]:
     """Full batches without end; epoch e is a permutation keyed by (seed, identity, e), and a batch may reach into the
     next.
+
+    With weights, an epoch holds an index ⌊w⌋ or ⌈w⌉ times, w its weight times their number: w times on average.
     """
-    epochs = (permutation(len(indices), seed, *identity, "epoch", epoch) for epoch in itertools.count())
-    stream = itertools.chain.from_iterable(epochs)
+    stream = itertools.chain.from_iterable(
+        _epoch(indices, seed, identity, epoch, weights) for epoch in itertools.count()
+    )
     while True:
-        yield indices[list(itertools.islice(stream, batch))]
+        yield np.array(list(itertools.islice(stream, batch)), dtype=np.int64)
+
+
+def class_weights(decisions: npt.NDArray[np.integer[Any]], balance: float) -> Weights:
+    """A weight for each example, ∝ (examples of its class)^−balance, that sum to 1: with 1, all classes count alike."""
+    counts = np.bincount(decisions)
+    weights: Weights = counts[decisions].astype(np.float64) ** -balance
+    weights /= weights.sum()
+    return weights
+
+
+def _epoch(indices: Indices, seed: int, identity: tuple[str, ...], epoch: int, weights: Weights | None) -> Indices:
+    order = np.array(permutation(len(indices), seed, *identity, "epoch", epoch), dtype=np.int64)
+    if weights is None:
+        return indices[order]
+    offset = float(torch.rand((), dtype=torch.float64, generator=generator(seed, *identity, "offset", epoch)))
+    # Systematic sampling: as many places as there are indices, at even distances along the summed weights.
+    ends = np.floor(np.cumsum(weights) * len(indices) + offset).astype(np.int64)
+    ends[-1] = len(indices)  # whatever the sum's rounding
+    return np.repeat(indices, np.diff(ends, prepend=np.int64(0)))[order]
 
 
 def _part(

@@ -40,6 +40,7 @@ class TrainSettings:
         ce, kl: weights of the loss, see `student_loss`.
         select: which weights to keep: of the last step, or the best on a held-out part.
         holdout: select best: share of the examples kept aside.
+        balance: examples are drawn ∝ (examples of their class)^−balance: 0 as they are, 1 all classes alike.
     """
 
     steps: int
@@ -52,6 +53,7 @@ class TrainSettings:
     kl: float = 0.0
     select: Literal["last", "best"] = "last"
     holdout: float = 0.1
+    balance: float = 0.0
 
     def lr_at(self, step: int) -> float:
         """Learning rate of a step (from 0): linear to `lr`, then half a cosine that would reach 0 at `steps`."""
@@ -114,6 +116,7 @@ def train(
         temperature=settings.temperature,
         seed=seed,
         device=device,
+        balance=settings.balance,
     )
 
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

@@ -14,10 +14,14 @@ class Batching:
     A network's convolution may pick another algorithm for another batch size, and its logits then differ in the last
     bits; with one shape an image's answer is the same wherever it stands and whatever its neighbours are. The padding
     repeats the call's first image (always a legal input) and its answers are dropped.
+
+    Args:
+        teacher: takes at most `spec.max_batch` images a call.
+        pad: false for a teacher that charges for every image: then the last call is short.
     """
 
-    def __init__(self, teacher: Teacher) -> None:
-        self._teacher = teacher
+    def __init__(self, teacher: Teacher, pad: bool = True) -> None:
+        self._teacher, self._pad = teacher, pad
 
     @property
     def spec(self) -> TeacherSpec:
@@ -31,7 +35,7 @@ class Batching:
         return torch.cat(answers) if answers else torch.empty(0, dtype=torch.int64, device=images.device)
 
     def _call(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
-        count, missing = images.shape[0], self.spec.max_batch - images.shape[0]
+        count, missing = images.shape[0], self.spec.max_batch - images.shape[0] if self._pad else 0
         if missing:
             images = torch.cat([images, images[:1].expand(missing, *images.shape[1:])])
         answers = self._teacher.decide(images)

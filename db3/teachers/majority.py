@@ -42,6 +42,7 @@ class Majority:
         votes: n ≥ 1; 1 passes every image through once.
 
     Attributes:
+        votes: n.
         paid: votes cast so far.
         flips: what the first two votes say about the teacher's constancy.
     """
@@ -49,7 +50,7 @@ class Majority:
     def __init__(self, teacher: Teacher, votes: int) -> None:
         if votes < 1:
             raise ValueError(f"votes is {votes}; expected 1 or more")
-        self._teacher, self._votes = teacher, votes
+        self._teacher, self.votes = teacher, votes
         self.paid = 0
         self.flips = Flips()
 
@@ -59,18 +60,18 @@ class Majority:
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         first = self._ask(images)
-        if self._votes == 1 or not len(images):
+        if self.votes == 1 or not len(images):
             return first
-        counts = torch.zeros(len(images), self.spec.classes, dtype=torch.int64)
+        counts = torch.zeros(len(images), self.spec.classes, dtype=torch.int64, device=first.device)
         counts.scatter_(1, first[:, None], 1)
-        waiting = torch.arange(len(images))
-        for vote in range(1, self._votes):
+        waiting = torch.arange(len(images), device=first.device)
+        for vote in range(1, self.votes):
             told = self._ask(images[waiting])
             if vote == 1:
                 self.flips.add(first, told)
             counts[waiting, told] += 1
             lead = counts[waiting].topk(2, dim=1).values
-            waiting = waiting[lead[:, 0] - lead[:, 1] <= self._votes - 1 - vote]
+            waiting = waiting[lead[:, 0] - lead[:, 1] <= self.votes - 1 - vote]
             if not len(waiting):
                 break
         return counts.argmax(dim=1)

@@ -1,15 +1,16 @@
 """Meter: check what goes to the teacher and what comes back, and count every image asked."""
 
-import math
 import threading
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from db3.errors import DataError, TeacherError
 from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.checks import check_decisions, check_images
+from db3.teachers.journalled import Journalled
 from db3.teachers.majority import Flips, Majority
+
+__all__ = ["Meter", "check_decisions", "check_images"]
 
 
 class Meter:
@@ -17,7 +18,8 @@ class Meter:
 
     Attributes:
         asked: images that an algorithm wanted decided, one by one (padding is not counted: it asks nothing new).
-        paid: images really sent: more than were asked where each gets several votes.
+        replayed: those of them that a journal answered.
+        paid: images that had to be sent for the others: more of them where each gets several votes.
         flips: how often a second vote differed from the first.
     """
 
@@ -27,16 +29,25 @@ class Meter:
         self.asked = 0
 
     @property
+    def teacher(self) -> Teacher:
+        """What is metered here: to be metered anew within one more wrapper, such as a journal."""
+        return self._teacher
+
+    @property
     def spec(self) -> TeacherSpec:
         return self._teacher.spec
 
     @property
+    def replayed(self) -> int:
+        return self._teacher.replayed if isinstance(self._teacher, Journalled) else 0
+
+    @property
     def paid(self) -> int:
-        return self._teacher.paid if isinstance(self._teacher, Majority) else self.asked
+        return self._teacher.paid if isinstance(self._teacher, Journalled | Majority) else self.asked
 
     @property
     def flips(self) -> Flips:
-        return self._teacher.flips if isinstance(self._teacher, Majority) else Flips()
+        return self._teacher.flips if isinstance(self._teacher, Journalled | Majority) else Flips()
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         check_images(images, self.spec)
@@ -45,43 +56,3 @@ class Meter:
         with self._lock:
             self.asked += len(images)
         return answers
-
-
-def check_images(images: Tensor, spec: TeacherSpec) -> None:
-    """Refuse images of another shape, with NaN, or outside the bounds, before they are paid for."""
-    if tuple(images.shape[1:]) != spec.input_shape:
-        raise DataError(
-            f"images of shape {list(images.shape[1:])} for a teacher of shape {list(spec.input_shape)} (C, H, W): "
-            "resize them or set the dataset's size and channels"
-        )
-    if not len(images):
-        return
-    low, high = torch.stack(torch.aminmax(images)).tolist()
-    if not math.isfinite(low) or not math.isfinite(high):
-        raise DataError("an image holds NaN or infinity; expected finite pixels: look for a division by zero upstream")
-    least, most = torch.tensor(spec.bounds, dtype=images.dtype).tolist()  # as a pixel at a bound is rounded
-    if low < least or high > most:
-        raise DataError(
-            f"pixels span [{low:g}, {high:g}], outside the teacher's bounds "
-            f"[{spec.bounds[0]:g}, {spec.bounds[1]:g}]: scale the images or correct the bounds"
-        )
-
-
-def check_decisions(answers: Tensor, count: int, spec: TeacherSpec) -> None:
-    """Refuse a wrong number of answers, scores in place of classes, or a class outside 0 … K−1."""
-    if answers.shape != (count,):
-        raise TeacherError(
-            f"the teacher gave answers of shape {list(answers.shape)} to {count} images; "
-            "expected one class per image: check the adapter's output"
-        )
-    if answers.dtype != torch.int64:
-        raise TeacherError(
-            f"the teacher answered in {answers.dtype}; expected int64 classes: take the argmax inside the adapter"
-        )
-    lowest, highest = torch.stack(torch.aminmax(answers)).tolist() if count else (0, 0)
-    if lowest < 0 or highest >= spec.classes:
-        wrong = answers[(answers < 0) | (answers >= spec.classes)][0]
-        raise TeacherError(
-            f"the teacher answered class {int(wrong)}; expected 0 … {spec.classes - 1}: correct the number of classes "
-            "or the mapping of its answers"
-        )

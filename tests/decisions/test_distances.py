@@ -30,7 +30,7 @@ from tests.decisions.problems import (
 
 MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, answered=9)
 LISTS = ("answers", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
-FIELDS = ("distances", "asked", "at", *LISTS[1:])
+FIELDS = ("distances", "asked", "at", *LISTS[1:], "unfinished")
 
 
 def _joined(parts: list[Distances]) -> Distances:
@@ -39,7 +39,7 @@ def _joined(parts: list[Distances]) -> Distances:
         np.concatenate([part.distances for part in parts]),
         np.concatenate([part.asked for part in parts]),
         np.concatenate([part.at for part in parts], axis=1),
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in LISTS),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in (*LISTS, "unfinished")),
     )
 
 
@@ -295,3 +295,13 @@ def test_other_bounds_than_those_of_the_pixels_are_refused(bounds: tuple[float, 
     with pytest.raises(DataError, match="but a search asks images in") as raised:
         search_distances(teacher, images, range(5), MBD)
     assert "\n" not in str(raised.value)
+
+
+def test_no_search_asks_nothing_and_knows_no_distance_but_the_decisions_own() -> None:
+    teacher = shells()
+    images = pool(teacher, 20)
+    found = search_distances(teacher, images, range(6), Method("none", budget=9, points=3, answered=5))
+    assert found.asked.sum() == len(found.answers) == len(found.points) == len(found.answered) == 0
+    own = np.arange(4) == images.decisions[:6, None]
+    assert (found.distances[own] == 0).all()
+    assert np.isinf(found.distances[~own]).all()

@@ -113,6 +113,16 @@ def test_a_search_that_asks_nothing_has_no_answers() -> None:
     assert drive(iter([]), Constant(1, SHAPE)) == []
 
 
+def test_answers_need_not_be_kept() -> None:
+    (one, *_), asks = _searches()
+    (other, *_), again = _searches()
+    teacher = half_space(SHAPE)
+    kept, left = drive(asks, teacher), drive(again, teacher, keep=False)
+    assert all(len(answers) for answers in kept)
+    assert [answers.tolist() for answers in left] == [[]] * len(kept)
+    assert torch.equal(one.distance, other.distance)
+
+
 def test_progress_is_told_every_image() -> None:
     told: list[int] = []
     drive(iter([_ask_sizes(20, 3), _ask_sizes(4)]), Constant(0, SHAPE), on_asked=told.append)

@@ -112,3 +112,26 @@ def test_a_teacher_of_uint8_sees_levels_only() -> None:
     search_distances(teacher, images, range(3), Method("auto", budget=10), primer=TINY)
     asked = torch.cat(teacher.calls)
     assert torch.equal(asked, (asked * 255).round() / 255)
+
+
+@pytest.mark.parametrize("name", ["bd", "hopskipjump", "semicircle", "auto"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_everything_asked_lies_on_the_device_named(name: MethodName, device: str) -> None:
+    """No image leaves the device between search and teacher; budgets hold there as well."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    here = brightest(SHAPE)
+
+    class There(Recording):
+        def decide(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.device.type == device
+            return super().decide(images.cpu()).to(images.device)
+
+    images = pool(here, 12)
+    method = Method(name, budget=40, checkpoints=(3,), points=2, answered=20)
+    found = search_distances(There(here), images, range(4), method, primer=TINY, device=device)
+    assert (found.asked <= 40).all()
+    assert found.asked.sum() > 0
+    assert np.isfinite(found.distances).all()
+    again = replay_distances(here.spec, images, range(4), method, found.answers, TINY, device)
+    assert all(getattr(again, field).tobytes() == getattr(found, field).tobytes() for field in FIELDS)

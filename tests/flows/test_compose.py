@@ -28,20 +28,37 @@ def test_every_experiment_is_valid(experiment: str) -> None:
     assert composed(f"experiment={experiment}") != composed()
 
 
+# Teachers of one's own, and what only their owner knows.
+OWN = {
+    "checkpoint": ["teacher.checkpoint=a.safetensors"],
+    "exported": ["teacher.checkpoint=a.pt2"],
+    "onnx": ["teacher.checkpoint=a.onnx"],
+    "http": ["teacher.http.url=https://models.example.org", "teacher.http.model=lenet"],
+    "http_image": ["teacher.http.url=https://vision.example.org/classify", "teacher.http.answer='predictions[0]'"],
+    "callable": ["teacher.function='package.module:function'"],
+}
+
+
 @pytest.mark.parametrize(
     "choice",
     [
         f"{path.parent.name}={path.stem}"
         for path in sorted(CONF.glob("*/*.yaml"))
-        if (path.parent.name, path.stem) != ("teacher", "checkpoint")
+        if path.parent.name != "teacher" or path.stem not in OWN
     ],
 )
 def test_every_file_of_every_group_is_valid(choice: str) -> None:
     assert composed(choice)
 
 
-def test_a_given_checkpoint_is_valid() -> None:
-    assert composed("teacher=checkpoint", "teacher.checkpoint=a.safetensors").teacher.checkpoint == "a.safetensors"
+@pytest.mark.parametrize("kind", OWN)
+def test_a_teacher_of_ones_own_needs_only_what_its_owner_knows(kind: str) -> None:
+    assert composed(f"teacher={kind}", *OWN[kind]).teacher.kind == kind
+    for given in OWN[kind]:
+        name = given.partition("=")[0]
+        with pytest.raises(ConfigError, match=rf"\b{name.rpartition('.')[2]}\b.*") as caught:
+            composed(f"teacher={kind}", *(other for other in OWN[kind] if other != given))
+        assert name in str(caught.value)
 
 
 def test_a_command_line_override_wins_over_the_experiment() -> None:
@@ -69,7 +86,7 @@ def test_mnist_small_asks_at_most_150_queries_a_sample() -> None:
         ("datset=mnist", "did you mean dataset?"),
         ("distill.lrr=1", "did you mean distill.lr?"),
         ("+distill.lrr=1", "did you mean distill.lr?"),
-        ("qqqqqq=1", "they all stand in a group: dataset, distill, evaluate"),
+        ("qqqqqq=1", "they all stand in a group: budget, dataset, distill"),
         ("dataset=zzzzz", "known: cifar10, cifar100, digits"),
         ("distill=null", "known: alexnet_half"),
         ("distill.lr=fast", "distill.lr is 'fast'"),

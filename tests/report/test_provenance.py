@@ -31,6 +31,6 @@ def test_facts_digests_and_environment_of_a_run(write_run) -> None:  # noqa: ANN
 
 def test_a_remote_teacher_leaves_gaps_not_errors(write_run) -> None:  # noqa: ANN001
     run = read_run(write_run(local=False))
-    assert dict(facts(run))["Teacher"] == "black box, http"
+    assert dict(facts(run))["Teacher"] == "black box, an inference server"
     assert "Dataset" not in dict(digests(run))
     assert environment(run) == []

@@ -22,3 +22,8 @@ def test_answers_come_first_then_ties_then_labels_alone() -> None:
     assert recipe(16.0, answers=False).ties > 0
     assert recipe(16.0, points=False, answers=False).mapping == "margin"
     assert recipe(0.0) == recipe(16.0, points=False, answers=False)
+
+
+def test_without_distances_bare_decisions_are_learnt() -> None:
+    assert recipe(0.0, distances=False).mapping == "hard"
+    assert recipe(0.0, distances=False).ties + recipe(0.0, distances=False).answered == 0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db3.errors import ConfigError
-from db3.students.batches import Part, batches, parts, shares
+from db3.students.batches import Part, batches, class_weights, parts, shares
 from db3.students.examples import Examples, Group
 
 Bars = Callable[..., Examples]
@@ -86,3 +86,32 @@ def test_descendants_of_what_is_held_out_are_not_learnt(bars: Bars) -> None:
     assert set(np.concatenate([next(free.batches) for _ in range(20)])) == set(range(8))
     with pytest.raises(ConfigError, match="every example of group ties descends"):
         _parts(bars(4), group, held=np.arange(4))
+
+
+def test_weighted_epochs_hold_each_example_as_often_as_its_weight_says() -> None:
+    indices, weights = np.arange(5) * 2, np.array([0.5, 0.3, 0.1, 0.1, 0.0])
+    drawn = np.concatenate(list(itertools.islice(batches(indices, 5, 0, weights=weights), 400)))
+    for start in range(0, 2000, 5):
+        times = np.bincount(drawn[start : start + 5], minlength=9)[::2]
+        assert (times >= np.floor(5 * weights)).all()
+        assert (times <= np.ceil(5 * weights)).all()
+    assert np.allclose(np.bincount(drawn, minlength=9)[::2] / 2000, weights, atol=0.02)
+
+
+def test_class_weights() -> None:
+    decisions = np.array([0] * 16 + [2] * 4)
+    assert np.allclose(class_weights(decisions, 0.0), 1 / 20)
+    alike = class_weights(decisions, 1.0)
+    assert np.isclose(alike[:16].sum(), 0.5)
+    half = class_weights(decisions, 0.5)
+    assert np.isclose(half[:16].sum() / half[16:].sum(), 2.0)
+
+
+def test_balanced_parts_draw_rare_classes_more_often(bars: Bars) -> None:
+    examples = bars(60)
+    rare = Examples(examples.images, np.array([0] * 50 + [1] * 10))
+    (part,) = parts(
+        rare, [], np.arange(60), None, batch=30, ce=1.0, kl=0.0, temperature=1.0, seed=3, device="cpu", balance=1.0
+    )
+    drawn = np.concatenate([next(part.batches) for _ in range(40)])
+    assert abs((drawn >= 50).mean() - 0.5) < 0.02

@@ -31,7 +31,7 @@ def write_folder(folder: Path, seed: int = 0, call_batch: int = 8) -> Path:
 
 
 class TestLocalTeacher(TeacherContract):
-    EXTRA = frozenset({"asked", "paid", "flips"})
+    EXTRA = frozenset({"asked", "replayed", "paid", "flips", "teacher"})
 
     @pytest.fixture
     def teacher(self, tmp_path: Path) -> Meter:

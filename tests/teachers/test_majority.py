@@ -26,7 +26,7 @@ class _Told:
 
 
 class TestMajority(TeacherContract):
-    EXTRA = frozenset({"paid", "flips"})
+    EXTRA = frozenset({"votes", "paid", "flips"})
 
     @pytest.fixture
     def teacher(self) -> Majority:

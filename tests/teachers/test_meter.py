@@ -34,7 +34,7 @@ def _zeros(images: Tensor) -> Tensor:
 
 
 class TestMeter(TeacherContract):
-    EXTRA = frozenset({"asked", "paid", "flips"})
+    EXTRA = frozenset({"asked", "replayed", "paid", "flips", "teacher"})
 
     @pytest.fixture
     def teacher(self) -> Meter:

@@ -1,0 +1,218 @@
+"""A student from a teacher's decisions on made images, at a budget of queries.
+
+    python -m benchmarks.zero_shot --dataset mnist --queries 25000 --seeds 2 --json FILE
+    python -m benchmarks.zero_shot --dataset mnist --samples augmented --real 1000 --queries 25000 --json FILE
+
+`--samples priors` sees no real image and no statistic of one; `augmented` begins with `--real` training images, drawn
+without a look at a label. Several budgets, comma-separated, give the curve. A seed decides images, choices, tutors and
+student; `--seed` is the first of them. `validation` is agreement with the teacher on synthetic images asked for that
+purpose alone and counted apart (`queries.validation`): settings are chosen by it. The test split is looked at once a
+student, to report. With no `--teacher` one is trained on the dataset's training part.
+"""
+
+import argparse
+import os
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from db3.datasets import Dataset, open_dataset
+from db3.evaluation.decide import decide_all
+from db3.files import read_json, write_json
+from db3.networks import build
+from db3.samples.real import draw_samples
+from db3.samples.rounds import SOURCES, Gathered, RoundSettings, gather
+from db3.students.examples import Examples, channel_statistics
+from db3.students.train import TrainSettings, train
+from db3.students.tutors import TutorSettings, final_steps, tutored
+from db3.teachers.base import TeacherSpec
+from db3.teachers.batching import Batching
+from db3.teachers.local import open_teacher
+from db3.teachers.meter import Meter
+from db3.teachers.network import NetworkTeacher
+from db3.teachers.train import train_teacher
+
+_VALIDATION_SEED = 1_000_003
+_TEACHERS = {1: ("lenet5", 4000, "warp"), 3: ("compact", 4000, "crop_flip")}  # by channels: architecture, steps
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every student is compared on."""
+
+    teacher: Meter
+    dataset: Dataset
+    test: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
+    validation: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+    options: argparse.Namespace
+
+
+def main() -> None:
+    options = _options()
+    torch.set_num_threads(options.threads)
+    results: dict[str, Any] = read_json(options.json) if options.json.is_file() else {"runs": []}
+    bench = _bench(options)
+    budgets = [int(text) for text in options.queries.split(",")]
+    print(f"teacher's accuracy {100 * float((bench.test[1] == bench.test[2]).mean()):.2f}", flush=True)
+    for budget in budgets:
+        for seed in range(options.seed, options.seed + options.seeds):
+            key = _key(options, budget, seed)
+            if not any(all(run.get(name) == value for name, value in key.items()) for run in results["runs"]):
+                results["runs"].append({**key, **_run(bench, budget, seed)})
+                write_json(options.json, results)
+        summary = _summary(results["runs"], options, budget)
+        results.update(summary)
+        results.setdefault("curve", {})[f"{options.samples}@{budget}"] = summary
+        results["teacher"] = {"accuracy": float((bench.test[1] == bench.test[2]).mean())}
+        write_json(options.json, results)
+        _print(summary)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.zero_shot", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--root", help="folder of the dataset's files; default: DB3_DATA_ROOT")
+    parser.add_argument("--teacher", type=Path, help="folder of a local teacher; default: train one")
+    parser.add_argument("--samples", default="priors", choices=("priors", "augmented"))
+    parser.add_argument("--real", type=int, default=1000, help="augmented: real images to begin with")
+    parser.add_argument("--queries", default="25000", help="budgets, comma-separated")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
+    parser.add_argument("--student", default="lenet5_half")
+    parser.add_argument("--steps", type=int, help="of the student; default: by the queries")
+    parser.add_argument("--tutors", type=int, default=TutorSettings(TrainSettings(1)).networks, help="0: none")
+    parser.add_argument("--rounds", type=int, default=RoundSettings().rounds)
+    parser.add_argument("--fresh", type=float, help="share of prior images; default: by the number of real images")
+    parser.add_argument("--validation", type=int, default=0, help="queries spent on a validation set")
+    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
+    parser.add_argument("--json", type=Path, required=True)
+    return parser.parse_args()
+
+
+def _bench(options: argparse.Namespace) -> Bench:
+    dataset = open_dataset(options.dataset, options.root)
+    teacher = open_teacher(options.teacher) if options.teacher else _trained(dataset)
+    test = dataset.test()
+    images, labels = np.array(test.images), np.array(test.labels)
+    told = decide_all(teacher, images, 256)
+    validation = np.empty((0, *dataset.image_shape), np.uint8), np.empty(0, np.int64)
+    if options.validation:
+        ask = partial(decide_all, teacher, batch=256)
+        kept = gather(ask, teacher.spec.input_shape, teacher.spec.classes, options.validation, seed=_VALIDATION_SEED)
+        later = kept.rounds > 0  # balanced by a primer; the first ones are not
+        validation = kept.images[later], kept.decisions[later]
+    return Bench(teacher, dataset, (images, told, labels), validation, options)
+
+
+def _trained(dataset: Dataset) -> Meter:
+    part, classes = dataset.train(), len(dataset.class_names)
+    architecture, steps, augment = _TEACHERS[dataset.image_shape[0]]
+    plan = TrainSettings(steps=min(steps, 40 * len(part.images)), lr=2e-3)
+    network, _ = train_teacher(architecture, part.images, np.array(part.labels), classes, plan, seed=0, augment=augment)
+    spec = TeacherSpec(dataset.image_shape, (0.0, 1.0), classes, 256, "trained for this benchmark")
+    return Meter(Batching(NetworkTeacher(network, spec)))
+
+
+def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
+    options, spec = bench.options, bench.teacher.spec
+    begun, cpu, asked = time.perf_counter(), time.process_time(), bench.teacher.asked
+    found = gather(
+        partial(decide_all, bench.teacher, batch=256),
+        spec.input_shape,
+        spec.classes,
+        budget,
+        _settings(options),
+        seed=seed,
+        real=_real(bench, seed),
+    )
+    paid, gathering = bench.teacher.asked - asked, time.process_time() - cpu
+    student = _student(found, spec.classes, options, seed)
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    images, told, labels = bench.test
+    tested = decide_all(student, images, 500)
+    recalls = [float((tested[labels == k] == k).mean()) for k in np.unique(labels)]
+    held, answers = bench.validation
+    return {
+        "asked": paid,
+        "accuracy": float((tested == labels).mean()),
+        "agreement": float((tested == told).mean()),
+        "recalls": recalls,
+        "validation": float((decide_all(student, held, 500) == answers).mean()) if len(held) else None,
+        "missing": list(found.missing),
+        "decided": np.bincount(found.decisions, minlength=spec.classes).tolist(),
+        "sources": dict(zip(SOURCES, np.bincount(found.sources, minlength=len(SOURCES)).tolist(), strict=True)),
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "gather_cpu_seconds": gathering,
+    }
+
+
+def _settings(options: argparse.Namespace) -> RoundSettings:
+    settings = RoundSettings(rounds=options.rounds)
+    return settings if options.fresh is None else replace(settings, fresh=options.fresh)
+
+
+def _real(bench: Bench, seed: int) -> np.ndarray[Any, Any] | None:
+    if bench.options.samples == "priors":
+        return None
+    images = bench.dataset.train().images
+    return np.array(images[draw_samples(len(images), bench.options.real, seed)])
+
+
+def _student(found: Gathered, classes: int, options: argparse.Namespace, seed: int) -> nn.Module:
+    steps = options.steps or final_steps(found.asked)
+    plan = TrainSettings(steps, balance=0.5)
+    groups = []
+    if options.tutors:
+        tutor = TutorSettings(plan, networks=options.tutors)
+        groups = [tutored(found.images, found.decisions, classes, tutor, seed)]
+    mean, std = channel_statistics(found.images)
+    student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
+    train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)
+    return student
+
+
+def _key(options: argparse.Namespace, budget: int, seed: int) -> dict[str, Any]:
+    names = ("dataset", "samples", "student", "steps", "tutors", "rounds", "fresh", "validation")
+    real = options.real if options.samples == "augmented" else 0
+    return {**{name: getattr(options, name) for name in names}, "real": real, "budget": budget, "seed": seed}
+
+
+def _summary(runs: list[dict[str, Any]], options: argparse.Namespace, budget: int) -> dict[str, Any]:
+    keys = [_key(options, budget, seed) for seed in range(options.seed, options.seed + options.seeds)]
+    rows = [run for run in runs if any(all(run.get(name) == value for name, value in key.items()) for key in keys)]
+    accuracy = [row["accuracy"] for row in rows]
+    return {
+        "samples": options.samples,
+        "accuracy": {"mean": float(np.mean(accuracy)), "sd": float(np.std(accuracy, ddof=1)) if len(rows) > 1 else 0.0},
+        "agreement": {"mean": float(np.mean([row["agreement"] for row in rows]))},
+        "validation": float(np.mean([row["validation"] for row in rows])) if options.validation else None,
+        "min_recall": min(min(row["recalls"]) for row in rows),
+        "recalls": np.mean([row["recalls"] for row in rows], axis=0).tolist(),
+        "queries": {"asked": max(row["asked"] for row in rows), "validation": options.validation},
+        "seconds": float(np.mean([row["seconds"] for row in rows])),
+        "cpu_seconds": float(np.mean([row["cpu_seconds"] for row in rows])),
+        "seeds": len(rows),
+    }
+
+
+def _print(summary: dict[str, Any]) -> None:
+    accuracy = summary["accuracy"]
+    print(
+        f"{summary['samples']:10} {summary['queries']['asked']:9,} queries  accuracy {100 * accuracy['mean']:.2f} ± "
+        f"{100 * accuracy['sd']:.2f}  agreement {100 * summary['agreement']['mean']:.2f}  "
+        f"least recall {100 * summary['min_recall']:.1f}  {summary['cpu_seconds']:.0f} s of CPU"
+        f"  ({summary['seeds']} seeds)",
+        flush=True,
+    )
+    print("  recall by class: " + " ".join(f"{100 * recall:.1f}" for recall in summary["recalls"]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Tutors: networks that learn the paid decisions and label images that nobody was asked about.
+
+A student of few weights learns more from a soft label than from a decision, and from many images than from few.
+Tutors are larger networks, several of them, trained on the same decisions: their averaged opinion of any number of
+fresh images costs no query. They know no more of the teacher than its decisions told; what they add is what larger
+networks make of them (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015; Bucila, Caruana
+and Niculescu-Mizil, "Model Compression", KDD 2006).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import nn
+
+from db3 import rng
+from db3.networks import build
+from db3.samples.parents import draw_parents
+from db3.samples.priors import prior_images
+from db3.samples.variations import variations
+from db3.students.examples import Examples, Group, channel_statistics
+from db3.students.kd import teacher_logits
+from db3.students.train import TrainSettings, train
+
+_UNASKED = 1 << 31  # numbers of images from here on are never asked
+
+
+@dataclass(frozen=True)
+class TutorSettings:
+    """How tutors are made and what they label.
+
+    Attributes:
+        architecture: larger than the student's.
+        networks: how many are averaged.
+        training: of each tutor.
+        images: how many they label.
+        fresh: share of these that are prior images; the rest are variations of the decided ones.
+        share: of each of the student's batches.
+        temperature: of tutors and student in the divergence.
+    """
+
+    training: TrainSettings
+    architecture: str = "lenet5"
+    networks: int = 3
+    images: int = 90_000
+    fresh: float = 1 / 3
+    share: float = 0.75
+    temperature: float = 1.0
+
+
+def tutored(
+    images: UInt8[np.ndarray, "n c h w"],
+    decisions: Int64[np.ndarray, " n"],
+    classes: int,
+    settings: TutorSettings,
+    seed: int,
+    on_step: Callable[[], object] | None = None,
+) -> Group:
+    """Images never asked, with tutors' soft labels, as a group beside the decided ones.
+
+    Args:
+        images: decided.
+        decisions: the teacher's on them.
+        classes: K.
+        settings: how.
+        seed: of the tutors and the images.
+        on_step: called after each step of each tutor.
+    """
+    examples = Examples(images, decisions)
+    networks = [_tutor(examples, classes, settings, seed, number, on_step) for number in range(settings.networks)]
+    unasked = unasked_images(images, decisions, settings.images, settings.fresh, seed)
+    labels = opinion(networks, unasked, settings.temperature)
+    told = Examples(unasked, labels.argmax(axis=1).astype(np.int64), labels)
+    return Group("unasked", told, settings.share, 0.0, 1.0, settings.temperature)
+
+
+def unasked_images(
+    images: UInt8[np.ndarray, "n c h w"], decisions: Int64[np.ndarray, " n"], count: int, fresh: float, seed: int
+) -> UInt8[np.ndarray, "m c h w"]:
+    """Prior images and variations of the decided ones, of numbers that the rounds do not reach."""
+    channels, height, width = images.shape[1:]
+    priors = round(count * fresh)
+    numbers = np.arange(_UNASKED, _UNASKED + count - priors)
+    children = variations(images, draw_parents(decisions, numbers, seed), numbers, seed)
+    return np.concatenate([prior_images((channels, height, width), range(_UNASKED, _UNASKED + priors), seed), children])
+
+
+def opinion(
+    networks: Sequence[nn.Module], images: UInt8[np.ndarray, "n c h w"], temperature: float
+) -> Float32[np.ndarray, "n k"]:
+    """Softmax of the mean logits / temperature; each network's logits are first centred over the classes."""
+    mean: torch.Tensor | None = None
+    for network in networks:
+        logits = torch.from_numpy(teacher_logits(network, images)).double()
+        logits = torch.log_softmax(logits, dim=1) / len(networks)
+        mean = logits if mean is None else mean + logits
+    if mean is None:
+        raise ValueError("there is no network; expected one or more")
+    labels: Float32[np.ndarray, "n k"] = torch.softmax(mean / temperature, dim=1).float().numpy()
+    return labels
+
+
+def _tutor(
+    examples: Examples,
+    classes: int,
+    settings: TutorSettings,
+    seed: int,
+    number: int,
+    on_step: Callable[[], object] | None,
+) -> nn.Module:
+    own = rng.generator(seed, "tutor", number).initial_seed()
+    mean, std = channel_statistics(examples.images)
+    channels, height, width = examples.images.shape[1:]
+    network = build(settings.architecture, (channels, height, width), classes, mean=mean, std=std, seed=own)
+    train(network, examples, settings.training, own, on_step=on_step)
+    return network
+
+
+def final_steps(queries: int) -> int:
+    """Optimiser steps that suit so many decided images: more of them repay more steps, ever more slowly.
+
+    Measured at 10⁴, 2.5·10⁴, 10⁵ and 10⁶ queries; linear in the logarithm between, and level beyond.
+    """
+    known = [(10_000, 2000), (25_000, 4000), (100_000, 5000), (1_000_000, 8000)]
+    at, steps = zip(*known, strict=True)
+    return round(float(np.interp(np.log(max(1, queries)), np.log(at), steps)))

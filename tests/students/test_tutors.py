@@ -1,0 +1,60 @@
+"""Tutors on a problem that a small network learns in a few steps."""
+
+import numpy as np
+import pytest
+import torch
+
+from db3.networks import build
+from db3.samples.priors import prior_images
+from db3.students.kd import teacher_logits
+from db3.students.train import TrainSettings
+from db3.students.tutors import TutorSettings, final_steps, opinion, tutored, unasked_images
+
+SHORT = TutorSettings(TrainSettings(40, 16), "compact", networks=2, images=30, share=0.5)
+
+
+def _decided() -> tuple[np.ndarray, np.ndarray]:
+    images = prior_images((1, 8, 8), range(80), 0)
+    upper, lower = images[:, :, :4].astype(int).sum(axis=(1, 2, 3)), images[:, :, 4:].astype(int).sum(axis=(1, 2, 3))
+    return images, (upper > lower).astype(np.int64)
+
+
+def test_a_group_of_images_never_asked_with_the_tutors_opinion() -> None:
+    images, decisions = _decided()
+    group = tutored(images, decisions, 2, SHORT, 0)
+    assert group.share == 0.5
+    assert (group.ce, group.kl) == (0.0, 1.0)
+    assert len(group.examples) == 30
+    labels = group.examples.soft_labels
+    assert labels is not None
+    assert np.array_equal(group.examples.decisions, labels.argmax(axis=1))
+    seen = {image.tobytes() for image in images}
+    assert not any(image.tobytes() in seen for image in group.examples.images)
+    again = tutored(images, decisions, 2, SHORT, 0)
+    assert np.array_equal(again.examples.soft_labels, labels)
+    assert np.array_equal(again.examples.images, group.examples.images)
+
+
+def test_unasked_images_are_priors_and_variations() -> None:
+    images, decisions = _decided()
+    made = unasked_images(images, decisions, 30, 1 / 3, 4)
+    assert made.shape == (30, 1, 8, 8)
+    assert np.array_equal(made[:10], prior_images((1, 8, 8), range(1 << 31, (1 << 31) + 10), 4))
+
+
+def test_opinion_is_the_normalised_geometric_mean() -> None:
+    networks = [build("compact", (1, 8, 8), 3, seed=seed).eval() for seed in range(2)]
+    images = prior_images((1, 8, 8), range(5), 0)
+    chances = [torch.softmax(torch.from_numpy(teacher_logits(n, images)).double(), dim=1) for n in networks]
+    mean = (chances[0] * chances[1]).sqrt()
+    assert np.allclose(opinion(networks, images, 1.0), mean / mean.sum(dim=1, keepdim=True), atol=1e-6)
+    flat = opinion(networks, images, 100.0)
+    assert np.allclose(flat, 1 / 3, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("queries", "steps"), [(10, 2000), (10_000, 2000), (25_000, 4000), (10**6, 8000), (10**7, 8000)]
+)
+def test_more_queries_repay_more_steps(queries: int, steps: int) -> None:
+    assert final_steps(queries) == steps
+    assert final_steps(50_000) > final_steps(30_000)
