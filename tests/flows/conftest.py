@@ -124,10 +124,15 @@ class Server:
         return f"http://127.0.0.1:{self.port}/api"
 
     def request(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request("POST", f"/api/{path}", json.dumps(body), {"content-type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, json.load(answer)
+        for _ in range(10):
+            with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+                connection.request("POST", f"/api/{path}", json.dumps(body), {"content-type": "application/json"})
+                answer = connection.getresponse()
+                told = answer.status, json.load(answer)
+            if told[0] != 503:  # the server's database is busy; every client of it tries again
+                break
+            time.sleep(1)
+        return told
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         status, answer = self.request(path, body)
