@@ -130,8 +130,8 @@ class DaskCluster:
                     n_workers=runtime.workers,
                     threads_per_worker=1,
                     host=HOST,
-                    dashboard_address=None,
-                    worker_dashboard_address=None,
+                    # Without this the scheduler's HTTP server takes port 8787, or warns that it is taken.
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": f"{HOST}:0"},
                     silence_logs=logging.CRITICAL,
                     resources={"GPU": 1},
                 )

@@ -33,7 +33,8 @@ class Project:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DB3_", "TOY_"))}
         path = os.pathsep.join([HERE, kept["PATH"]])
         # Prefect's folder is the session's: an empty one costs a migration of the database.
-        return kept | {"PATH": path, "PREFECT_HOME": str(self.folder / ".prefect"), "OMP_NUM_THREADS": "1"} | more
+        mine = {"PREFECT_HOME": str(self.folder / ".prefect"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        return kept | {"PATH": path} | mine | more
 
     def python(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, *arguments]
@@ -123,10 +124,15 @@ class Server:
         return f"http://127.0.0.1:{self.port}/api"
 
     def request(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request("POST", f"/api/{path}", json.dumps(body), {"content-type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, json.load(answer)
+        for _ in range(10):
+            with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+                connection.request("POST", f"/api/{path}", json.dumps(body), {"content-type": "application/json"})
+                answer = connection.getresponse()
+                told = answer.status, json.load(answer)
+            if told[0] != 503:  # the server's database is busy; every client of it tries again
+                break
+            time.sleep(1)
+        return told
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         status, answer = self.request(path, body)

@@ -54,8 +54,14 @@ def test_states_repeat_what_dvc_says(dvc_project: Project, server: Server) -> No
     assert server.task_runs(states["broken"][2]) == {"toy": ("Failed", "shard 3 is wrong; mend it")}
     logs = server.post("logs/filter", {"logs": {"flow_run_id": {"any_": [states["fresh"][2]]}}})
     assert "copied" in {entry["message"] for entry in logs}
-    # The stage itself is a flow run of the same server, beside the pipeline's.
+    # The stage itself is a flow run of the same server, below the pipeline's.
     assert server.flow_runs("toy")[0]["state_name"] == "Failed"
+    below = server.post("flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [states["fresh"][2]]}}})
+    assert [(run["state_name"], run["state"]["message"]) for run in below] == [
+        ("Completed", "6 shards, sum 70, 0 reused")
+    ]
+    shown = {artifact["key"] for artifact in server.post("artifacts/filter", {})}
+    assert {"pipeline-stages", "toy-progress", "toy-shards", "what-to-do"} <= shown
 
 
 def _split(line: str) -> tuple[str, str, str, str]:
@@ -75,6 +81,56 @@ def test_a_run_that_is_told_to_end_leaves_no_process(dvc_project: Project, serve
         process.communicate(timeout=90)
     assert process.returncode != 0
     until(lambda: not _runs(stage), 10)
+
+
+def _in_the_middle(server: Server, seed: int) -> tuple[str, int]:
+    """Start a run as the UI does it, whose stage waits after three shards; the run, and the stage's process."""
+    waiting = server.project.folder / "waiting"
+    waiting.unlink(missing_ok=True)
+    run = server.start("on-demand", until="toy", overrides=[f"query.seed={seed}"])
+    until(lambda: waiting.exists() and waiting.read_text())
+    return run, int(waiting.read_text())
+
+
+def _shards(server: Server) -> set[str]:
+    return {path.name for path in (server.project.folder / ".db3").rglob("*.npz")}
+
+
+def _goes_on(server: Server, before: set[str]) -> None:
+    """The next run in that folder is taken, and nothing that was finished is gone."""
+    assert before <= _shards(server)
+    run = server.start("on-demand", until="toy", overrides=["query.seed=0"])
+    until(lambda: server.flow_run(run)["end_time"])
+    assert server.flow_run(run)["state_name"] == "Completed", server.flow_run(run)["state"]
+
+
+def test_a_run_cancelled_in_the_interface_stops_its_stage_and_can_be_resumed(server: Server) -> None:
+    run, stage = _in_the_middle(server, 100)
+    before = _shards(server)
+    state = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    assert server.post(f"flow_runs/{run}/set_state", state)["status"] == "ACCEPT"
+    until(lambda: not _runs(stage), 60)
+    until(lambda: server.flow_run(run)["state_type"] == "CANCELLED", 60)
+    _goes_on(server, before)
+
+
+def test_when_the_worker_is_killed_its_run_ends_too(server: Server) -> None:
+    _, stage = _in_the_middle(server, 101)
+    before = _shards(server)
+    above = _ancestors(stage)
+    dvc = next(number for number, pid in enumerate(above) if " dvc repro" in _command(pid))
+    os.kill(above[dvc + 1], signal.SIGKILL)
+    until(lambda: not _runs(stage), 60)
+    _goes_on(server, before)
+
+
+def _ancestors(pid: int) -> list[int]:
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return [parent, *_ancestors(parent)] if parent > 1 else []
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
 def _runs(pid: int) -> bool:

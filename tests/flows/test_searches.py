@@ -1,7 +1,10 @@
 """From the teacher to the transfer set, in this process: every search, uint8 teachers, votes, any cut into shards."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +100,52 @@ def test_shards_their_size_order_and_workers_change_no_byte(
     second = searched(data, chosen, "query.shard=7", "runtime.workers=3")
     assert first["digest"] == second["digest"]
     assert first["queries"] == second["queries"]
+
+
+RUNS = """
+import shutil, sys
+from pathlib import Path
+import yaml
+from db3.config import parse_config
+from db3.files import read_json
+from flows.query_decisions import query_decisions
+from flows.soft_labels import soft_labels
+
+def main():
+    values, data = yaml.safe_load(Path("params.yaml").read_text()), Path("data")
+    for shard, runner, workers in ((20, "local", 1), (7, "threads", 2), (5, "threads", 8), (6, "dask", 2)):
+        values["query"]["shard"] = shard
+        values["runtime"] |= {"runner": runner, "workers": workers}
+        config = parse_config(values)
+        shutil.rmtree(".db3", ignore_errors=True)
+        for stage in (query_decisions, soft_labels):
+            shutil.rmtree(data / stage.folder, ignore_errors=True)
+            (data / stage.folder).mkdir()
+            stage(config, data)
+        print(read_json(data / "transfer" / "manifest.json")["digest"])
+    runners.close()
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_the_transfer_set_is_the_same_whoever_computes_its_shards(data: Path) -> None:
+    # A process of its own: functions that this one checks at run time cannot be sent to workers.
+    (data.parent / "params.yaml").write_text(compose([*SMALL, "query.method=guided"], ROOT / "conf"))
+    (data.parent / "runs.py").write_text(RUNS)
+    done = subprocess.run(
+        [sys.executable, "runs.py"],
+        cwd=data.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 4
+    assert len(set(done.stdout.split())) == 1
 
 
 def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

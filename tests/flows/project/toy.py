@@ -15,7 +15,8 @@ from flows.stage import stage
 
 @stage("toy")
 def toy(config: Config, data: Path) -> str:
-    """Sum up small shards."""
+    """Sum up small shards; from seed 100 on without an end, since a run started in the UI has no environment."""
+    waits_from = 3 if config.query.seed >= 100 else int(os.environ.get("TOY_WAITS_FROM", "99"))
 
     def compute(index: int) -> dict[str, np.ndarray]:
         if os.environ.get("TOY_FAILS") == str(index):
@@ -26,9 +27,9 @@ def toy(config: Config, data: Path) -> str:
             raise ZeroDivisionError("a defect")
         with Path("computed.log").open("a") as log:
             log.write(f"{index}\n")
-        if index >= int(os.environ.get("TOY_WAITS_FROM", "99")):
-            Path("waiting").touch()
-            time.sleep(300)
+        if index >= waits_from:
+            Path("waiting").write_text(str(os.getpid()))
+            time.sleep(float(os.environ.get("TOY_SECONDS", "300")))
         return {"x": np.full(index + 1, config.query.seed + index)}
 
     keys = [digest_json(["toy", config.query.seed, index]) for index in range(6)]
