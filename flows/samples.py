@@ -28,7 +28,8 @@ def samples(config: Config, data: Path) -> str:
     from db3.files import write_array, write_json
     from db3.samples.real import draw_samples
     from db3.teachers.local import read_card
-    from flows.asking import Asking, write_costs
+    from flows.asking import Asking
+    from flows.costs import write_costs
     from flows.inputs import dataset_of
 
     card = read_card(data / "teacher")
