@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from db3.teachers.batching import Batching
-from flows.estimate import estimate, planned
-from flows.query_decisions import query_decisions
+from flows.estimate import estimate
+from flows.planned import planned
 from tests.flows.test_searches import configured, data, searched, taught
 
 __all__ = ["data", "taught"]
@@ -17,7 +17,7 @@ __all__ = ["data", "taught"]
 @pytest.mark.parametrize("method", ["sd", "bd", "mbd", "auto"])
 def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
     chosen = (f"query.method={method}", "query.augmented=same")
-    plan = planned(configured(*chosen), data)
+    plan = planned(configured(*chosen), 20, 10)
     asked = searched(data, *chosen)["queries"]
     assert asked["asked"] + asked["augmented"] <= plan.most
     assert plan.expected <= plan.pairs
@@ -26,7 +26,7 @@ def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
 
 def test_bisections_are_expected_to_close(data: Path) -> None:
     chosen = ("query.method=bd", "query.budget=100", "query.starts=1")
-    plan = planned(configured(*chosen), data)
+    plan = planned(configured(*chosen), 20, 10)
     asked = searched(data, *chosen)["queries"]["asked"]
     assert plan.pairs == 20 * 9 * 100
     assert asked == pytest.approx(plan.expected, rel=0.3)
@@ -53,7 +53,3 @@ def test_before_the_samples_the_parameters_tell(data: Path, monkeypatch: pytest.
     told = estimate(configured("query.method=bd", "samples.recheck=5"), data)
     assert re.search(r"samples +25\n", told)
     assert "an assumption: it is not asked to find out" in told
-
-
-def test_a_stage_is_still_a_stage() -> None:
-    assert query_decisions.name == "query_decisions"
