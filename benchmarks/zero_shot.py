@@ -86,7 +86,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--student", default="lenet5_half")
     parser.add_argument("--steps", type=int, help="of the student; default: by the queries")
-    parser.add_argument("--tutors", type=int, default=0, help="networks that label unasked images for the student")
+    parser.add_argument(
+        "--tutors",
+        type=int,
+        default=TutorSettings().networks,
+        help="networks that label unasked images for the student",
+    )
     parser.add_argument("--rounds", type=int, default=RoundSettings().rounds)
     parser.add_argument("--fresh", type=float, help="share of prior images; default: by the number of real images")
     parser.add_argument("--validation", type=int, default=0, help="queries spent on a validation set")
@@ -170,7 +175,7 @@ def _student(found: Gathered, classes: int, options: argparse.Namespace, seed: i
     plan = TrainSettings(steps, balance=0.5)
     groups = []
     if options.tutors:
-        tutor = TutorSettings(plan, networks=options.tutors)
+        tutor = TutorSettings(networks=options.tutors, architecture=_TEACHERS[found.images.shape[1]][0])
         groups = [tutored(found.images, found.decisions, classes, tutor, seed)]
     mean, std = channel_statistics(found.images)
     student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)

@@ -8,7 +8,7 @@ and Niculescu-Mizil, "Model Compression", KDD 2006).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,19 +32,19 @@ class TutorSettings:
     """How tutors are made and what they label.
 
     Attributes:
+        training: of each tutor.
         architecture: larger than the student's.
         networks: how many are averaged.
-        training: of each tutor.
         images: how many they label.
         fresh: share of these that are prior images; the rest are variations of the decided ones.
         share: of each of the student's batches.
         temperature: of tutors and student in the divergence.
     """
 
-    training: TrainSettings
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(2000, balance=0.5))
     architecture: str = "lenet5"
-    networks: int = 3
-    images: int = 90_000
+    networks: int = 2
+    images: int = 40_000
     fresh: float = 1 / 3
     share: float = 0.75
     temperature: float = 1.0
