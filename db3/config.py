@@ -262,6 +262,17 @@ class Weights(Group):
         return self
 
 
+class Tutors(Group):
+    """Larger networks that learn the same decisions and label images nobody was asked about: free of queries."""
+
+    networks: int = Field(0, ge=0, le=16, description="averaged; 0: no tutors")
+    architecture: str = Field("auto", description="a name that db3.networks.build knows; auto: by the images' shape")
+    steps: int = Field(2000, ge=1, description="optimiser steps of each")
+    images: int = Field(40_000, ge=1, description="that they label: prior images, and variations of the decided ones")
+    fresh: float = Field(0.3333, ge=0, le=1, description="share of these that are prior images")
+    share: Share = Field(0.75, description="of each of the student's batches")
+
+
 class Distill(Group):
     """How the student learns from the transfer set."""
 
@@ -272,6 +283,7 @@ class Distill(Group):
     weight_decay: float = Field(1e-4, ge=0)
     temperature: Positive | Literal["auto"] = Field("auto", description="student's inside the KL; auto: the recipe's")
     weights: Weights
+    tutors: Tutors
     warmup: int = Field(50, ge=0, description="steps of linear warm-up, then a cosine to zero")
     balance: float = Field(0.0, ge=0, le=1, description="samples are drawn as (count of their class)^-balance")
     select: Literal["last", "best"] = Field("last", description="best: by agreement on a held-out part")

@@ -25,9 +25,12 @@ def distill(config: Config, data: Path) -> str:
     from db3.students.train import TrainSettings
     from flows.arms import build_arms
     from flows.inputs import manifest_of
+    from flows.tutors import with_tutors
 
     arms, seeds, learn = build_arms(config, data), range(config.evaluate.seeds), config.distill
     classes = len(manifest_of(data, "transfer")["class_names"])
+    if learn.tutors.networks:
+        arms[0] = with_tutors(config, arms[0], classes)
     common = TrainSettings(
         steps=learn.steps,
         batch=learn.batch,

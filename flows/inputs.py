@@ -75,8 +75,8 @@ def method_of(config: Config) -> "Method":
 
 def primer_of(config: Config, shape: tuple[int, int, int]) -> "PrimerSettings":
     """The primers that the group `query.primer` describes, for images of this shape."""
-    from db3.decisions.primed import fitting
     from db3.decisions.primer import PrimerSettings
+    from db3.networks.fitting import fitting
 
     primer = config.query.primer
     return PrimerSettings(
@@ -115,7 +115,7 @@ def zsdb3_of(config: Config) -> "Zsdb3":
 
 def rounds_of(config: Config, shape: tuple[int, int, int]) -> "RoundSettings":
     """How made samples are chosen, as the group `samples.rounds` says, for images of this shape."""
-    from db3.decisions.primed import fitting
+    from db3.networks.fitting import fitting
     from db3.samples.rounds import RoundSettings
 
     group = config.samples.rounds

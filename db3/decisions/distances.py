@@ -9,9 +9,10 @@ import torch
 from db3.decisions.blocks import Blocks, Distances
 from db3.decisions.driver import drive, replay
 from db3.decisions.method import PRIMED, Method
-from db3.decisions.primed import IN_FLIGHT, Answer, Primed, fitting, replayed, run_here
+from db3.decisions.primed import IN_FLIGHT, Answer, Primed, replayed, run_here
 from db3.decisions.primer import PrimerSettings
 from db3.decisions.search import Asks
+from db3.networks.fitting import fitting
 from db3.samples.pool import TransferImages
 from db3.teachers.base import Teacher, TeacherSpec
 

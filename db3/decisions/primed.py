@@ -30,7 +30,7 @@ from db3.digest import digest_json
 from db3.errors import BudgetSpent
 from db3.rng import uniform
 from db3.samples.pool import TransferImages
-from db3.teachers.base import ImageShape, TeacherSpec
+from db3.teachers.base import TeacherSpec
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -264,12 +264,6 @@ class _Part:
             kept = np.isin(keys[:, 0] * classes + keys[:, 1], mine) & (keys[:, 1] < classes)
             log.extend(*(torch.from_numpy(arrays[name][kept]).to(search.device) for name in _LOG))
         return len(log.read()[0])
-
-
-def fitting(shape: ImageShape) -> str:
-    """An architecture for primers of such images: LeNet5 where it is at home, else a network that fits any shape."""
-    channels, height, width = shape
-    return "lenet5" if channels == 1 and min(height, width) >= 16 and max(height, width) <= 40 else "compact"
 
 
 class PrimedDistances:

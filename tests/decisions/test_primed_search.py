@@ -10,8 +10,9 @@ from db3.decisions import Method, replay_distances, search_distances
 from db3.decisions.blocks import Distances
 from db3.decisions.driver import drive
 from db3.decisions.method import MethodName
-from db3.decisions.primed import Primed, fitting, replayed, run_here
+from db3.decisions.primed import Primed, replayed, run_here
 from db3.decisions.primer import PrimerSettings
+from db3.networks.fitting import fitting
 from db3.samples.pool import TransferImages
 from db3.teachers.base import ImageShape, Teacher
 from tests.decisions.problems import Constant, Recording, brightest, half_space, pool, truth

@@ -12,6 +12,7 @@ import yaml
 from db3.config import Config, parse_config
 from db3.errors import ConfigError
 from flows.compose import compose
+from flows.distill import distill
 from flows.fetch_teacher import fetch_teacher
 from flows.query_decisions import query_decisions
 from flows.samples import samples
@@ -91,3 +92,18 @@ def test_a_budget_below_the_samples_own_is_refused_before_anything_is_paid(data:
 def test_made_samples_need_a_budget(method: str) -> None:
     with pytest.raises(ConfigError, match="budget"):
         configured(f"samples={method}", "samples.budget=null")
+
+
+def test_tutors_label_images_that_nobody_was_asked_about(data: Path) -> None:
+    tutors = ("networks=2", "steps=4", "images=60", "architecture=lenet5_fifth")
+    config = configured(*PRIORS, *(f"distill.tutors.{given}" for given in tutors), "distill.baselines=[hard]")
+    manifest = made(data, config)
+    (data / "student").mkdir()
+    distill(config, data)
+    student, plain = json.loads((data / "student" / "arms.json").read_text())
+    assert "tutors" in student["title"]
+    assert "tutors" not in plain["title"]
+    assert student["queries_per_sample"] == plain["queries_per_sample"] == 1
+    weights = [(data / "student" / arm["files"][0]).read_bytes() for arm in (student, plain)]
+    assert weights[0] != weights[1]
+    assert manifest["queries"]["asked"] == 150
