@@ -155,6 +155,7 @@ PERMANENT = {
     "no output": (faults.outputs(lambda _: []), "gave the outputs none"),
     "another output": (faults.outputs(lambda own: [{**own, "name": "z"}]), "gave the outputs z"),
     "another version": (faults.changed(model_version="2"), "answered as version '2', but was version '1'"),
+    "another model": (faults.changed(model_name="z"), "answered as 'z'"),
     "400": (status(400), r"answered 400 Bad Request \(by script\)"),
     "401": (status(401), r"check the token and teacher\.http\.token"),
     "404": (status(404), r"check teacher\.http\.url"),
@@ -305,12 +306,15 @@ def test_a_model_that_changed_since_it_was_fetched_is_never_asked() -> None:
         assert server.images == []
 
 
-def test_a_version_that_changes_between_two_answers_stops_the_run() -> None:
+@pytest.mark.parametrize("teachers", [1, 2])
+def test_a_version_that_changes_between_two_answers_stops_the_run(teachers: int) -> None:
+    """Also where each thread has a teacher of its own."""
     with hostile(Hostile(script=[lambda *_: False, faults.changed(model_version="2")])) as server:
         interface = Interface("x", "FP32", "y", None)
-        teacher = HttpTeacher(server.url, "m", FOUR, interface, link=Link(concurrency=1))
+        made = [HttpTeacher(server.url, "m", FOUR, interface, link=Link(concurrency=1)) for _ in range(teachers)]
+        made[0].decide(IMAGES[:3])
         with pytest.raises(TeacherError, match="answered as version '2', but was version '1'"):
-            teacher.decide(IMAGES)
+            made[-1].decide(IMAGES)
 
 
 @pytest.mark.parametrize(
