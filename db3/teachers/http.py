@@ -27,7 +27,6 @@ from db3.teachers.inference_protocol import (
 from db3.teachers.link import Access, Connection, Question, Reply
 from db3.teachers.preprocessing import Preprocessing, from_json
 
-
 _SEEN: dict[str, str] = {}  # versions that answered first, of models whose metadata tell none: one for all threads
 
 
