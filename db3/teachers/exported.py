@@ -5,6 +5,7 @@ would run. Pickled objects inside a .pt2 are refused all the same.
 """
 
 import os
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from db3.teachers.base import TeacherSpec
 from db3.teachers.declared import FOLDER, Declared, Fetched, keep
 from db3.teachers.preprocessing import Preprocessing, from_json
 
+_LOADING = threading.Lock()  # torch.export.load keeps state of the process, and so does _no_pickles
 SUFFIXES = (".pt2", ".pt", ".ts", ".torchscript")
 
 
@@ -109,7 +111,8 @@ def _read(model: Path, load: Callable[[], _Loaded]) -> _Loaded:
             f"cannot open {model}: no archive of torch.export.save or torch.jit.save; copy or export it again"
         )
     try:
-        return load()
+        with _LOADING:
+            return load()
     except Exception as error:  # a foreign archive may fail anywhere
         raise DataError(
             f"cannot open {model} ({_reason(error)}); expected what torch.export.save (.pt2) or torch.jit.save (.pt) "

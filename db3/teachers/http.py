@@ -27,6 +27,8 @@ from db3.teachers.inference_protocol import (
 from db3.teachers.link import Access, Connection, Question, Reply
 from db3.teachers.preprocessing import Preprocessing, from_json
 
+_SEEN: dict[str, str] = {}  # versions that answered first, of models whose metadata tell none: one for all threads
+
 
 class HttpTeacher:
     """A remote model that is asked several requests at a time.
@@ -114,11 +116,13 @@ class HttpTeacher:
         return decisions_of(output, sent, self._spec.classes, who, self._labels)[:count]
 
     def _check_version(self, value: Mapping[str, Any]) -> None:
-        told = value.get("model_version")
+        name, told = value.get("model_name"), value.get("model_version")
+        if name is not None and name != self._server.model:
+            raise TeacherError(f"{self._server.who} answered as {str(name)[:40]!r}: check teacher.http.model")
         if told is None or str(told) == "":
             return
         if self._version is None:
-            self._version = str(told)
+            self._version = _SEEN.setdefault(self._server.model_url, str(told))
         if str(told) != self._version:
             raise TeacherError(
                 f"{self._server.who} answered as version {str(told)[:40]!r}, but was version {self._version!r}: "
@@ -141,7 +145,7 @@ class _Server:
     """The addresses of a model, and what the server says of it."""
 
     def __init__(self, url: str, model: str, version: str | None, access: Access, link: Link) -> None:
-        self._root, self.who = f"{url}/v2", f"the model {model} at {url}"
+        self._root, self.model, self.who = f"{url}/v2", model, f"the model {model} at {url}"
         self.model_url = f"{self._root}/models/{quote(model, safe='')}"
         if version is not None:
             self.model_url += f"/versions/{quote(version, safe='')}"

@@ -178,7 +178,7 @@ def hang_up(handler: Handler, _: Json) -> bool:
 
 
 def hang(handler: Handler, _: Json) -> bool:
-    time.sleep(1.0)
+    time.sleep(2.5)
     handler.cut()
     return True
 

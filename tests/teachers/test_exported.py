@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,11 @@ def test_another_suffix_is_refused(tmp_path: Path) -> None:
 def test_the_call_shape_stays_the_specs(folder: Path) -> None:
     spec = TeacherSpec(SHAPE, (0.0, 1.0), CLASSES, 5, "five")
     assert ExportedTeacher(folder / "five.pt2", spec).decide(pixels(5)).shape == (5,)
+
+
+def test_threads_may_open_it_at_once(folder: Path) -> None:
+    """Each worker of a stage opens a teacher of its own; torch.export.load by itself fails then."""
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: ExportedTeacher(folder / "lenet.pt2", SPEC), range(4)))
+        told = list(pool.map(lambda teacher: teacher.decide(pixels(8)), opened))
+    assert all(torch.equal(answers, told[0]) for answers in told)
