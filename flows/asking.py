@@ -73,8 +73,8 @@ class Asking:
         return seat.meter
 
     def affordable(self, work: str, count: int) -> int:  # noqa: ARG002 - a replay looks it up
-        """How many of `count` images the budget can still pay, each with all its votes."""
-        left = self._left()
+        """How many of `count` images the budget can still pay, each with all its votes; nothing else is to come."""
+        left, self._planned = self._left(), 0
         return count if left is None else min(count, left // self._config.teacher.votes)
 
     def map(

@@ -104,17 +104,20 @@ def _augmented(config: Config, data: Path, asking: "Asking", count: int) -> dict
 
     def compute(index: int) -> dict[str, Any]:
         images = augmented_images(pool.images, parts[index], config.query.seed)
+        teacher, told = asking.teacher(), [np.empty(0, np.int64)]
         try:
-            return {"decisions": decide_all(asking.teacher(), images, 1)}
+            for start in range(0, len(images), teacher.spec.max_batch):
+                told.append(decide_all(teacher, images[start : start + teacher.spec.max_batch], 1))
         except BudgetSpent:  # by attempts that brought no answer: without them, `count` was affordable
-            return {"decisions": np.empty(0, np.int64)}
+            pass
+        return {"decisions": np.concatenate(told)}
 
     shards: Shards = asking.map("augmented", keys, compute, [len(part) for part in parts])
     found: list[Any] = []
     for part, shard in zip(parts, shards, strict=True):  # number i belongs to image i: none may be missing before it
+        found.append(shard["decisions"])
         if len(shard["decisions"]) < len(part):
             break
-        found.append(shard["decisions"])
     return {"augmented": np.concatenate(found)} if found else {}
 
 

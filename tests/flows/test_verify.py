@@ -15,21 +15,24 @@ from tests.flows.modules import ROOT
 from tests.flows.test_searches import SMALL, configured, manifest, searched, taught
 
 __all__ = ["taught"]
-CHOSEN = ("query.method=auto", "query.augmented=30", "query.shard=10")
+CHOSEN = ("query.method=bd", "query.augmented=30", "query.shard=10")
+
+
+def make(taught: Path, folder: Path, *chosen: str) -> Path:
+    """A data folder as far as the transfer set, its teacher gone."""
+    data = Path(shutil.copytree(taught, folder / "data"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        searched(data, *chosen)
+        (data / "transfer").mkdir()
+        soft_labels(configured(*chosen), data)
+    shutil.rmtree(data / "teacher")
+    return data
 
 
 @pytest.fixture(scope="module")
 def made(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder as far as the transfer set, its teacher gone."""
-    folder = tmp_path_factory.mktemp("made")
-    data = Path(shutil.copytree(taught, folder / "data"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        searched(data, *CHOSEN)
-        (data / "transfer").mkdir()
-        soft_labels(configured(*CHOSEN), data)
-    shutil.rmtree(data / "teacher")
-    return data
+    return make(taught, tmp_path_factory.mktemp("made"), *CHOSEN)
 
 
 @pytest.fixture
@@ -41,6 +44,15 @@ def data(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_the_teacher_the_digest_is_that_of_the_transfer_set(data: Path) -> None:
     assert verify(configured(*CHOSEN), data) == manifest(data, "transfer")["digest"]
     assert not Path(".db3").exists()
+
+
+@pytest.mark.parametrize("method", ["sd", "auto"])
+def test_a_search_that_asks_nothing_and_one_that_trains_primers_are_proved_too(
+    taught: Path, tmp_path: Path, method: str
+) -> None:
+    chosen = (f"query.method={method}", "query.shard=10")
+    data = make(taught, tmp_path, *chosen)
+    assert verify(configured(*chosen), data) == manifest(data, "transfer")["digest"]
 
 
 def changed(path: Path) -> None:
@@ -56,7 +68,7 @@ def changed(path: Path) -> None:
         ("samples/images.npy", "images.npy and decisions.npy are not those of manifest.json"),
         ("samples/decisions.npy", "images.npy and decisions.npy are not those of manifest.json"),
         ("samples/journal/samples.journal", "samples.journal is damaged at byte"),
-        ("decisions/journal/phase-0.journal", "phase-0.journal is damaged at byte"),
+        ("decisions/journal/search.journal", "search.journal is damaged at byte"),
         ("decisions/distances.npy", r"distances.npy is not what the journal gives: row 19 of 20 is the first"),
         ("decisions/augmented.npy", r"augmented.npy is not what the journal gives: row 29 of 30 is the first"),
         ("transfer/soft_labels.npy", r"transfer/soft_labels.npy is not what the journal gives: row"),
@@ -74,10 +86,11 @@ def test_a_file_that_is_missing_or_too_many_is_named(data: Path) -> None:
     np.save(data / "transfer" / "more.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"more.npy is not a file that these parameters give"):
         verify(configured(*CHOSEN), data)
+    (data / "transfer" / "more.npy").unlink()
     (data / "transfer" / "soft_labels.npy").unlink()
     with pytest.raises(DataError, match=r"soft_labels.npy is missing"):
         verify(configured(*CHOSEN), data)
-    (data / "decisions" / "journal" / "primer.journal").unlink()
+    (data / "decisions" / "journal" / "search.journal").unlink()
     with pytest.raises(DataError, match=r"ends after 0 answers, but the search asks for more"):
         verify(configured(*CHOSEN), data)
     shutil.rmtree(data / "samples" / "journal")
@@ -86,9 +99,9 @@ def test_a_file_that_is_missing_or_too_many_is_named(data: Path) -> None:
 
 
 def test_other_parameters_do_not_fit_the_journal(data: Path) -> None:
-    with pytest.raises(DataError, match=r"these are the answers to other queries|answers were never asked for"):
+    with pytest.raises(DataError, match=r"augmented.journal, call 0: .* these are the answers to other queries"):
         verify(configured(*CHOSEN, "query.seed=1"), data)
-    with pytest.raises(DataError, match=r"ends after 0 answers|manifest.json is not what the journal gives"):
+    with pytest.raises(DataError, match=r"search.journal, call 0: 64 images were asked, .* now it is 32"):
         verify(configured(*CHOSEN, "query.shard=4"), data)
 
 
