@@ -77,7 +77,7 @@ def test_a_stage_killed_in_its_middle_keeps_what_it_finished(dvc_project: Projec
 @pytest.mark.slow
 def test_kills_over_all_stages_of_the_real_pipeline_change_nothing(tmp_path: Path) -> None:
     """Kills spread over as long as a whole run takes, the stages of which go from one to the next."""
-    kills = int(os.environ.get("DB3_TEST_KILLS", "5"))
+    kills = int(os.environ.get("DB3_TEST_KILLS", "3"))
     whole, broken = Clone(tmp_path / "whole"), Clone(tmp_path / "broken")
     begun = time.monotonic()
     whole.repro()
