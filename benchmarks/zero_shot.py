@@ -86,7 +86,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--student", default="lenet5_half")
     parser.add_argument("--steps", type=int, help="of the student; default: by the queries")
-    parser.add_argument("--tutors", type=int, default=TutorSettings(TrainSettings(1)).networks, help="0: none")
+    parser.add_argument(
+        "--tutors",
+        type=int,
+        default=TutorSettings().networks,
+        help="networks that label unasked images for the student",
+    )
     parser.add_argument("--rounds", type=int, default=RoundSettings().rounds)
     parser.add_argument("--fresh", type=float, help="share of prior images; default: by the number of real images")
     parser.add_argument("--validation", type=int, default=0, help="queries spent on a validation set")
@@ -143,7 +148,7 @@ def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
         "accuracy": float((tested == labels).mean()),
         "agreement": float((tested == told).mean()),
         "recalls": recalls,
-        "validation": float((decide_all(student, held, 500) == answers).mean()) if len(held) else None,
+        "validated": float((decide_all(student, held, 500) == answers).mean()) if len(held) else None,
         "missing": list(found.missing),
         "decided": np.bincount(found.decisions, minlength=spec.classes).tolist(),
         "sources": dict(zip(SOURCES, np.bincount(found.sources, minlength=len(SOURCES)).tolist(), strict=True)),
@@ -170,7 +175,7 @@ def _student(found: Gathered, classes: int, options: argparse.Namespace, seed: i
     plan = TrainSettings(steps, balance=0.5)
     groups = []
     if options.tutors:
-        tutor = TutorSettings(plan, networks=options.tutors)
+        tutor = TutorSettings(networks=options.tutors, architecture=_TEACHERS[found.images.shape[1]][0])
         groups = [tutored(found.images, found.decisions, classes, tutor, seed)]
     mean, std = channel_statistics(found.images)
     student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
@@ -192,7 +197,7 @@ def _summary(runs: list[dict[str, Any]], options: argparse.Namespace, budget: in
         "samples": options.samples,
         "accuracy": {"mean": float(np.mean(accuracy)), "sd": float(np.std(accuracy, ddof=1)) if len(rows) > 1 else 0.0},
         "agreement": {"mean": float(np.mean([row["agreement"] for row in rows]))},
-        "validation": float(np.mean([row["validation"] for row in rows])) if options.validation else None,
+        "validation": float(np.mean([row["validated"] for row in rows])) if options.validation else None,
         "min_recall": min(min(row["recalls"]) for row in rows),
         "recalls": np.mean([row["recalls"] for row in rows], axis=0).tolist(),
         "queries": {"asked": max(row["asked"] for row in rows), "validation": options.validation},

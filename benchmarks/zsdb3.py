@@ -4,7 +4,7 @@ r"""Zero-shot as in the paper: margins and student accuracy against queries, eve
 
 On a GPU, at what the goal allows (1e8 queries):
 
-    python -m benchmarks.zsdb3 --teacher DIR --device cuda --call-batch 8192 --count 10000 --iterations 40 \
+    python -m benchmarks.zsdb3 --teacher DIR --device cuda --call-batch 4096 --count 10000 --noise 0 --iterations 40 \
         --queries 200 --bd 20 --steps 5000 --seeds 5 --json FILE
 
 One run keeps its samples after every `--every` iterations, so the whole curve is paid for once. Students: `hard`

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from db3.networks import load_weights, save_weights
     from db3.report import build_report
     from db3.samples.augment import augmented_images
+    from db3.samples.priors import prior_images
+    from db3.samples.rounds import RoundSettings, gather
     from db3.samples.zsdb3 import PseudoSamples, Zsdb3, zsdb3
     from db3.soft_labels import inverse, margin
     from db3.students.losses import student_loss
@@ -29,6 +31,7 @@ _WHERE = {
     "Method": "db3.decisions",
     "NetworkTeacher": "db3.teachers",
     "PseudoSamples": "db3.samples.zsdb3",
+    "RoundSettings": "db3.samples.rounds",
     "Teacher": "db3.teachers",
     "TeacherSpec": "db3.teachers",
     "TrainSettings": "db3.students.train",
@@ -37,12 +40,14 @@ _WHERE = {
     "augmented_images": "db3.samples.augment",
     "build_network": "db3.networks:build",
     "build_report": "db3.report",
+    "gather": "db3.samples.rounds",
     "inverse": "db3.soft_labels",
     "load_weights": "db3.networks",
     "margin": "db3.soft_labels",
     "search_distances": "db3.decisions",
     "open_dataset": "db3.datasets",
     "open_teacher": "db3.teachers",
+    "prior_images": "db3.samples.priors",
     "replay_distances": "db3.decisions",
     "save_weights": "db3.networks",
     "student_loss": "db3.students.losses",
@@ -61,6 +66,7 @@ __all__ = [
     "Method",
     "NetworkTeacher",
     "PseudoSamples",
+    "RoundSettings",
     "Teacher",
     "TeacherError",
     "TeacherSpec",
@@ -70,11 +76,13 @@ __all__ = [
     "augmented_images",
     "build_network",
     "build_report",
+    "gather",
     "inverse",
     "load_weights",
     "margin",
     "open_dataset",
     "open_teacher",
+    "prior_images",
     "replay_distances",
     "save_weights",
     "search_distances",

@@ -19,6 +19,7 @@ ARMS = ("hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd")
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Calls = Annotated[int, Field(ge=1, le=65536)]
 Arm = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
 
 
@@ -114,7 +115,9 @@ class Teacher(Group):
     )
     layout: Literal["NCHW", "NHWC"] = Field("NCHW", description="order of the axes that the model sees")
     dtype: Literal["float32", "float16", "float64", "uint8"] = Field("float32", description="that the model sees")
-    call_batch: int = Field(256, ge=1, le=65536, description="images a call or request; the network's is its identity")
+    call_batch: Calls | Literal["auto"] = Field(
+        256, description="images a call or request; the network's is its identity; auto: what is fastest here, once"
+    )
     quantise: Literal["none", "uint8"] = Field("none", description="uint8: the teacher sees pixels rounded to 1/255")
     votes: int = Field(1, ge=1, le=1001, description="answers a query at most, of which the majority counts")
     steps: int = Field(1000, ge=1, description="kind train: optimiser steps")

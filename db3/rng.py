@@ -75,7 +75,7 @@ def signs(
     # The words' bytes in the order of their weight (all of torch's devices are little-endian); eight signs a look-up.
     octets = drawn.to(torch.int32).view(torch.uint8).to(torch.int32)
     packed = _sign_table(drawn.device).index_select(0, octets.flatten())
-    return packed.view(torch.int8).view(*drawn.shape[:-1], -1)[..., :width].to(torch.float32)
+    return packed.view(torch.int8).view(*drawn.shape[:-1], 32 * drawn.shape[-1])[..., :width].to(torch.float32)
 
 
 def uniform(

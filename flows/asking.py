@@ -57,6 +57,7 @@ class Asking:
         self._shards, self._answers = ShardStore(root / STORE.name), ShardStore(root / "answers")
         self._seats = threading.local()
         self._done: list[tuple[str, list[str]]] = []
+        self._ended: list[str] = []
         self.reused = self.pieces = 0
         self.costs = dict.fromkeys(_NO_COSTS, 0)
         self.spec = self._read_spec()
@@ -76,7 +77,9 @@ class Asking:
         left = self._left()
         return count if left is None else min(count, left // self._config.teacher.votes)
 
-    def map(self, work: str, keys: Sequence[str], compute: Compute, most: Sequence[int]) -> Shards:
+    def map(
+        self, work: str, keys: Sequence[str], compute: Compute, most: Sequence[int], follows: bool = False
+    ) -> Shards:
         """`map_shards` with a journal for each piece.
 
         A piece that the budget ended is kept under a key of its own, beside its open journal: with a larger budget it
@@ -87,7 +90,9 @@ class Asking:
             keys: digest of all that decides a piece, but for the budget.
             compute: a piece's arrays; asks `teacher()`, one piece at a time in a thread.
             most: images that each piece may ask for, about.
+            follows: the pieces build on those mapped before: where the budget ended one of them, they are others.
         """
+        keys = self._following(keys) if follows else keys
         limits = self._limits(most)
         names = [self._name(key, limit) for key, limit in zip(keys, limits, strict=True)]
 
@@ -117,10 +122,15 @@ class Asking:
         from db3.files import whole_file
 
         for work, names in self._done:
-            if any(self._costs(name)["asked"] for name in names):
+            if any(self._costs(name)["asked"] or self._costs(name)["spent"] for name in names):
                 with whole_file(folder / f"{work.replace(' ', '-')}.journal") as file:
                     for name in names:
                         file.write(self._entry(name)["journal"].tobytes())
+
+    def _following(self, keys: Sequence[str]) -> Sequence[str]:
+        from db3.digest import digest_json
+
+        return [digest_json([key, *self._ended]) for key in keys] if self._ended else keys
 
     def _limits(self, most: Sequence[int]) -> list[int | None]:
         """What each piece may pay: its part of what is left, by what it may ask of all that is still to come."""
@@ -223,6 +233,8 @@ class Asking:
                 self.costs[count] += value
             if name == key:
                 discard(self._root / "journal" / key)
+            else:
+                self._ended.append(name)
         self._done.append((work, names))
 
     def _costs(self, name: str) -> dict[str, int]:
@@ -256,42 +268,3 @@ class _Seat:
 
     def send(self, count: int) -> None:
         self.allowance.send(count)
-
-
-def paid_before(data: Path) -> int:
-    """Images that the samples have cost: as this machine counted them, else as their manifest tells."""
-    from db3.files import read_json
-    from flows.inputs import manifest_of
-
-    manifest = manifest_of(data, "samples")
-    counted = (read_json(data / QUERIES) if (data / QUERIES).is_file() else {}).get("samples", {})
-    paid: int = (counted if counted.get("of") == manifest["digest"] else manifest["queries"])["paid"]
-    return paid
-
-
-QUERIES = "queries.json"
-
-
-def write_costs(data: Path, stage: str, digest: str, asking: Asking) -> str:
-    """Write what a stage cost to data/queries.json: a fact of this run and its kills, so in no versioned file.
-
-    Returns:
-        What a stage's last line says of it; nothing where each image was asked and paid once, in this run.
-    """
-    from db3.files import read_json, write_json
-
-    costs, path = asking.costs, data / QUERIES
-    lost = costs["sent"] - costs["paid"]
-    told = {"of": digest, "asked": costs["asked"], "replayed": costs["replayed"], "paid": costs["sent"], "lost": lost}
-    write_json(path, {**(read_json(path) if path.is_file() else {}), stage: told})
-    words = [f"{costs['replayed']:,} of them replayed"] if costs["replayed"] else []
-    words += [f"{costs['sent']:,} paid"] if costs["sent"] != costs["asked"] else []
-    words += [f"{lost:,} of these brought no answer (in flight when a run died, or sent again)"] if lost else []
-    return "".join(f", {word}" for word in words)
-
-
-def spent_words(config: Config, asking: Asking, unfinished: int, of: str) -> str:
-    """What a stage's last line says when the budget ended it."""
-    if not asking.costs["spent"]:
-        return ""
-    return f"; budget.total of {config.budget.total:,} is spent: {unfinished:,} {of} unfinished"

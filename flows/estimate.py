@@ -1,84 +1,35 @@
 """What a search will ask, how long that takes and what it costs, before anything is paid."""
 
-import argparse
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
-from db3.config import Config, load_config
-from flows.stage import DATA, leave
-
-if TYPE_CHECKING:
-    from flows.stage import Stage
+from db3.config import Config
+from flows.planned import planned
 
 _LOCAL = ("train", "checkpoint", "exported", "onnx")  # asking these costs nothing but time
 _ASSUMED = 100.0  # queries a second of a teacher behind a line, which is not asked to find out
 _PROBE = 1.0  # seconds
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Images that the stages ask for.
-
-    Attributes:
-        samples: one for each sample, and those asked twice.
-        scouts: made by the first primers.
-        pairs: the boundary searches', if each pair spends its budget.
-        expected: the boundary searches', if each pair's brackets close as they should.
-        augmented: the baseline's, if the boundary searches ask `pairs`; `same` as they do, or a number of its own.
-        votes: answers to each image at most.
-    """
-
-    samples: int
-    scouts: int
-    pairs: int
-    expected: int
-    augmented: int
-    votes: int
-
-    @property
-    def most(self) -> int:
-        """Images that query_decisions may pay for."""
-        return (self.scouts + self.pairs + self.augmented) * self.votes
-
-
-def planned(config: Config, data: Path) -> Plan:
-    """From the samples, where they are drawn already, else from the parameters.
-
-    Raises:
-        DataError: neither tells how many samples or classes there will be.
-    """
-    query, count, classes = config.query, *_sizes(config, data)
-    primed, budget = query.method in ("guided", "auto"), 0 if query.method in ("none", "sd") else query.budget
-    pairs = count * (classes - 1)
-    scouts = round(query.primer.scouts * count) if primed and budget else 0
-    each = min(budget, _closing(query.tolerance) * query.starts) if query.method == "bd" else budget
-    same = query.augmented == "same"
-    return Plan(
-        samples=(count if config.samples.method == "real" else config.samples.budget or count)
-        + min(config.samples.recheck, count),
-        scouts=scouts,
-        pairs=pairs * budget,
-        expected=pairs * each,
-        augmented=scouts + pairs * budget if same else int(query.augmented),
-        votes=config.teacher.votes,
-    )
-
-
 def estimate(config: Config, data: Path) -> str:
-    """The lines that `python -m flows.query_decisions --estimate` prints."""
-    plan = planned(config, data)
+    """The lines that `python -m flows.query_decisions --estimate` prints.
+
+    From the samples, where they are drawn already, else from the parameters.
+    """
+    count, classes = _sizes(config, data)
+    plan = planned(config, count, classes)
+    made = config.samples.method != "real"
+    samples = (config.samples.budget or 0 if made else count) + min(config.samples.recheck, count)
     same = config.query.augmented == "same"
     search = plan.scouts + plan.expected
     expected = search + (search if same else plan.augmented)
     done = (data / "samples" / "manifest.json").is_file()
-    whole, votes = expected + (0 if done else plan.samples), plan.votes
-    most = plan.most // votes + (0 if done else plan.samples)
+    whole, votes = expected + (0 if done else samples), config.teacher.votes
+    most = plan.most + (0 if done else samples)
     total, price = config.budget.total, config.budget.price_per_1000
     rate, source = _rate(config, data)
     lines = [
         "estimate: nothing is asked of a teacher that costs money",
-        f"  samples        {plan.samples:>14,}{' (already asked)' if done else ''}",
+        f"  samples        {samples:>14,}{' (already asked)' if done else ''}",
         f"  scouts         {plan.scouts:>14,}",
         f"  searches       {plan.expected:>14,} expected, {plan.pairs:,} at most",
         f"  augmented      {expected - search:>14,} expected, {plan.augmented:,} at most",
@@ -98,15 +49,6 @@ def estimate(config: Config, data: Path) -> str:
     return "\n".join(lines)
 
 
-def entry(stage: "Stage") -> NoReturn:
-    """`python -m flows.query_decisions [--estimate]`."""
-    parser = argparse.ArgumentParser(prog=f"python -m flows.{stage.name}", description=stage.__doc__)
-    parser.add_argument("--estimate", action="store_true", help="say what it will ask, take and cost, and end")
-    if parser.parse_args().estimate:
-        leave(lambda: estimate(load_config(), DATA))
-    leave(lambda: f"{stage.name}: {stage.run(load_config())}")
-
-
 def _sizes(config: Config, data: Path) -> tuple[int, int]:
     """Samples and classes."""
     from db3.files import read_json
@@ -123,13 +65,6 @@ def _sizes(config: Config, data: Path) -> tuple[int, int]:
     if card.is_file():
         return count, read_json(card)["classes"]
     return count, config.teacher.classes or (len(dataset.class_names) if dataset else 0)
-
-
-def _closing(tolerance: float) -> int:
-    """Queries that bisect a bracket from its whole length to the tolerance, of a boundary half-way."""
-    from math import ceil, log2
-
-    return ceil(log2(2 / tolerance))
 
 
 def _rate(config: Config, data: Path) -> tuple[float, str]:

@@ -34,6 +34,7 @@ def evaluate(config: Config, data: Path) -> str:
         student=Size(student["parameters"], student["bytes"], student["multiply_adds"]),
         queries_asked=transfer["queries"]["asked"],
         queries_per_sample=transfer["queries"]["per_sample"],
+        budget_spent=transfer["spent"],
         transfer_digest=transfer["digest"],
     )
     folder = data / "evaluation"

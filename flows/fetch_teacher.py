@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
 from db3.errors import ConfigError, DataError
+from flows.shards import STORE
 from flows.stage import stage
 
 if TYPE_CHECKING:
     from torch import nn
 
     from db3.datasets import Dataset
+
+
+CALL_SHAPES = STORE.parent / "call_shapes"
+_MODEST = 64  # images a call of a model from elsewhere, whose calls are not measured: they may cost money
 
 
 @stage("fetch_teacher")
@@ -32,7 +37,6 @@ def fetch_teacher(config: Config, data: Path) -> str:
         "bounds": [0.0, 1.0],
         "classes": len(names),
         "class_names": names,
-        "call_batch": config.teacher.call_batch,
         "quantise": config.teacher.quantise,
         "votes": config.teacher.votes,
         "dataset": {
@@ -63,10 +67,26 @@ def _network(config: Config, dataset: "Dataset", folder: Path, device: str) -> d
     if history:
         write_text(folder / "history.csv", "\n".join(["step,loss,lr", *history]) + "\n")
     return {
+        **_call_shape(config, network, dataset, device),
         "parameters": count_parameters(network),
         "bytes": (folder / WEIGHTS).stat().st_size,
         "multiply_adds": multiply_adds(network, dataset.image_shape),
     }
+
+
+def _call_shape(config: Config, network: "nn.Module", dataset: "Dataset", device: str) -> dict[str, Any]:
+    """Rows of a call, and for `auto` the memory format too: measured once on this machine, then kept."""
+    from copy import deepcopy
+
+    from db3.digest import digest_json
+    from db3.teachers.call_shape import best_call_shape, recorded
+
+    teacher, shape = config.teacher, dataset.image_shape
+    if teacher.call_batch != "auto":
+        return {"call_batch": teacher.call_batch}
+    key = digest_json([teacher.architecture, list(shape), device, config.runtime.threads])
+    found = recorded(CALL_SHAPES / f"{key}.json", lambda: best_call_shape(deepcopy(network), shape, device))
+    return {"call_batch": found.batch, "memory_format": found.memory_format}
 
 
 def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> dict[str, Any]:  # noqa: ARG001
@@ -85,7 +105,7 @@ def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> d
         input_shape=dataset.image_shape,
         classes=len(names),
         labels=tuple(labels),
-        call_batch=teacher.call_batch,
+        call_batch=_MODEST if teacher.call_batch == "auto" else teacher.call_batch,
         preprocessing=from_json(teacher.model_dump(include={"mean", "std", "scale", "resize", "layout", "dtype"})),
         checkpoint=Path(teacher.checkpoint) if teacher.checkpoint else None,
         function=teacher.function,

@@ -17,13 +17,17 @@ _IMAGES = ("points", "answered")
 _AUGMENTED_SHARD = 16384  # images of the augmented baseline decided in one shard
 
 
-@stage("query_decisions")
+@stage("query_decisions", estimate="flows.estimate")
 def query_decisions(config: Config, data: Path) -> str:
     """Search boundary distances shard by shard; ask the augmented baseline's images; seal the answers."""
-    from flows.asking import Asking, paid_before, spent_words, write_costs
-    from flows.estimate import planned
+    from flows.asking import Asking
+    from flows.costs import paid_before, spent_words, write_costs
+    from flows.inputs import manifest_of
+    from flows.planned import planned
 
-    asking = Asking(config, data, "query_decisions", planned(config, data).most, paid_before(data))
+    samples = manifest_of(data, "samples")
+    plan = planned(config, samples["count"], len(samples["decided"]))
+    asking = Asking(config, data, "query_decisions", plan.most, paid_before(data))
     told = decided(config, data, asking)
     count, asked = told["unfinished"], told["queries"]
     kept = f", {asking.reused} of {asking.pieces} shards were already computed" if asking.reused else ""
@@ -152,6 +156,4 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
 
 
 if __name__ == "__main__":
-    from flows.estimate import entry
-
-    entry(query_decisions)
+    query_decisions.cli()

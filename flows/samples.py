@@ -23,7 +23,8 @@ def samples(config: Config, data: Path) -> str:
     from db3.digest import digest_arrays
     from db3.files import write_array, write_json
     from db3.teachers.local import read_card
-    from flows.asking import Asking, write_costs
+    from flows.asking import Asking
+    from flows.costs import write_costs
     from flows.deciding import decide
     from flows.made import made
 

@@ -106,7 +106,7 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
     )
 
     def run(unit: Any) -> Shards:
-        return asking.map(unit.name, unit.keys, unit.compute, unit.most)
+        return asking.map(unit.name, unit.keys, unit.compute, unit.most, follows=True)
 
     found = primed.distances(run)
     return Found(len(parts), found.__getitem__, found.scouted)

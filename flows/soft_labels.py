@@ -42,6 +42,8 @@ def soft_labels(config: Config, data: Path) -> str:
         "recipe": asdict(recipe),
         "samples_of": {name: len(arrays[name]) for name in ("images", "ties", "answered") if name in arrays},
         "queries": {**queries, "per_sample": round(queries["paid"] / len(labels), 6)},
+        "spent": decided["spent"],
+        "unfinished": decided["unfinished"],
         "class_names": list(samples["decided"]),
         "teacher": samples["teacher"],
         "samples": samples["digest"],

@@ -13,6 +13,7 @@ Example, the module flows/samples.py:
 
 import argparse
 import errno
+import importlib
 import os
 import shutil
 import sys
@@ -44,14 +45,15 @@ FOLDERS = {
 Body = Callable[[Config, Path], str]
 
 
-def stage(name: str, folder: str | None = None) -> Callable[[Body], "Stage"]:
+def stage(name: str, folder: str | None = None, estimate: str | None = None) -> Callable[[Body], "Stage"]:
     """Make a stage of a function `(config, data) -> summary line`.
 
     Args:
         name: of the stage in dvc.yaml, and of its flow in Prefect.
         folder: below data/, written by this stage alone; by default the one in FOLDERS.
+        estimate: module whose `estimate(config, data)` says what the stage will cost: no part of it, so by name.
     """
-    return lambda body: Stage(name, body, folder or FOLDERS.get(name, name))
+    return lambda body: Stage(name, body, folder or FOLDERS.get(name, name), estimate)
 
 
 class Stage:
@@ -62,8 +64,8 @@ class Stage:
         folder: the one folder below data/ that it writes.
     """
 
-    def __init__(self, name: str, body: Body, folder: str) -> None:
-        self.name, self.folder, self._body = name, folder, body
+    def __init__(self, name: str, body: Body, folder: str, estimate: str | None = None) -> None:
+        self.name, self.folder, self._body, self._estimate = name, folder, body, estimate
         self.__doc__, self.__module__ = body.__doc__, body.__module__
 
     def __repr__(self) -> str:
@@ -119,7 +121,13 @@ class Stage:
         Exit status: 0 done, 1 an error that is told in one line on stderr, 130 interrupted. DB3_TRACEBACK=1 adds the
         traceback. An exception that db3 does not know is a defect and keeps its traceback.
         """
-        argparse.ArgumentParser(prog=f"python -m flows.{self.name}", description=self.__doc__).parse_args()
+        parser = argparse.ArgumentParser(prog=f"python -m flows.{self.name}", description=self.__doc__)
+        if self._estimate:
+            parser.add_argument("--estimate", action="store_true", help="say what it will ask, take and cost, and end")
+        if self._estimate and parser.parse_args().estimate:
+            estimate: Body = importlib.import_module(self._estimate).estimate
+            leave(lambda: estimate(load_config(), DATA))
+        parser.parse_args()
         end_with(callers())
 
         def work() -> str:

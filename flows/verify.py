@@ -71,6 +71,7 @@ class Replay(Asking):
         super().__init__(config, data, "verify", root=root)
 
     def _read_spec(self) -> "TeacherSpec":
+        """As the samples' journal tells, since each of them was asked; a search may have asked nothing."""
         from db3.teachers.recording import spec_of
 
         if self._known is not None:

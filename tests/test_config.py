@@ -152,3 +152,42 @@ def test_text_that_is_not_yaml_is_named_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not valid YAML") as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"kind": "onnx"}, "teacher.checkpoint has no value; kind onnx needs it"),
+        ({"kind": "callable"}, "teacher.function has no value"),
+        ({"kind": "http"}, "teacher.http.url has no value"),
+        ({"kind": "http_image", "http.url": "http://h"}, "teacher.http.answer has no value"),
+        ({"architecture": None}, "teacher.architecture has no value; kind train needs it"),
+        ({"kind": "callable", "function": "os.system"}, "teacher.function is 'os.system'"),
+        ({"layout": "NHWC"}, "kind: train takes mean and std only"),
+        ({"kind": "onnx", "checkpoint": "a", "dtype": "uint8"}, "set scale to 255"),
+        ({"kind": "onnx", "checkpoint": "a", "dtype": "uint8", "scale": 255.0}, "needs quantise: uint8"),
+        ({"std": [0.0]}, "teacher.std.0 is 0.0"),
+        ({"resize": [28]}, "teacher.resize"),
+        ({"http.url": "ftp://host"}, "expected http(s)://HOST"),
+        ({"link.attempts": 0}, "teacher.link.attempts is 0"),
+    ],
+)
+def test_a_teacher_lacks_nothing_and_contradicts_nothing(
+    values: dict[str, Any], changes: dict[str, Any], expected: str
+) -> None:
+    for name, value in changes.items():
+        values = changed(values, f"teacher.{name}", value)
+    assert expected in message(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("url", "https://user:p4ssw0rd@host/"),
+        ("url", "https://host/?key=p4ssw0rd"),
+        ("token", "sk-p4ssw0rd"),
+        ("token", "p4ssw0rd"),
+    ],
+)
+def test_a_secret_among_the_parameters_is_refused_and_not_told(values: dict[str, Any], name: str, value: str) -> None:
+    assert "p4ssw0rd" not in message(changed(values, f"teacher.http.{name}", value))

@@ -91,6 +91,10 @@ def test_signs_are_the_bits_of_the_words() -> None:
     assert signs == [1.0 if word >> bit & 1 else -1.0 for bit in range(32)]
 
 
+def test_no_row_has_no_signs() -> None:
+    assert rng.signs(9, *_keys(0), 9).shape == (0, 9)
+
+
 def test_signs_are_balanced_and_unrelated() -> None:
     """784,000 coins: every column and row near its mean, neighbours and rows without correlation (5 sigma)."""
     signs = rng.signs(1, *_keys(1000), 784)

@@ -56,12 +56,13 @@ def build_metrics(
     queries_asked: int,
     queries_per_sample: int | float,
     transfer_digest: str,
+    budget_spent: bool = False,
 ) -> dict[str, Any]:
     """Assemble metrics.json.
 
     Without labels every accuracy, and so the curve's too, is null and agreement alone tells students apart: keys never
     come and go, so a reader needs no second schema. Shares are rounded to six decimals. The curve is the `student@Q`
-    arms and the student itself, by queries.
+    arms and the student itself, by queries. `queries.spent` says that the budget ended the searches.
 
     Raises:
         DataError: there is no arm named `student`, or an arm has no seeds or another number of images.
@@ -79,7 +80,7 @@ def build_metrics(
             **asdict(teacher),
         },
         "student": {**_scores(own, teacher_decisions, labels), **asdict(student)},
-        "queries": {"asked": queries_asked, "per_sample": _rounded(queries_per_sample)},
+        "queries": {"asked": queries_asked, "per_sample": _rounded(queries_per_sample), "spent": budget_spent},
         "transfer": {"digest": transfer_digest},
         "baselines": {
             arm.name: {

@@ -11,7 +11,9 @@ from db3.report import provenance, words
 from db3.report.boundaries import asked_histogram, class_distances, descent
 from db3.report.charts import asked_chart, both, descent_chart, loss_panel, queries_chart
 from db3.report.examples import ambiguous, typical
+from db3.report.made import story
 from db3.report.matrices import confusion_matrix, distance_matrix
+from db3.report.pseudo import snapshot_grid
 from db3.report.read import Run, read_run
 from db3.report.standings import measure_of, query_marks, standings, titles
 from db3.report.training import mean_losses
@@ -46,7 +48,7 @@ def render(run: Run, params: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template("template.html.j2").render(
-        w=words, **_results(run), **_search(run), **_origin(run, params)
+        w=words, **_results(run), **_made(run), **_search(run), **_origin(run, params)
     )
 
 
@@ -80,9 +82,16 @@ def _search(run: Run) -> dict[str, Any]:
         "descent_chart": both(lambda width: descent_chart(points, width)) if points else None,
         "asked": asked,
         "asked_chart": both(lambda width: asked_chart(asked, width)) if asked else None,
+        "searched": run.search["method"] != "none",
         "typical": typical(run),
         "ambiguous": ambiguous(run),
     }
+
+
+def _made(run: Run) -> dict[str, Any]:
+    states = "iterations" if run.samples["method"] == "zsdb3" else "round"
+    grid = snapshot_grid(run.snapshots, run.names, states) if run.snapshots else None
+    return {"story": story(run.samples), "snapshots": grid}
 
 
 def _origin(run: Run, params: Mapping[str, Any]) -> dict[str, Any]:

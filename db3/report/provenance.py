@@ -63,13 +63,20 @@ def facts(run: Run) -> Rows:
                 [_LABELS.get(str(run.transfer["mapping"]), str(run.transfer["mapping"])), *chosen, *_beside(run)]
             ),
         ),
-        ("Queries", f"{number(queries['asked'])} asked for samples and boundaries together"),
+        ("Queries", f"{number(queries['asked'])} asked for samples and boundaries together{_ended(run)}"),
         ("Seeds", _seeds(run)),
     ]
     extra = (run.search.get("queries") or {}).get("augmented")
     if extra:
         rows.insert(-1, ("Baseline queries", f"{number(extra)} more, for the augmented baseline"))
     return rows
+
+
+def _ended(run: Run) -> str:
+    """Where the budget ended the search, what that left open."""
+    if not run.search.get("spent"):
+        return ""
+    return f"; the budget was spent before {number(run.search.get('unfinished', 0))} pairs were finished"
 
 
 def _beside(run: Run) -> list[str]:

@@ -1,15 +1,15 @@
 """How pseudo samples came to be: a grid of snapshots, a row for each class, a column for each state."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 from markupsafe import Markup
 from PIL import Image
 
 from db3.report.charts import WIDE, both
 from db3.report.examples import data_uri
+from db3.report.snapshots import Snapshots
 from db3.report.svg import drawing, element
 from db3.report.words import compact, number
 
@@ -19,29 +19,17 @@ _GAP, _APART = 2, 8  # transparent pixels between images; between states
 _LETTER = 7.4  # widest mean advance of a 12 px system font
 _LONGEST = 14  # letters of a class name that are shown
 _LEAST = 48  # pixels of a state's column: room for its numbers
-_TITLES = ("iterations", "queries")
 
 
-@dataclass(frozen=True)
-class Snapshots:
-    """What the grid shows.
+def snapshot_grid(shown: Snapshots, class_names: Sequence[str], states: str = "iterations") -> Markup:
+    """The grid for a desktop (up to three samples of a class beside each other) and for a phone (one).
 
-    Attributes:
-        images: the pictured samples in each state.
-        decisions: the teacher's decision on each of them, the same in all states.
-        iterations: iterations done in each state.
-        queries: queries asked by then, in all.
+    Args:
+        shown: what it shows.
+        class_names: of all classes.
+        states: what `Snapshots.iterations` counts, in a word.
     """
-
-    images: UInt8[np.ndarray, "s p c h w"]
-    decisions: Int64[np.ndarray, " p"]
-    iterations: tuple[int, ...]
-    queries: tuple[int, ...]
-
-
-def snapshot_grid(shown: Snapshots, class_names: Sequence[str]) -> Markup:
-    """The grid for a desktop (up to three samples of a class beside each other) and for a phone (one)."""
-    return both(lambda width: _grid(shown, class_names, width))
+    return both(lambda width: _grid(shown, class_names, (states, "queries"), width))
 
 
 def mosaic(shown: Snapshots, classes: Sequence[int], states: Sequence[int], each: int) -> Image.Image:
@@ -70,14 +58,14 @@ def _visible(image: UInt8[np.ndarray, "c h w"]) -> UInt8[np.ndarray, "h w *_"]:
     return np.ascontiguousarray(channels[..., :3] if len(image) >= 3 else channels[..., 0])
 
 
-def _grid(shown: Snapshots, class_names: Sequence[str], width: int) -> Markup:
+def _grid(shown: Snapshots, class_names: Sequence[str], titles: tuple[str, str], width: int) -> Markup:
     present = np.unique(shown.decisions)
     classes = [int(present[place]) for place in _evenly(len(present), _ROWS)]
     states = _evenly(len(shown.iterations), _COLUMNS if width == WIDE else 3)
     most = int(np.bincount(shown.decisions).max())
     picture = mosaic(shown, classes, states, min(most, 3 if width == WIDE else 1))
     names = [_short(class_names[k]) for k in classes]
-    left, top = round(12 + _LETTER * max(len(name) for name in (*names, *_TITLES))), 40
+    left, top = round(12 + _LETTER * max(len(name) for name in (*names, *titles))), 40
     # Not beyond twice the size, so that few states do not become posters, but wide enough for their numbers.
     scale = min((width - left) / picture.width, max(2.0, _LEAST * len(states) / picture.width))
     across, down = picture.width * scale, picture.height * scale
@@ -85,14 +73,14 @@ def _grid(shown: Snapshots, class_names: Sequence[str], width: int) -> Markup:
     parts = [element("image", href=data_uri(picture), x=left, y=top, width=across, height=down, style=style)]
     places = [top + 4 + (row + 0.5) * (down + _GAP * scale) / len(names) for row in range(len(names))]
     lines = (top - 24, top - 9)
-    named = zip((*_TITLES, *names), (*lines, *places), strict=True)
+    named = zip((*titles, *names), (*lines, *places), strict=True)
     parts += [element("text", text, x=0, y=y, class_="tick") for text, y in named]
     for column, state in enumerate(states):
         x = left + column * (across + _APART * scale) / len(states)
         told = (number(shown.iterations[state]), compact(shown.queries[state]))
         parts += [element("text", text, x=x, y=y) for text, y in zip(told, lines, strict=True)]
     after = ", ".join(str(shown.iterations[state]) for state in states)
-    label = f"Pseudo samples of {len(classes)} classes after {after} iterations"
+    label = f"Samples of {len(classes)} classes, {titles[0]} {after}"
     return drawing(width, round(top + down), label, parts)
 
 

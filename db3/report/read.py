@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, UInt8
 
 from db3.errors import DataError
 from db3.files import read_array, read_json
+from db3.report.snapshots import Snapshots, read_snapshots
 from db3.soft_labels import soft_labels
 
 Json = Mapping[str, Any]
@@ -56,6 +57,7 @@ class Run:
     confusion: Int[np.ndarray, "k k"]
     scores: Sequence[Score]
     losses: Sequence[Loss]
+    snapshots: Snapshots | None = None
 
     @property
     def classes(self) -> int:
@@ -83,6 +85,7 @@ def read_run(data: Path) -> Run:
     images = read_array(data / "transfer/images.npy")
     _check_shape(data / "transfer/images.npy", images, (count, *teacher["input_shape"]))
     at = data / "decisions/distances_at.npy"
+    samples = _read_object(data / "samples/manifest.json", "method", "digest")
     return Run(
         teacher=teacher,
         student=_read_object(data / "student/student.json", "architecture"),
@@ -90,7 +93,7 @@ def read_run(data: Path) -> Run:
         metrics=_read_object(
             data / "evaluation/metrics.json", "teacher", "student", "queries", "transfer", "test_images"
         ),
-        samples=_read_object(data / "samples/manifest.json", "method", "digest"),
+        samples=samples,
         search=_read_object(data / "decisions/manifest.json", "method", "budget", "queries", "digest"),
         transfer=_read_object(data / "transfer/manifest.json", "digest", "mapping"),
         images=images,
@@ -102,6 +105,7 @@ def read_run(data: Path) -> Run:
         confusion=_read_confusion(data / "evaluation/confusion.csv", classes),
         scores=_read_scores(data / "evaluation/accuracy.csv"),
         losses=_read_losses(data / "student/history.csv"),
+        snapshots=read_snapshots(data, samples),
     )
 
 

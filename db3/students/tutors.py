@@ -8,7 +8,7 @@ and Niculescu-Mizil, "Model Compression", KDD 2006).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,19 +32,19 @@ class TutorSettings:
     """How tutors are made and what they label.
 
     Attributes:
+        training: of each tutor.
         architecture: larger than the student's.
         networks: how many are averaged.
-        training: of each tutor.
         images: how many they label.
         fresh: share of these that are prior images; the rest are variations of the decided ones.
         share: of each of the student's batches.
         temperature: of tutors and student in the divergence.
     """
 
-    training: TrainSettings
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(2000, balance=0.5))
     architecture: str = "lenet5"
-    networks: int = 3
-    images: int = 90_000
+    networks: int = 2
+    images: int = 40_000
     fresh: float = 1 / 3
     share: float = 0.75
     temperature: float = 1.0
@@ -121,8 +121,8 @@ def _tutor(
 def final_steps(queries: int) -> int:
     """Optimiser steps that suit so many decided images: more of them repay more steps, ever more slowly.
 
-    Measured at 10⁴, 2.5·10⁴, 10⁵ and 10⁶ queries; linear in the logarithm between, and level beyond.
+    Set at 10⁴, 2.5·10⁴, 10⁵ and 10⁶ queries, linear in the logarithm between, and level beyond.
     """
-    known = [(10_000, 2000), (25_000, 4000), (100_000, 5000), (1_000_000, 8000)]
+    known = [(10_000, 4000), (25_000, 6000), (100_000, 8000), (1_000_000, 12_000)]
     at, steps = zip(*known, strict=True)
     return round(float(np.interp(np.log(max(1, queries)), np.log(at), steps)))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+import httpx2
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -93,7 +94,7 @@ class HttpTeacher:
                 part = torch.cat([part, part[:1].expand(self._rows - len(part), *part.shape[1:])])
             names[place] = secrets.token_hex(8)
             body, headers = request_of(self._see.array(part), self._interface, names[place], self._binary)
-            return Question("POST", f"{self._server.model_url}/infer", body, headers, len(part))
+            return Question("POST", self._server.infer_url, body, headers, len(part))
 
         def read(place: int, reply: Reply) -> Int[Tensor, " _"]:
             return self._decisions(reply, names[place], len(parts[place]))
@@ -144,6 +145,7 @@ class _Server:
         self.model_url = f"{self._root}/models/{quote(model, safe='')}"
         if version is not None:
             self.model_url += f"/versions/{quote(version, safe='')}"
+        self.infer_url = httpx2.URL(f"{self.model_url}/infer")  # read once: that costs as much as sending it
         self.connection = Connection(url, link, access, self.who)
 
     def extensions(self) -> list[str]:

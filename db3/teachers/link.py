@@ -100,7 +100,7 @@ class Question:
     """
 
     method: str
-    url: str
+    url: str | httpx2.URL
     content: bytes | None = None
     headers: Mapping[str, str] | None = None
     images: int = 0
@@ -112,10 +112,11 @@ class _Shared:
     def __init__(self, link: Link, headers: Mapping[str, str]) -> None:
         self.client = httpx2.AsyncClient(
             headers={"Accept": "application/json", **headers},
-            timeout=link.timeout,
+            timeout=None,  # each attempt has its deadline as a whole
             limits=httpx2.Limits(max_connections=link.concurrency, keepalive_expiry=_IDLE),
         )
         self.slots = asyncio.Semaphore(link.concurrency)
+        self.ahead = asyncio.Semaphore(2 * link.concurrency)  # made while others fly: a free slot waits for nothing
         self.limiter = _limiter(link.per_second) if link.per_second else None
         self.resume = 0.0
 
@@ -173,13 +174,18 @@ class Connection:
         errors: list[BaseException] = []
 
         async def one(place: int) -> T | None:
-            async with self._shared.slots:
+            async with self._shared.ahead:
                 if failed.is_set():
                     return None
                 try:
-                    return await self._until_answered(
-                        questions[place], lambda reply: read(place, reply), sending, failed
-                    )
+                    ready = [questions[place]()]
+                    async with self._shared.slots:
+                        return await self._until_answered(
+                            lambda: ready.pop() if ready else questions[place](),
+                            lambda reply: read(place, reply),
+                            sending,
+                            failed,
+                        )
                 except BaseException as error:  # told by the caller, in its own thread
                     errors.append(error)
                     failed.set()

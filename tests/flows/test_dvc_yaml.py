@@ -15,9 +15,9 @@ NAMES = list(STAGES)
 # These decide how the work is done, not what comes out of it (docs/experiments.md says so).
 FREE = {"dataset.root", "dataset.download", "budget.price_per_1000", "evaluate.latency_runs"}
 FREE_GROUPS = {"runtime", "teacher.link"}
+_RUNNING = ("__init__", "parcel", "runners", "server", "shards", "stage", "tracked", "workspace")
 # The machine that stages run in, and files read or written the same whatever is in them.
-MODULES = ("__init__", "stage", "shards", "server", "runners", "parcel", "tracked", "workspace")
-MACHINE = {f"flows/{name}.py" for name in MODULES} | {
+MACHINE = {f"flows/{name}.py" for name in _RUNNING} | {
     f"db3/{name}.py" for name in ("__init__", "config", "errors", "files", "progress", "store")
 }
 

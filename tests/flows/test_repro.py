@@ -73,7 +73,8 @@ def test_the_metrics_hold_what_the_report_and_the_docs_promise(clone: Clone) -> 
     metrics, transfer = clone.read("evaluation/metrics.json"), clone.read("transfer/manifest.json")
     assert metrics["transfer"] == {"digest": transfer["digest"]}
     assert set(metrics["baselines"]) == {"hard", "inverse", "augmented", "kd"}  # type: ignore[call-overload]
-    assert metrics["queries"] == {name: transfer["queries"][name] for name in ("asked", "per_sample")}  # type: ignore[index]
+    counted = {name: transfer["queries"][name] for name in ("asked", "per_sample")}  # type: ignore[index]
+    assert metrics["queries"] == {**counted, "spent": False}
     decided = clone.read("decisions/manifest.json")["queries"]
     assert transfer["queries"]["asked"] == 60 + decided["asked"]  # type: ignore[index]
     assert decided["augmented"] == decided["asked"]  # type: ignore[index]
@@ -119,14 +120,14 @@ def test_interrupted_in_the_middle_of_the_queries_it_goes_on_with_the_finished_s
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not list((broken.folder / ".db3").rglob("*.npz")) and time.monotonic() < deadline:
+    while not list((broken.folder / ".db3/shards").rglob("*.npz")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert "interrupted" in told
     assert "Traceback" not in told
-    finished = len(list((broken.folder / ".db3").rglob("*.npz")))
+    finished = len(list((broken.folder / ".db3/shards").rglob("*.npz")))
     assert 1 <= finished < 15
     assert not (broken.folder / "data/decisions/manifest.json").exists()
     resumed = broken.run("-m", "flows.query_decisions")

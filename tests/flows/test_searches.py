@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from db3.config import Config, parse_config
+from db3.teachers.recording import read_whole
 from flows.compose import compose
 from flows.fetch_teacher import fetch_teacher
 from flows.query_decisions import query_decisions
@@ -74,8 +75,10 @@ def test_any_search_writes_what_it_counted(data: Path, method: str) -> None:
     asked, distances = np.load(folder / "asked.npy"), np.load(folder / "distances.npy")
     assert asked.max() <= 9
     assert told["queries"]["asked"] == asked.sum() + told["queries"]["scouts"]
-    journal = sum(len(np.load(file)) for file in (folder / "journal").iterdir())
-    assert journal == told["queries"]["asked"] == told["queries"]["paid"]
+    sealed = [one for file in (folder / "journal").glob("*") for one in read_whole(file.read_bytes(), file)]
+    assert sum(len(one.answers) for one in sealed) == told["queries"]["asked"] == told["queries"]["paid"]
+    assert told["unfinished"] == 0
+    assert not told["spent"]
     assert told["queries"]["scouts"] == (18 if method in ("guided", "auto") else 0)  # three rounds of 20 // 3
     pairs, points = np.load(folder / "point_pairs.npy"), np.load(folder / "points.npy")
     assert told["points"] == len(pairs) == len(points)
@@ -164,7 +167,7 @@ def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatc
         searched(data, "query.method=guided", "runtime.runner=local", "query.shard=10")
     monkeypatch.undo()
     monkeypatch.chdir(data.parent)
-    kept = len(list(Path(".db3").rglob("*.npz")))
+    kept = len(list(Path(".db3/shards").rglob("*.npz")))
     assert kept == 5  # the primer, two shards, the primer retrained, one shard
     assert searched(data, "query.method=guided", "query.shard=10")["digest"] == whole["digest"]
 

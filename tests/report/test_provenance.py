@@ -29,6 +29,13 @@ def test_facts_digests_and_environment_of_a_run(write_run) -> None:  # noqa: ANN
     assert ("torch", "2.15.0") in environment(run)
 
 
+def test_a_search_that_the_budget_ended_says_so(write_run) -> None:  # noqa: ANN001
+    run = read_run(write_run())
+    assert not dict(facts(run))["Queries"].endswith("finished")
+    run.search.update(spent=True, unfinished=1234)
+    assert dict(facts(run))["Queries"].endswith("; the budget was spent before 1,234 pairs were finished")
+
+
 def test_a_remote_teacher_leaves_gaps_not_errors(write_run) -> None:  # noqa: ANN001
     run = read_run(write_run(local=False))
     assert dict(facts(run))["Teacher"] == "black box, an inference server"

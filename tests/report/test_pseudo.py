@@ -10,7 +10,8 @@ import pytest
 from markupsafe import Markup
 from PIL import Image
 
-from db3.report.pseudo import Snapshots, mosaic, snapshot_grid
+from db3.report.pseudo import mosaic, snapshot_grid
+from db3.report.snapshots import Snapshots
 
 NAMES = [f"class {k}" for k in range(200)]
 
@@ -63,7 +64,7 @@ def test_the_grid_names_classes_iterations_and_queries() -> None:
     for svg in (wide, narrow):
         assert {"iterations", "queries", "class 0", "class 3", "0", "10", "20", "950"} <= set(texts(svg))
         assert "855" in " ".join(texts(svg))  # 855,000 in short
-        assert svg.attrib["aria-label"] == "Pseudo samples of 4 classes after 0, 10, 20 iterations"
+        assert svg.attrib["aria-label"] == "Samples of 4 classes, iterations 0, 10, 20"
     assert picture(wide).size == (3 * 39 - 8, 4 * 14 - 2)
     assert picture(narrow).size == (3 * 17 - 8, 4 * 14 - 2)
 

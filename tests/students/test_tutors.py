@@ -53,7 +53,7 @@ def test_opinion_is_the_normalised_geometric_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    ("queries", "steps"), [(10, 2000), (10_000, 2000), (25_000, 4000), (10**6, 8000), (10**7, 8000)]
+    ("queries", "steps"), [(10, 4000), (10_000, 4000), (25_000, 6000), (10**6, 12_000), (10**7, 12_000)]
 )
 def test_more_queries_repay_more_steps(queries: int, steps: int) -> None:
     assert final_steps(queries) == steps

@@ -6,6 +6,7 @@ Its right answer to an image is the place of its brightest pixel.
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -139,11 +140,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def hostile(state: Hostile | None = None) -> Iterator[Hostile]:
+def hostile(state: Hostile | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Hostile]:
     state = state or Hostile()
     server = _Server(("127.0.0.1", 0), type("Bound", (Handler,), {"state": state}))
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    state.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
     try:
         yield state
     finally:

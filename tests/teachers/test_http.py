@@ -1,16 +1,21 @@
 """The HTTP teacher against a real server, and against one that does everything wrong."""
 
 import logging
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.serving import UnavailableError, served
 from db3.errors import ConfigError, TeacherError
 from db3.teachers.answers import PartlyAnsweredError
 from db3.teachers.base import TeacherSpec
@@ -22,7 +27,6 @@ from tests.contracts.teacher import TeacherContract
 from tests.teachers import hostile as faults
 from tests.teachers.hostile import Hostile, hostile, status
 from tests.teachers.models import CLASSES, SHAPE, SPEC, as_onnx, network, pixels
-from tests.teachers.serving import UnavailableError, served
 
 FOUR = TeacherSpec((1, 1, 4), (0.0, 1.0), 4, 3, "brightest of four")
 QUICK = Link(concurrency=2, timeout=0.4, attempts=3)
@@ -371,6 +375,31 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
         teacher = HttpTeacher("http://models.invalid", "m", spec, interface, link=QUICK)
         assert torch.equal(teacher.decide(IMAGES), RIGHT)
     assert {headers["Host"] for headers in proxy.seen} == {"models.invalid"}
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_certificate_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, *made], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with hostile(tls=tls) as server:
+        sent: list[int] = []
+        teacher = teacher_of(server, Link(concurrency=2, timeout=5.0, attempts=2), sent)
+        if trusted:
+            assert torch.equal(teacher.decide(IMAGES), RIGHT)
+            return
+        with pytest.raises(TeacherError, match="TLS certificate that is not trusted") as raised:
+            teacher.decide(IMAGES)
+        assert "\n" not in str(raised.value)
+        assert sent == server.images == []
 
 
 def test_pixels_are_not_changed_on_the_way() -> None:

@@ -1,6 +1,6 @@
 """MLServer in an environment of its own, as it would have in life, serving an ONNX file on 127.0.0.1.
 
-`python -m tests.teachers.serving MODEL.onnx PORT` serves a file until it is interrupted.
+`python -m benchmarks.serving MODEL.onnx PORT` serves a file until it is interrupted.
 """
 
 import json
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import onnx
 from filelock import FileLock
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = Path(os.environ.get("DB3_TEST_MLSERVER", ROOT / ".db3" / "mlserver-1.7.1"))
 # MLServer 1.7.1 breaks with newer fastapi; this project needs a newer one.
 PACKAGES = ("mlserver==1.7.1", "fastapi<0.116", "onnxruntime")
@@ -50,10 +50,12 @@ def environment() -> Path:
             ["venv", "--clear", str(ENVIRONMENT)],
             ["pip", "install", "--python", str(ENVIRONMENT), *PACKAGES],
         ):
-            made = subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, check=False)
-            if made.returncode:
+            try:
+                subprocess.run([uv, *command], capture_output=True, text=True, timeout=600, check=True)
+            except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
                 shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-                raise UnavailableError(f"MLServer cannot be installed: {made.stderr.strip().splitlines()[-1][:200]}")
+                reason = " ".join(str(error.stderr or error).split())[-200:]
+                raise UnavailableError(f"MLServer cannot be installed: {reason}") from None
     return ENVIRONMENT
 
 

@@ -1,0 +1,44 @@
+"""What a run has paid: a fact of the run and its kills, so in no versioned file (docs/pipeline.md)."""
+
+from pathlib import Path
+
+from db3.config import Config
+from flows.asking import Asking
+
+QUERIES = "queries.json"
+
+
+def paid_before(data: Path) -> int:
+    """Images that the samples have cost: as this machine counted them, else as their manifest tells."""
+    from db3.files import read_json
+    from flows.inputs import manifest_of
+
+    manifest = manifest_of(data, "samples")
+    counted = (read_json(data / QUERIES) if (data / QUERIES).is_file() else {}).get("samples", {})
+    paid: int = (counted if counted.get("of") == manifest["digest"] else manifest["queries"])["paid"]
+    return paid
+
+
+def write_costs(data: Path, stage: str, digest: str, asking: Asking) -> str:
+    """Write what a stage cost to data/queries.json.
+
+    Returns:
+        What a stage's last line says of it; nothing where each image was asked and paid once, in this run.
+    """
+    from db3.files import read_json, write_json
+
+    costs, path = asking.costs, data / QUERIES
+    lost = costs["sent"] - costs["paid"]
+    told = {"of": digest, "asked": costs["asked"], "replayed": costs["replayed"], "paid": costs["sent"], "lost": lost}
+    write_json(path, {**(read_json(path) if path.is_file() else {}), stage: told})
+    words = [f"{costs['replayed']:,} of them replayed"] if costs["replayed"] else []
+    words += [f"{costs['sent']:,} paid"] if costs["sent"] != costs["asked"] else []
+    words += [f"{lost:,} of these brought no answer (in flight when a run died, or sent again)"] if lost else []
+    return "".join(f", {word}" for word in words)
+
+
+def spent_words(config: Config, asking: Asking, unfinished: int, of: str) -> str:
+    """What a stage's last line says when the budget ended it."""
+    if not asking.costs["spent"]:
+        return ""
+    return f"; budget.total of {config.budget.total:,} is spent: {unfinished:,} {of} unfinished"

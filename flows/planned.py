@@ -1,0 +1,44 @@
+"""How many images a search may ask for, and how many it should, from its parameters alone."""
+
+from dataclasses import dataclass
+from math import ceil, log2
+
+from db3.config import Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Images that query_decisions asks for.
+
+    Attributes:
+        scouts: made by the first primers.
+        pairs: the boundary searches', if each pair spends its budget.
+        expected: the boundary searches', if each pair's brackets close as they should.
+        augmented: the baseline's, if the boundary searches ask for all of theirs.
+    """
+
+    scouts: int
+    pairs: int
+    expected: int
+    augmented: int
+
+    @property
+    def most(self) -> int:
+        """Images that may be asked for."""
+        return self.scouts + self.pairs + self.augmented
+
+
+def planned(config: Config, count: int, classes: int) -> Plan:
+    """What the group `query` says for `count` samples of `classes` classes."""
+    query = config.query
+    primed, budget = query.method in ("guided", "auto"), 0 if query.method in ("none", "sd") else query.budget
+    pairs = count * (classes - 1)
+    scouts = round(query.primer.scouts * count) if primed and budget else 0
+    each = min(budget, _closing(query.tolerance) * query.starts) if query.method == "bd" else budget
+    same = scouts + pairs * budget
+    return Plan(scouts, pairs * budget, pairs * each, same if query.augmented == "same" else query.augmented)
+
+
+def _closing(tolerance: float) -> int:
+    """Queries that bisect a bracket from its whole length to the tolerance, of a boundary half-way."""
+    return ceil(log2(2 / tolerance))

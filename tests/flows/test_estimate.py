@@ -1,0 +1,55 @@
+"""What a search will ask, take and cost, told before anything is paid."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from db3.teachers.batching import Batching
+from flows.estimate import estimate
+from flows.planned import planned
+from tests.flows.test_searches import configured, data, searched, taught
+
+__all__ = ["data", "taught"]
+
+
+@pytest.mark.parametrize("method", ["sd", "bd", "mbd", "auto"])
+def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
+    chosen = (f"query.method={method}", "query.augmented=same")
+    plan = planned(configured(*chosen), 20, 10)
+    asked = searched(data, *chosen)["queries"]
+    assert asked["asked"] + asked["augmented"] <= plan.most
+    assert plan.expected <= plan.pairs
+    assert asked["asked"] + asked["augmented"] >= 0.7 * (2 * plan.expected)
+
+
+def test_bisections_are_expected_to_close(data: Path) -> None:
+    chosen = ("query.method=bd", "query.budget=100", "query.starts=1")
+    plan = planned(configured(*chosen), 20, 10)
+    asked = searched(data, *chosen)["queries"]["asked"]
+    assert plan.pairs == 20 * 9 * 100
+    assert asked == pytest.approx(plan.expected, rel=0.3)
+
+
+def test_the_lines_give_queries_time_and_cost(data: Path) -> None:
+    told = estimate(configured("query.method=mbd", "budget.price_per_1000=2.5", "query.augmented=same"), data)
+    assert re.search(r"queries +3,240 expected, 3,240 at most", told)
+    assert re.search(r"cost +8\.10 expected, 8\.10 at most, at 2\.5 per 1,000", told)
+    assert re.search(r"time .* queries/s \(measured in 1 s", told)
+    limited = estimate(configured("query.method=mbd", "budget.price_per_1000=2.5", "budget.total=1000"), data)
+    assert re.search(r"cost +2\.50 expected, 2\.50 at most", limited)
+    assert "unknown: set budget.price_per_1000" in estimate(configured("query.method=mbd"), data)
+
+
+def test_before_the_samples_the_parameters_tell(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(data / "samples")
+    shutil.rmtree(data / "teacher")
+
+    def never(self: Batching, images: object) -> object:
+        raise AssertionError("a teacher was asked")
+
+    monkeypatch.setattr(Batching, "decide", never)
+    told = estimate(configured("query.method=bd", "samples.recheck=5"), data)
+    assert re.search(r"samples +25\n", told)
+    assert "an assumption: it is not asked to find out" in told

@@ -1,0 +1,62 @@
+"""Every stage with a teacher that is a file, and no open network."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from db3.config import Config, parse_config
+from db3.files import read_json, write_bytes
+from db3.networks import build
+from db3.students.export import export_onnx
+from flows.compose import compose
+from flows.distill import distill
+from flows.evaluate import evaluate
+from flows.fetch_teacher import fetch_teacher
+from flows.query_decisions import query_decisions
+from flows.report import report
+from flows.samples import samples
+from flows.soft_labels import soft_labels
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = (fetch_teacher, samples, query_decisions, soft_labels, distill, evaluate, report)
+
+
+def configured(*overrides: str) -> Config:
+    return parse_config(yaml.safe_load(compose(["experiment=smoke", "runtime.workers=1", *overrides], ROOT / "conf")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)  # where the shard store goes
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    return tmp_path
+
+
+def test_an_onnx_file_through_the_whole_pipeline(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = build("lenet5_half", (1, 28, 28), 10, mean=[0.5], std=[0.1], seed=0)
+    write_bytes(folder / "m.onnx", export_onnx(network, (1, 28, 28)))
+    quick = ["query=bd", "query.budget=4", "query.checkpoints=[]", "query.augmented=0", "distill.onnx=false"]
+    given = ["teacher=onnx", f"teacher.checkpoint={folder / 'm.onnx'}", "distill.baselines=[hard,kd]"]
+    config = configured(*given, *quick)
+    for stage in STAGES:
+        stage.run(config, folder / "data")
+    assert (
+        capsys.readouterr().err.count("kd is left out: it needs the teacher's scores, and a teacher of kind onnx") == 1
+    )
+    card, metrics = read_json(folder / "data/teacher/teacher.json"), read_json(folder / "data/evaluation/metrics.json")
+    assert card["model"]["input"] == "images"
+    assert str(folder) not in (folder / "data/teacher/teacher.json").read_text()
+    assert metrics["teacher"]["parameters"] == card["parameters"] > 0
+    assert metrics["teacher"]["multiply_adds"] is None
+    assert "kd" not in metrics["baselines"]
+    assert read_json(folder / "data/latency.json")["teacher"] is None
+    page = (folder / "data/report/index.html").read_text()
+    assert "black box, an ONNX file" in page
+    assert str(folder) not in page
+
+
+def test_labels_of_another_number_are_one_line(folder: Path) -> None:
+    config = configured("teacher=callable", "teacher.function='math:sqrt'", "teacher.labels=[a,b]")
+    with pytest.raises(Exception, match=r"teacher\.labels names 2 classes, but there are 10"):
+        fetch_teacher.run(config, folder / "data")
