@@ -2,6 +2,8 @@
 # Needs Python >= 3.11 (PYTHON=python3.12 names another than python3), git and make.
 PYTHON ?= python3
 PORT ?= 4200
+# Tests that take minutes are run by .ci/run: `make test MARK=slow`.
+MARK ?= not slow
 BIN := .venv/bin
 STAMP := .venv/.installed
 # dvc.yaml says `python`; it has to be the environment's.
@@ -28,7 +30,7 @@ repro: $(STAMP) ## run the pipeline: data/report/index.html
 	$(BIN)/dvc repro
 
 test: $(STAMP) ## run the tests; ARGS='tests/flows -x' chooses
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m '$(MARK)' $(ARGS)
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -137,5 +137,6 @@ def _watch(all_is_well: Callable[[], bool]) -> None:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(GRACE)
-    print("interrupted: whoever started this run is gone; finished shards are kept", file=sys.stderr, flush=True)
+    with suppress(OSError):  # whoever read this may be gone too
+        print("interrupted: whoever started this run is gone; finished shards are kept", file=sys.stderr, flush=True)
     os._exit(130)

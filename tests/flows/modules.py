@@ -1,7 +1,7 @@
 """Which code of this project a module needs, read from the source without importing anything."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,13 +32,18 @@ def imports(path: Path, names: Iterable[str] | None = None) -> dict[str, set[str
     return found
 
 
-def needed(name: str) -> set[Path]:
+def needed(name: str, leaves: Collection[str] = ()) -> set[Path]:
     """The files, relative to the root, of all code that running a module may reach."""
-    return set(reached(name))
+    return set(reached(name, leaves))
 
 
-def reached(name: str) -> dict[Path, list[ast.AST]]:
-    """All code that running a module may reach: files, relative to the root, each with its syntax nodes."""
+def reached(name: str, leaves: Collection[str] = ()) -> dict[Path, list[ast.AST]]:
+    """All code that running a module may reach: files, relative to the root, each with its syntax nodes.
+
+    Args:
+        name: of the module.
+        leaves: files whose own imports are not followed.
+    """
     known, done = module_files(), dict[str, set[str] | None]()
     todo: list[tuple[str, set[str] | None]] = [(name, None)]
     while todo:
@@ -47,7 +52,8 @@ def reached(name: str) -> dict[Path, list[ast.AST]]:
         if module in done and (before is None or (names is not None and names <= before)):
             continue
         done[module] = None if names is None or before is None else before | names
-        todo.extend(imports(known[module], done[module]).items())
+        if known[module].relative_to(ROOT).as_posix() not in leaves:
+            todo.extend(imports(known[module], done[module]).items())
     return {
         known[module].relative_to(ROOT): list(_used(ast.parse(known[module].read_text(encoding="utf-8")), names))
         for module, names in done.items()

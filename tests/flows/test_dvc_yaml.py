@@ -50,7 +50,7 @@ def test_the_report_shows_all_of_them() -> None:
 def test_a_stage_lists_every_parameter_that_its_code_names(stage: str) -> None:
     nodes = [
         node
-        for path, code in reached(f"flows.{stage}").items()
+        for path, code in reached(f"flows.{stage}", MACHINE).items()
         if path.parts[0] == "flows" and path.as_posix() not in MACHINE
         for node in code
     ]
@@ -70,7 +70,7 @@ def _dotted(node: ast.expr) -> str:
 @pytest.mark.parametrize("stage", NAMES)
 def test_a_stage_lists_the_code_that_it_runs(stage: str) -> None:
     listed = [Path(path) for path in STAGES[stage]["deps"] if not path.startswith("data/")]
-    code = {path for path in needed(f"flows.{stage}") if path.as_posix() not in MACHINE}
+    code = {path for path in needed(f"flows.{stage}", MACHINE) if path.as_posix() not in MACHINE}
     missing = {str(path) for path in code if not any(path.is_relative_to(dep) for dep in listed)}
     assert missing == set()
     unused = {str(dep) for dep in listed if not any(path.is_relative_to(dep) for path in code)}

@@ -1,0 +1,89 @@
+"""Killed at any moment, a run goes on: the same dvc.lock in the end, and no finished shard computed again."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import Project, add_dvc, make_project, until
+from tests.flows.test_repro import Clone
+
+REPRO = (sys.executable, "-m", "dvc", "repro", "--quiet")
+
+
+def shards(folder: Path) -> dict[str, tuple[int, int]]:
+    """Finished shards: a file that is written anew is another file."""
+    found = {path.name: path.stat() for path in (folder / ".db3").rglob("*.npz")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
+
+
+def killed_at(seconds: float, folder: Path, environment: dict[str, str]) -> bool:
+    """Run `dvc repro` and kill it and all it has started after so many seconds; whether it was still at work."""
+    process = subprocess.Popen(
+        REPRO, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        process.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+        return True
+
+
+def resumes(folder: Path, environment: dict[str, str], kills: int, longest: float, seed: int) -> tuple[int, int]:
+    """Kill so many runs at seeded moments, then let one finish: kills that struck, shards kept through all of them."""
+    moments, kept, struck = random.Random(seed), dict[str, tuple[int, int]](), 0  # noqa: S311 - moments, no secret
+    for _ in range(kills):
+        struck += killed_at(moments.uniform(0.2, longest), folder, environment)
+        finished = shards(folder)
+        assert {name: finished.get(name) for name in kept} == kept
+        kept = finished
+    done = subprocess.run(REPRO, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    finished = shards(folder)
+    assert {name: finished.get(name) for name in kept} == kept
+    return struck, len(kept)
+
+
+def test_three_kills_of_a_small_project_change_nothing(tmp_path: Path) -> None:
+    whole, broken = make_project(tmp_path / "whole"), make_project(tmp_path / "broken")
+    for project in (whole, broken):
+        add_dvc(project)
+    assert whole.python(*REPRO[1:]).returncode == 0
+    slow = broken.environment(TOY_WAITS_FROM="0", TOY_SECONDS="0.3")
+    struck, _ = resumes(broken.folder, slow, kills=3, longest=4.0, seed=0)
+    assert struck
+    assert (broken.folder / "dvc.lock").read_bytes() == (whole.folder / "dvc.lock").read_bytes()
+
+
+def test_a_stage_killed_in_its_middle_keeps_what_it_finished(dvc_project: Project) -> None:
+    slow = dvc_project.environment(TOY_WAITS_FROM="4")
+    process = subprocess.Popen(REPRO, cwd=dvc_project.folder, env=slow, start_new_session=True)
+    until(lambda: len(shards(dvc_project.folder)) == 4)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+    kept = shards(dvc_project.folder)
+    done = dvc_project.python("-m", "dvc", "repro")
+    assert "toy: 6 shards, sum 70, 4 reused" in done.stdout, done.stderr
+    assert {name: shards(dvc_project.folder)[name] for name in kept} == kept
+
+
+@pytest.mark.slow
+def test_kills_over_all_stages_of_the_real_pipeline_change_nothing(tmp_path: Path) -> None:
+    """Kills spread over as long as a whole run takes, the stages of which go from one to the next."""
+    kills = int(os.environ.get("DB3_TEST_KILLS", "3"))
+    whole, broken = Clone(tmp_path / "whole"), Clone(tmp_path / "broken")
+    begun = time.monotonic()
+    whole.repro()
+    longest = time.monotonic() - begun
+    struck, kept = resumes(broken.folder, broken.environment(), kills, longest, seed=1)
+    assert struck
+    assert kept
+    assert broken.lock() == whole.lock()
+    assert shards(broken.folder).keys() == shards(whole.folder).keys()
