@@ -192,6 +192,8 @@ def _curve(config: Config, data: Path) -> "list[Arm]":
     from db3.soft_labels import Recipe
 
     manifest, transfer = manifest_of(data, "decisions"), manifest_of(data, "transfer")
+    if manifest["method"] == "none":
+        return []
     asked = read_array(data / "decisions" / "asked.npy")
     at = read_array(data / "decisions" / "distances_at.npy")
     before = (manifest["queries"]["asked"] - int(asked.sum())) / len(asked) + 1

@@ -17,6 +17,7 @@ from db3.errors import ConfigError, DataError
 from db3.progress import Progress
 from db3.store import Arrays, ShardStore
 from flows.runners import placed
+from flows.threads import set_torch_threads
 
 STORE = Path(".db3/shards")
 
@@ -141,12 +142,6 @@ def _in_flow_run() -> bool:
     from prefect.context import FlowRunContext
 
     return FlowRunContext.get() is not None
-
-
-def set_torch_threads(threads: int) -> None:
-    """Inside a worker: OpenMP, which torch computes with, keeps this setting per thread."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
 
 
 def _order(count: int) -> list[int]:

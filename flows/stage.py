@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from db3.config import Config, load_config, parse_config
 from db3.errors import ConfigError, Db3Error
+from flows.threads import set_threads
 from flows.workspace import callers, end_with, running
 
 if TYPE_CHECKING:
@@ -180,10 +181,3 @@ def _empty(folder: Path) -> None:
 def _end_workers() -> None:
     if "flows.runners" in sys.modules:
         sys.modules["flows.runners"].close()
-
-
-def set_threads(threads: int) -> None:
-    """Torch threads of this process, whether torch is imported already or later."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)

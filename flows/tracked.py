@@ -16,7 +16,7 @@ from prefect.futures import as_completed
 from prefect.states import Cancelled, Completed, Pending
 
 from flows.parcel import Work
-from flows.shards import set_torch_threads
+from flows.threads import set_torch_threads
 
 RETRIES = 2
 BACK_OFF = (5, 30)  # seconds before the first and the second retry

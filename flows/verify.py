@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from db3.config import Config, load_config
 from db3.errors import DataError
 from flows.asking import Asking, Compute
-from flows.stage import DATA, leave, set_threads
+from flows.stage import DATA, leave
+from flows.threads import set_threads
 
 if TYPE_CHECKING:
     from db3.store import Arrays
