@@ -19,6 +19,7 @@ ARMS = ("hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd")
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Portion = Annotated[float, Field(ge=0, le=1)]
 Calls = Annotated[int, Field(ge=1, le=65536)]
 Arm = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
 
@@ -163,7 +164,9 @@ class Rounds(Group):
     first: float = Field(0.15, gt=0, le=1, description="share of the budget asked before a primer is trained")
     count: int = Field(10, ge=1, description="rounds that share the rest")
     pool: int = Field(6, ge=1, description="images proposed for each one asked")
-    fresh: float = Field(0.5, ge=0, le=1, description="share of a round that are prior images; the rest: variations")
+    fresh: Portion | Literal["auto"] = Field(
+        "auto", description="share of a round that are prior images; the rest: variations; auto: by the real images"
+    )
     architecture: str = Field("auto", description="of the primer; auto: by the images' shape")
     steps: int = Field(150, ge=1, description="the primer's optimiser steps a round")
 

@@ -124,7 +124,7 @@ def rounds_of(config: Config, shape: tuple[int, int, int]) -> "RoundSettings":
         first=group.first,
         rounds=group.count,
         pool=group.pool,
-        fresh=group.fresh,
+        fresh=None if group.fresh == "auto" else group.fresh,
         architecture=own if group.architecture == "auto" else group.architecture,
         steps=group.steps,
     )
