@@ -139,5 +139,5 @@ def test_two_processes_at_once_pay_for_nothing_twice(tmp_path: Path) -> None:
         first.send_signal(signal.SIGKILL)
         first.communicate()
     assert second.returncode == 1
-    assert "error: another process is asking the teacher for .db3/journal/" in second.stderr
+    assert "is at work in this folder; wait until it ends, or end it" in second.stderr
     assert "Traceback" not in second.stderr

@@ -56,7 +56,7 @@ def test_three_kills_of_a_small_project_change_nothing(tmp_path: Path) -> None:
     for project in (whole, broken):
         add_dvc(project)
     assert whole.python(*REPRO[1:]).returncode == 0
-    slow = broken.environment(TOY_WAITS_FROM="0", TOY_SECONDS="0.3")
+    slow = broken.environment(TOY_WAITS_FROM="0", TOY_SECONDS="1.5")
     struck, _ = resumes(broken.folder, slow, kills=3, longest=4.0, seed=0)
     assert struck
     assert (broken.folder / "dvc.lock").read_bytes() == (whole.folder / "dvc.lock").read_bytes()

@@ -94,7 +94,7 @@ def test_a_file_that_is_missing_or_too_many_is_named(data: Path) -> None:
     with pytest.raises(DataError, match=r"ends after 0 answers, but the search asks for more"):
         verify(configured(*CHOSEN), data)
     shutil.rmtree(data / "samples" / "journal")
-    with pytest.raises(DataError, match=r"samples.journal is missing; run the stage samples, or dvc pull"):
+    with pytest.raises(DataError, match=r"samples/journal holds no journal; run the stage that writes it, or dvc pull"):
         verify(configured(*CHOSEN), data)
 
 
