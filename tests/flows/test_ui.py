@@ -12,7 +12,8 @@ def test_the_nightly_deployment_runs_when_it_is_started(server: Server) -> None:
     assert [schedule["schedule"]["cron"] for schedule in deployment["schedules"]] == ["0 2 * * *"]
     assert deployments["on-demand"]["schedules"] == []
 
-    run = server.post(f"deployments/{deployment['id']}/create_flow_run", {"parameters": {"until": "toy"}})
+    parameters = {"until": "toy", "force": True}
+    run = server.post(f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
     query = {"flow_runs": {"id": {"any_": [run["id"]]}}}
     done = until(lambda: [one for one in server.post("flow_runs/filter", query) if one["end_time"]])
     assert (done[0]["state_name"], done[0]["state"]["message"]) == ("Completed", "toy completed")
