@@ -71,7 +71,7 @@ class CallableTeacher:
         return decisions_of(output, len(images), self._spec.classes, self._who, self._labels).to(images.device)
 
 
-def fetch_callable(declared: Declared, folder: Path) -> Fetched:  # noqa: ARG001  (every kind is fetched alike)
+def fetch_callable(declared: Declared) -> Fetched:
     """Find the function; it is not called, since that may cost money."""
     name = str(declared.function)
     find(name)

@@ -38,7 +38,7 @@ def fetch_foreign(declared: Declared, folder: Path, link: Link | None = None) ->
             case "callable":
                 from db3.teachers.callable import fetch_callable
 
-                fetched = fetch_callable(declared, folder)
+                fetched = fetch_callable(declared)
             case "http":
                 from db3.teachers.http import fetch_http
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -169,7 +169,7 @@ def fetch_http(declared: Declared, link: Link) -> Fetched:
     """Read the metadata of server and model; the model is asked nothing."""
     http, see = declared.http, declared.preprocessing
     see.check(declared.input_shape)
-    access = Access(http.get("token"), http.get("header", "Authorization"), http.get("scheme", "Bearer"))
+    access = Access.declared(http)
     url, name = str(http["url"]).rstrip("/"), str(http["model"])
     server = _Server(url, name, declared.version, access, link)
     server.extensions()
@@ -186,8 +186,7 @@ def fetch_http(declared: Declared, link: Link) -> Fetched:
                       "rows": interface.rows},
         "metadata": metadata,
     }  # fmt: skip
-    entry = {"token": access.token, "header": access.header, "scheme": access.scheme}
-    return Fetched(model, interface.rows or declared.call_batch, access=entry)
+    return Fetched(model, interface.rows or declared.call_batch, access=asdict(access))
 
 
 def open_http(

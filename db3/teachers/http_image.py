@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import httpx2
@@ -141,15 +142,14 @@ def fetch_http_image(declared: Declared) -> Fetched:
     compiled(str(http["answer"]))
     if declared.input_shape[0] not in (1, 3):
         raise ConfigError(f"images have {declared.input_shape[0]} channels; expected 1 or 3: set dataset.channels")
-    access = Access(http.get("token"), http.get("header", "Authorization"), http.get("scheme", "Bearer"))
+    access = Access.declared(http)
     access.secret()
     model = {
         "url": str(http["url"]),
         "version": declared.version,
         **{name: http[name] for name in ("answer", "body", "field", "format")},
     }
-    entry = {"token": access.token, "header": access.header, "scheme": access.scheme}
-    return Fetched(model, declared.call_batch, access=entry)
+    return Fetched(model, declared.call_batch, access=asdict(access))
 
 
 def open_http_image(

@@ -225,15 +225,15 @@ def _strings(raw: bytes) -> list[bytes]:
 
 def _entry(entries: Any, name: str | None, what: str, who: str) -> Mapping[str, Any] | None:
     """The named tensor of a model's metadata, or its only one; None where the server tells of none."""
-    known: Sequence[Any] = entries if isinstance(entries, list) else []
+    known: Sequence[Mapping[str, Any]] = entries if isinstance(entries, list) else []
     if not known:
         return None
     names = [str(entry.get("name")) if isinstance(entry, dict) else "?" for entry in known]
     if name is None and len(names) == 1:
-        return known[0]  # type: ignore[no-any-return]
+        return known[0]
     if name not in names:
         asked = f"has no {what} {name!r}" if name else f"has {len(names)} {what}s"
         raise ConfigError(f"{who} {asked}; expected one of {', '.join(names)}: set teacher.{what}")
     if what == "input" and len(names) > 1:
         raise ConfigError(f"{who} needs the inputs {', '.join(names)}; expected one of images")
-    return known[names.index(name)]  # type: ignore[no-any-return]
+    return known[names.index(name)]

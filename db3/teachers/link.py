@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -52,6 +52,11 @@ class Access:
     token: str | None = None
     header: str = "Authorization"
     scheme: str = "Bearer"
+
+    @classmethod
+    def declared(cls, http: Mapping[str, Any]) -> "Access":
+        """As the settings of a remote teacher say; what they leave out is as above."""
+        return cls(**{field.name: http[field.name] for field in fields(cls) if field.name in http})
 
     def secret(self) -> str | None:
         """The token, read now.

@@ -76,7 +76,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 def test_a_named_function_is_found_fetched_and_opened(module: Callable[[str], Path], tmp_path: Path) -> None:
     file = module("class Model:\n    def decide(self, images):\n        return ['b'] * len(images)\n\nown = Model()\n")
     declared = Declared("callable", SPEC.input_shape, 3, ("a", "b", "c"), 8, function="own_teacher:own.decide")
-    model = fetch_callable(declared, tmp_path).model | {"preprocessing": {}, "labels": ["a", "b", "c"]}
+    model = fetch_callable(declared).model | {"preprocessing": {}, "labels": ["a", "b", "c"]}
     assert open_callable({"model": model}, SPEC).decide(torch.rand(2, 1, 4, 4)).tolist() == [1, 1]
     file.write_text(file.read_text() + "# changed\n")
     with pytest.raises(DataError, match=r"the source of own_teacher:own\.decide changed"):
