@@ -1,5 +1,6 @@
 """What a run has paid: a fact of the run and its kills, so in no versioned file (docs/pipeline.md)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from db3.config import Config
@@ -8,15 +9,20 @@ from flows.asking import Asking
 QUERIES = "queries.json"
 
 
-def paid_before(data: Path) -> int:
-    """Images that the samples have cost: as this machine counted them, else as their manifest tells."""
-    from db3.files import read_json
-    from flows.inputs import manifest_of
+def paid_before(data: Path, digests: Mapping[str, str], told: int) -> int:
+    """Images that earlier stages have cost: as this machine counted them, else as a manifest tells.
 
-    manifest = manifest_of(data, "samples")
-    counted = (read_json(data / QUERIES) if (data / QUERIES).is_file() else {}).get("samples", {})
-    paid: int = (counted if counted.get("of") == manifest["digest"] else manifest["queries"])["paid"]
-    return paid
+    Args:
+        data: the folder.
+        digests: of what each of these stages wrote.
+        told: by the manifest, for all of them together.
+    """
+    from db3.files import read_json
+
+    counts = read_json(data / QUERIES) if (data / QUERIES).is_file() else {}
+    found = [counts.get(stage, {}) for stage in digests]
+    known = all(count.get("of") == digest for count, digest in zip(found, digests.values(), strict=True))
+    return sum(count["paid"] for count in found) if known else told
 
 
 def write_costs(data: Path, stage: str, digest: str, asking: Asking) -> str:

@@ -15,7 +15,7 @@ def estimate(config: Config, data: Path) -> str:
 
     From the samples, where they are drawn already, else from the parameters.
     """
-    count, classes = _sizes(config, data)
+    count, classes, tested = _sizes(config, data)
     plan = planned(config, count, classes)
     made = config.samples.method != "real"
     samples = (config.samples.budget or 0 if made else count) + min(config.samples.recheck, count)
@@ -23,8 +23,8 @@ def estimate(config: Config, data: Path) -> str:
     search = plan.scouts + plan.expected
     expected = search + (search if same else plan.augmented)
     done = (data / "samples" / "manifest.json").is_file()
-    whole, votes = expected + (0 if done else samples), config.teacher.votes
-    most = plan.most + (0 if done else samples)
+    beside = tested + (0 if done else samples)
+    whole, most, votes = expected + beside, plan.most + beside, config.teacher.votes
     total, price = config.budget.total, config.budget.price_per_1000
     rate, source = _rate(config, data)
     lines = [
@@ -33,12 +33,13 @@ def estimate(config: Config, data: Path) -> str:
         f"  scouts         {plan.scouts:>14,}",
         f"  searches       {plan.expected:>14,} expected, {plan.pairs:,} at most",
         f"  augmented      {expected - search:>14,} expected, {plan.augmented:,} at most",
+        f"  test images    {tested:>14,} to measure agreement by",
         f"  queries        {whole:>14,} expected, {most:,} at most",
     ]
     if votes > 1:
         lines.append(f"  paid           {most * votes:>14,} at most, {votes} votes each; a steady teacher needs fewer")
     if total is not None:
-        lines.append(f"  budget.total   {total:>14,} paid at most, samples included")
+        lines.append(f"  budget.total   {total:>14,} paid at most, samples and test images included")
     lines.append(f"  time           {_duration(whole / rate):>14} at {rate:,.0f} queries/s ({source})")
     if price is None:
         lines.append("  cost           unknown: set budget.price_per_1000")
@@ -49,22 +50,24 @@ def estimate(config: Config, data: Path) -> str:
     return "\n".join(lines)
 
 
-def _sizes(config: Config, data: Path) -> tuple[int, int]:
-    """Samples and classes."""
+def _sizes(config: Config, data: Path) -> tuple[int, int, int]:
+    """Samples, classes and test images."""
     from db3.files import read_json
     from flows.inputs import dataset_of, manifest_of
 
-    if (data / "samples" / "manifest.json").is_file():
+    path = data / "teacher" / "teacher.json"
+    card = read_json(path) if path.is_file() else None
+    if (data / "samples" / "manifest.json").is_file() and card:
         manifest = manifest_of(data, "samples")
-        return manifest["count"], len(manifest["decided"])
-    card = data / "teacher" / "teacher.json"
+        return manifest["count"], len(manifest["decided"]), card["dataset"]["test"]
     group = config.samples
     given = group.budget if group.method in ("priors", "augmented") else group.count
-    dataset = None if given and card.is_file() else dataset_of(config)
+    dataset = None if given and card else dataset_of(config)
     count = given or (len(dataset.train_index) if dataset else 0)
-    if card.is_file():
-        return count, read_json(card)["classes"]
-    return count, config.teacher.classes or (len(dataset.class_names) if dataset else 0)
+    if card:
+        return count, card["classes"], card["dataset"]["test"]
+    classes = config.teacher.classes or (len(dataset.class_names) if dataset else 0)
+    return count, classes, len(dataset.test_index) if dataset else 0
 
 
 def _rate(config: Config, data: Path) -> tuple[float, str]:

@@ -4,27 +4,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.config import Config
+from db3.errors import ConfigError
 from flows.stage import stage
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import nn
 
+    from db3.datasets.base import Part
     from db3.evaluation import Arm
 
 
 @stage("evaluate")
 def evaluate(config: Config, data: Path) -> str:
     """Accuracy and agreement of the teacher, the student and every baseline on the test split; latency beside."""
-    from db3.evaluation import Size, build_metrics, confusion, decide_all, write_accuracy, write_confusion, write_curve
+    import numpy as np
+
+    from db3.evaluation import Size, build_metrics, confusion, write_accuracy, write_confusion, write_curve
     from db3.files import read_json, write_json
-    from db3.teachers.local import open_teacher, read_card
-    from flows.inputs import dataset_of, device_of, link_of, manifest_of
+    from db3.teachers.local import read_card
+    from flows.inputs import dataset_of, manifest_of
 
     card, transfer = read_card(data / "teacher"), manifest_of(data, "transfer")
     student = read_json(data / "student" / "student.json")
     test = dataset_of(config, card).test()
-    decider = open_teacher(data / "teacher", device_of(config), link=link_of(config))
-    teacher = decide_all(decider, test.images, card["call_batch"])
+    teacher, words = _teacher(config, data, test, transfer)
     arms = [_arm(config, data, entry, test.images) for entry in read_json(data / "student" / "arms.json")]
     metrics = build_metrics(
         teacher,
@@ -40,10 +45,37 @@ def evaluate(config: Config, data: Path) -> str:
     folder = data / "evaluation"
     write_json(folder / "metrics.json", metrics)
     own = next(arm for arm in arms if arm.name == "student")
-    write_confusion(folder / "confusion.csv", confusion(teacher, own.decisions[0], card["classes"]))
+    counts = np.zeros((0, 0), np.int64) if teacher is None else confusion(teacher, own.decisions[0], card["classes"])
+    write_confusion(folder / "confusion.csv", counts)
     write_accuracy(folder / "accuracy.csv", teacher, arms, test.labels)
     write_curve(folder / "curve.csv", arms, test.labels)
-    return f"{_summary(metrics)}; {_latency(config, data)}"
+    return f"{_summary(metrics)}; {words}{_latency(config, data)}"
+
+
+def _teacher(
+    config: Config, data: Path, test: "Part", transfer: dict[str, Any]
+) -> tuple["npt.NDArray[np.int64] | None", str]:
+    """The teacher's decisions on the test split, each paid once, and what is to be said of them.
+
+    None where the budget cannot pay for all of them: then students are measured against the labels alone.
+    """
+    from db3.digest import digest_array
+    from flows.asking import Asking
+    from flows.costs import paid_before, write_costs
+    from flows.deciding import decide
+
+    made_by = {"samples": transfer["samples"], "query_decisions": transfer["decisions"]}
+    asking = Asking(config, data, "evaluate", 0, paid_before(data, made_by, transfer["queries"]["paid"]))
+    count = len(test.images)
+    affordable = asking.affordable("test images", count)
+    if affordable == count:
+        decisions = decide("test images", test.images, asking)
+        told = write_costs(data, "evaluate", digest_array(decisions), asking)
+        return decisions, f"the teacher was asked about {count:,} test images{told}; "
+    few = f"budget.total of {config.budget.total:,} leaves {affordable:,} queries for {count:,} test images"
+    if test.labels is None:
+        raise ConfigError(f"{few}, which have no labels either: raise it to measure agreement with the teacher")
+    return None, f"{few}: agreement with the teacher is not measured; "
 
 
 def _arm(config: Config, data: Path, entry: dict[str, Any], images: Any) -> "Arm":

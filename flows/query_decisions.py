@@ -27,7 +27,8 @@ def query_decisions(config: Config, data: Path) -> str:
 
     samples = manifest_of(data, "samples")
     plan = planned(config, samples["count"], len(samples["decided"]))
-    asking = Asking(config, data, "query_decisions", plan.most, paid_before(data))
+    before = paid_before(data, {"samples": samples["digest"]}, samples["queries"]["paid"])
+    asking = Asking(config, data, "query_decisions", plan.most, before)
     told = decided(config, data, asking)
     count, asked = told["unfinished"], told["queries"]
     kept = f", {asking.reused} of {asking.pieces} shards were already computed" if asking.reused else ""

@@ -47,7 +47,7 @@ class Arm:
 
 
 def build_metrics(
-    teacher_decisions: Int[np.ndarray, " n"],
+    teacher_decisions: Labels | None,
     arms: Sequence[Arm],
     labels: Labels | None,
     *,
@@ -61,8 +61,10 @@ def build_metrics(
     """Assemble metrics.json.
 
     Without labels every accuracy, and so the curve's too, is null and agreement alone tells students apart: keys never
-    come and go, so a reader needs no second schema. Shares are rounded to six decimals. The curve is the `student@Q`
-    arms and the student itself, by queries. `queries.spent` says that the budget ended the searches.
+    come and go, so a reader needs no second schema. Without the teacher's decisions on the test split its accuracy and
+    every agreement are null. Shares are rounded to six decimals. The curve is the `student@Q` arms and the student
+    itself, by queries. `queries.spent` says that the budget ended the searches; `queries.evaluation` counts the test
+    images that the teacher was asked about, which `queries.asked` does not hold.
 
     Raises:
         DataError: there is no arm named `student`, or an arm has no seeds or another number of images.
@@ -76,11 +78,18 @@ def build_metrics(
     curve = sorted((arm for arm in arms if arm is own or arm.is_checkpoint), key=lambda arm: arm.queries_per_sample)
     return {
         "teacher": {
-            "accuracy": None if labels is None else _rounded(accuracy(teacher_decisions, labels)),
+            "accuracy": None
+            if labels is None or teacher_decisions is None
+            else _rounded(accuracy(teacher_decisions, labels)),
             **asdict(teacher),
         },
         "student": {**_scores(own, teacher_decisions, labels), **asdict(student)},
-        "queries": {"asked": queries_asked, "per_sample": _rounded(queries_per_sample), "spent": budget_spent},
+        "queries": {
+            "asked": queries_asked,
+            "per_sample": _rounded(queries_per_sample),
+            "spent": budget_spent,
+            "evaluation": 0 if teacher_decisions is None else len(teacher_decisions),
+        },
         "transfer": {"digest": transfer_digest},
         "baselines": {
             arm.name: {
@@ -97,7 +106,7 @@ def build_metrics(
             }
             for arm in curve
         ],
-        "test_images": len(teacher_decisions),
+        "test_images": len(next(iter(own.decisions.values()))),
         "seeds": len(own.decisions),
     }
 
@@ -112,12 +121,10 @@ def agreements(arm: Arm, teacher_decisions: Int[np.ndarray, " n"]) -> list[float
     return [agreement(arm.decisions[seed], teacher_decisions) for seed in sorted(arm.decisions)]
 
 
-def _scores(
-    arm: Arm, teacher_decisions: Int[np.ndarray, " n"], labels: Labels | None
-) -> dict[str, dict[str, float] | None]:
+def _scores(arm: Arm, teacher_decisions: Labels | None, labels: Labels | None) -> dict[str, dict[str, float] | None]:
     return {
         "accuracy": None if labels is None else _summary(accuracies(arm, labels)),
-        "agreement": _summary(agreements(arm, teacher_decisions)),
+        "agreement": None if teacher_decisions is None else _summary(agreements(arm, teacher_decisions)),
     }
 
 

@@ -12,23 +12,27 @@ from db3.files import write_text
 
 
 def write_confusion(path: Path, counts: Int[np.ndarray, "k k"]) -> None:
-    """confusion.csv: `teacher,student,count`, classes by number, row by row; pairs that never occur are left out."""
+    """confusion.csv: `teacher,student,count`, classes by number, row by row; pairs that never occur are left out.
+
+    Only its header where the teacher was not asked about the test split.
+    """
     cells = ((row, column, counts[row, column]) for row, column in np.argwhere(counts))
     _write(path, "teacher,student,count", (f"{row},{column},{count}" for row, column, count in cells))
 
 
-def write_accuracy(
-    path: Path, teacher_decisions: Int[np.ndarray, " n"], arms: Sequence[Arm], labels: Labels | None
-) -> None:
-    """accuracy.csv: `arm,seed,accuracy,agreement`, every arm and seed; accuracy is empty without labels."""
+def write_accuracy(path: Path, teacher_decisions: Labels | None, arms: Sequence[Arm], labels: Labels | None) -> None:
+    """accuracy.csv: `arm,seed,accuracy,agreement`, every arm and seed.
+
+    Accuracy is empty without labels, agreement without the teacher's decisions.
+    """
     lines = []
     for arm in arms:
-        alike = agreements(arm, teacher_decisions)
-        right = [""] * len(alike) if labels is None else [_number(value) for value in accuracies(arm, labels)]
-        lines += [
-            f"{arm.name},{seed},{a},{_number(b)}"
-            for seed, a, b in zip(sorted(arm.decisions), right, alike, strict=True)
-        ]
+        seeds = sorted(arm.decisions)
+        right = [""] * len(seeds) if labels is None else [_number(value) for value in accuracies(arm, labels)]
+        alike = [""] * len(seeds)
+        if teacher_decisions is not None:
+            alike = [_number(value) for value in agreements(arm, teacher_decisions)]
+        lines += [f"{arm.name},{seed},{a},{b}" for seed, a, b in zip(seeds, right, alike, strict=True)]
     _write(path, "arm,seed,accuracy,agreement", lines)
 
 

@@ -24,7 +24,7 @@ class Score:
     arm: str
     seed: int
     accuracy: float | None
-    agreement: float
+    agreement: float | None
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,12 @@ def _read_scores(path: Path) -> list[Score]:
     rows = _read_table(path, ("arm", "seed", "accuracy", "agreement"))
     try:
         return [
-            Score(r["arm"], int(r["seed"]), float(r["accuracy"]) if r["accuracy"] else None, float(r["agreement"]))
-            for r in rows
+            Score(
+                row["arm"],
+                int(row["seed"]),
+                *(float(row[kind]) if row[kind] else None for kind in ("accuracy", "agreement")),
+            )
+            for row in rows
         ]
     except ValueError as error:
         raise DataError(f"{path} holds a cell that is no number ({error}); run evaluate again") from None

@@ -9,31 +9,34 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from db3.errors import TeacherError
+from db3.errors import BudgetSpent, TeacherError
 
 
 class PartlyAnsweredError(TeacherError):
-    """The teacher failed for good, but some of the images asked had been answered (and paid) by then.
+    """The teacher failed for good, or the budget ended, but some of the images asked had been answered (and paid).
 
     Attributes:
+        cause: what ended it.
         known: bool [n], which images.
         decisions: int64 [n], their classes; 0 elsewhere.
     """
 
-    def __init__(self, message: str, known: Bool[Tensor, " n"], decisions: Int[Tensor, " n"]) -> None:
-        super().__init__(message)
-        self.known, self.decisions = known, decisions
+    def __init__(
+        self, cause: TeacherError | BudgetSpent, known: Bool[Tensor, " n"], decisions: Int[Tensor, " n"]
+    ) -> None:
+        super().__init__(str(cause))
+        self.cause, self.known, self.decisions = cause, known, decisions
 
     @classmethod
     def of(cls, error: BaseException, told: Sequence[Int[Tensor, " _"] | None], counts: Sequence[int]) -> BaseException:
-        """The error to raise: another's passes through, a teacher's takes along what was answered in each part."""
-        if type(error) is not TeacherError or all(part is None for part in told):
+        """The error to raise: a stranger's passes through, others take along what was answered in each part."""
+        if not isinstance(error, TeacherError | BudgetSpent) or all(part is None for part in told):
             return error
         parts = list(zip(told, counts, strict=True))
         known = torch.cat([torch.full((count,), part is not None) for part, count in parts])
         empty = torch.zeros(max(counts), dtype=torch.int64)
         decisions = torch.cat([empty[:count] if part is None else part for part, count in parts])
-        return cls(str(error), known, decisions)
+        return cls(error, known, decisions)
 
 
 def decisions_of(

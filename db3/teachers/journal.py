@@ -24,16 +24,19 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
 from db3.errors import DataError
 from db3.files import write_bytes
 from db3.teachers.recording import (
+    PART,
     SENT,
     TICK,
+    Part,
     Recording,
     empty,
     opening,
+    part_payload,
     read_growing,
     record,
     sent_payload,
@@ -90,6 +93,8 @@ class Journal:
             )
         recording = replace(recording, header=self._header)
         data = whole(recording) if len(recording.sizes) or recording.sent else opening(self._header)[0]
+        if recording.part:
+            data += record(PART, part_payload(recording.part, self._header["classes"]), data[-8:])[0]
         write_bytes(self.path, data)
         return recording, data[-8:]
 
@@ -106,6 +111,13 @@ class Journal:
         with self._guard:
             self._append(TICK, tick_payload(digest, votes, answers, self._header["classes"]))
             self.paid += votes[0]
+            self._await_disk()
+            self._synced = self._disk.submit(os.fsync, self._file)
+
+    def keep(self, digest: int, known: Bool[np.ndarray, " n"], answers: Shaped[np.ndarray, " a"]) -> None:
+        """Write down what was answered of a call that failed; `answers` are those of the images `known`."""
+        with self._guard:
+            self._append(PART, part_payload(Part(digest, known, answers), self._header["classes"]))
             self._await_disk()
             self._synced = self._disk.submit(os.fsync, self._file)
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from db3.errors import BudgetSpent, DataError
 from db3.teachers.allowance import Allowance
+from db3.teachers.answers import PartlyAnsweredError
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.checks import check_decisions
 from db3.teachers.journal import Journal
@@ -42,6 +43,14 @@ class Tape:
     def left(self) -> int:
         """Answers not told yet."""
         return len(self._recording.answers) - self._answer
+
+    def partly(self, count: int) -> tuple[Bool[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """Of the call after the last one told: which of its images were answered, and the answers (0 elsewhere)."""
+        part, answers = self._recording.part, np.zeros(count, np.int64)
+        if part is None or part.digest != self.digest or len(part.known) != count:
+            return np.zeros(count, bool), answers
+        answers[part.known] = part.answers
+        return part.known, answers
 
     def told(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"] | None:
         """The answers to a call; None when the recording is at its end.
@@ -78,7 +87,7 @@ class Journalled:
         allowance: what may be paid; a call that may not be paid whole is not begun. None: anything.
 
     Attributes:
-        replayed: images that the journal answered.
+        replayed: images that the journal answered, of a call that had failed half-way too.
         paid: images that had to be sent for the others, each vote of them.
         flips: how often a second vote differed from the first, of all answers.
         spent: the allowance has refused a call.
@@ -123,17 +132,47 @@ class Journalled:
             self.flips = self._tape.flips
             return told
         teacher = self._teacher = self._teacher or self._ask()
+        known, decided = self._tape.partly(len(images))
         votes = teacher.votes if isinstance(teacher, Majority) else 1
-        self._allowance.require(len(images) * votes)
         before = _votes(teacher)
-        answers = teacher.decide(images)
-        check_decisions(answers, len(images), self._spec)
+        self._allowance.require(int((~known).sum()) * votes)
+        answers = self._asked(teacher, images, known, decided)
         cast = (end - start for end, start in zip(_votes(teacher), before, strict=True))
         paid, compared, changed = cast if isinstance(teacher, Majority) else (len(images), 0, 0)
         self._journal.append(self._tape.digest, (paid, compared, changed), answers.cpu().numpy())
-        self.paid += paid
+        self.replayed += int(known.sum())
+        self.paid += paid - int(known.sum())
         self.flips = Flips(self.flips.compared + compared, self.flips.changed + changed)
         return answers
+
+    def _asked(
+        self,
+        teacher: Teacher,
+        images: Float[Tensor, "n c h w"],
+        known: Bool[np.ndarray, " n"],
+        decided: Int[np.ndarray, " n"],
+    ) -> Int[Tensor, " n"]:
+        """Ask about the images of a call that are not known; what is answered before a failure is kept."""
+        missing = images if not known.any() else images[torch.from_numpy(~known).to(images.device)]
+        try:
+            answers = teacher.decide(missing)
+        except PartlyAnsweredError as error:
+            if not isinstance(teacher, Majority):  # a vote alone decides nothing
+                self._keep(error, known, decided)
+            raise error.cause from error
+        check_decisions(answers, len(missing), self._spec)
+        if not known.any():
+            return answers
+        decided[~known] = answers.cpu().numpy()
+        return torch.from_numpy(decided).to(images.device)
+
+    def _keep(self, error: PartlyAnsweredError, known: Bool[np.ndarray, " n"], decided: Int[np.ndarray, " n"]) -> None:
+        told = error.known.numpy()
+        check_decisions(error.decisions[error.known], int(told.sum()), self._spec)
+        known, missing = known.copy(), np.flatnonzero(~known)
+        known[missing[told]] = True
+        decided[missing[told]] = error.decisions.numpy()[told]
+        self._journal.keep(self._tape.digest, known, decided[known])
 
 
 class Replaying:

@@ -12,6 +12,7 @@ of the record before: none can be lost, doubled or moved without notice. Integer
 | SENT | count: so many images are about to be sent |
 | TICK | digest of the images asked, votes (paid, compared, changed), then one answer an image |
 | SNAPSHOT | ticks, answers, sent, whether votes follow; then the columns of all ticks, then all answers |
+| PART | digest of the images of a call that failed half-way, one bit an image: answered; then these answers |
 
 An answer takes one byte where there are up to 256 classes, else two. A file that is appended to ends in the middle of a
 record when its machine dies: such a tail is cut off, and its queries are asked again. A record that is wrong although
@@ -27,19 +28,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt32
+from jaxtyping import Bool, Shaped, UInt32
 
 from db3.errors import DataError
 from db3.teachers.base import TeacherSpec
 
 MAGIC = b"db3 journal 1\n"
-HEADER, SENT, TICK, SNAPSHOT = 1, 2, 3, 4
+HEADER, SENT, TICK, SNAPSHOT, PART = 1, 2, 3, 4, 5
 _MARK = b"\xd3\xb3"
 _HEAD = struct.Struct("<2sBI")
 _CHECK = 8
 _SENT = struct.Struct("<I")
 _TICK = struct.Struct("<4I")
 _SNAPSHOT = struct.Struct("<QQQB")
+_PART = struct.Struct("<II")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was answered of a call that failed half-way; only the last call of a journal can be one.
+
+    Attributes:
+        digest: of the call's images.
+        known: which of them were answered.
+        answers: to these.
+    """
+
+    digest: int
+    known: Bool[np.ndarray, " n"]
+    answers: Shaped[np.ndarray, " a"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,7 @@ class Recording:
         answers: of all ticks, one after the other.
         sent: images that were about to be sent, so many at most were paid: more than the votes where an attempt
             brought no answer, or a run died while it waited for one.
+        part: of the call after the last tick; None: nothing of it is known. No snapshot holds it.
     """
 
     header: dict[str, Any]
@@ -62,6 +80,7 @@ class Recording:
     votes: UInt32[np.ndarray, "t 3"]
     answers: Shaped[np.ndarray, " a"]
     sent: int
+    part: Part | None = None
 
     @property
     def paid(self) -> int:
@@ -116,6 +135,11 @@ def sent_payload(count: int) -> bytes:
 
 def tick_payload(digest: int, votes: tuple[int, int, int], answers: Shaped[np.ndarray, " n"], classes: int) -> bytes:
     return _TICK.pack(digest, *votes) + answers.astype(width(classes)).tobytes()
+
+
+def part_payload(part: Part, classes: int) -> bytes:
+    known, answers = np.packbits(part.known, bitorder="little"), part.answers.astype(width(classes))
+    return _PART.pack(part.digest, len(part.known)) + known.tobytes() + answers.tobytes()
 
 
 def snapshot_payload(recording: Recording) -> bytes:
@@ -244,6 +268,7 @@ class _Growing:
         self._ticks: list[int] = []
         self._answers: list[bytes] = []
         self._sent = 0
+        self._part: Part | None = None
 
     def take(self, kind: int, payload: bytes) -> bool:
         """Take in a record; false for one that means nothing, though its check is right."""
@@ -254,7 +279,10 @@ class _Growing:
                 size, rest = divmod(len(payload) - _TICK.size, self._kind.itemsize)
                 self._ticks += (size, *_TICK.unpack_from(payload))
                 self._answers.append(payload[_TICK.size :])
+                self._part = None
                 return not rest
+            elif kind == PART:
+                self._part = _part(payload, self._kind)
             elif kind == SNAPSHOT and not self._ticks:
                 self._whole.append(_snapshot(self._header, payload))
             else:
@@ -274,7 +302,18 @@ class _Growing:
             np.concatenate([part.votes for part in told]),
             np.concatenate([part.answers for part in told]),
             sum(part.sent for part in told),
+            self._part,
         )
+
+
+def _part(payload: bytes, kind: np.dtype[Any]) -> Part:
+    digest, count = _PART.unpack_from(payload)
+    bits = np.frombuffer(payload, np.uint8, (count + 7) // 8, _PART.size)
+    known = np.unpackbits(bits, count=count, bitorder="little").astype(bool)
+    answers = np.frombuffer(payload[_PART.size + len(bits) :], kind)
+    if len(answers) != known.sum():
+        raise ValueError("there is not one answer for each image that was answered")
+    return Part(digest, known, answers)
 
 
 def _snapshot(header: dict[str, Any], payload: bytes) -> Recording:

@@ -23,9 +23,9 @@ def arm(name: str, queries: float, seeds: int = 3, black_box: bool = True) -> Ar
 ARMS = [arm("student", 91.5), arm("hard", 1), arm("kd", 1, black_box=False), arm("student@50", 50), arm("student@5", 5)]
 
 
-def build(labels: np.ndarray | None, arms: list[Arm] = ARMS) -> dict:
+def build(labels: np.ndarray | None, arms: list[Arm] = ARMS, teacher_decisions: np.ndarray | None = TEACHER) -> dict:
     return build_metrics(
-        TEACHER,
+        teacher_decisions,
         arms,
         labels,
         teacher=Size(187_780, 751_120, 2_293_000),
@@ -41,7 +41,7 @@ def test_keys_are_those_of_the_contract() -> None:
     assert set(metrics) == {"teacher", "student", "queries", "transfer", "baselines", "curve", "test_images", "seeds"}
     assert set(metrics["teacher"]) == {"accuracy", "parameters", "bytes", "multiply_adds"}
     assert set(metrics["student"]) == {"accuracy", "agreement", "parameters", "bytes", "multiply_adds"}
-    assert metrics["queries"] == {"asked": 36_600, "per_sample": 91.5, "spent": False}
+    assert metrics["queries"] == {"asked": 36_600, "per_sample": 91.5, "spent": False, "evaluation": N}
     assert metrics["transfer"] == {"digest": "ab" * 32}
     assert set(metrics["baselines"]) == {"hard", "kd"}
     assert set(metrics["baselines"]["kd"]) == {"accuracy", "agreement", "queries_per_sample", "black_box"}
@@ -71,6 +71,15 @@ def test_without_labels_accuracy_is_null_and_agreement_stays() -> None:
     assert metrics["baselines"]["hard"]["accuracy"] is None
     assert all(point["accuracy"] is None for point in metrics["curve"])
     assert metrics["student"]["agreement"] == labelled["student"]["agreement"]
+
+
+def test_without_the_teacher_s_decisions_accuracy_stays_and_agreement_is_null() -> None:
+    metrics, whole = build(LABELS, teacher_decisions=None), build(LABELS)
+    assert metrics["teacher"]["accuracy"] is None
+    assert metrics["student"]["accuracy"] == whole["student"]["accuracy"]
+    assert metrics["student"]["agreement"] is None
+    assert metrics["baselines"]["hard"]["agreement"] is None
+    assert (metrics["queries"]["evaluation"], metrics["test_images"]) == (0, N)
 
 
 def test_one_seed_has_no_spread() -> None:

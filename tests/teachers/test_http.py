@@ -22,6 +22,8 @@ from db3.teachers.base import TeacherSpec
 from db3.teachers.declared import Declared, Link
 from db3.teachers.http import HttpTeacher, fetch_http, open_http
 from db3.teachers.inference_protocol import Interface
+from db3.teachers.journal import Journal
+from db3.teachers.journalled import Journalled
 from db3.teachers.link import Access
 from tests.contracts.teacher import TeacherContract
 from tests.teachers import hostile as faults
@@ -263,6 +265,23 @@ def test_what_was_answered_before_a_failure_is_handed_over() -> None:
     assert isinstance(raised.value, PartlyAnsweredError)
     assert raised.value.known.tolist() == [True] * 3 + [False] * 5
     assert torch.equal(raised.value.decisions[:3], RIGHT[:3])
+
+
+def test_what_was_answered_before_a_failure_is_not_sent_again(tmp_path: Path) -> None:
+    header = {"classes": 4}
+    with hostile(Hostile(script=[lambda *_: False, status(404)])) as server:
+        for failing in (True, False):
+            with Journal(tmp_path, header) as journal:
+                interface = Interface("x", "FP32", "y", None)
+                inner = HttpTeacher(server.url, "m", FOUR, interface, link=Link(concurrency=1), sending=journal.note)
+                teacher = Journalled(FOUR, lambda inner=inner: inner, journal)
+                if failing:
+                    with pytest.raises(TeacherError, match="404"):
+                        teacher.decide(IMAGES)
+                else:
+                    assert torch.equal(teacher.decide(IMAGES), RIGHT)
+    assert server.images == [3, 3, 3, 2]  # answered, refused; then what was missing
+    assert (teacher.replayed, teacher.paid, journal.sent, journal.paid) == (3, 5, 11, 8)
 
 
 @pytest.mark.parametrize("encoding", ["auto", "json", "binary"])

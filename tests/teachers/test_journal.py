@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from db3.errors import DataError
 from db3.teachers.journal import Journal, discard, read
+from db3.teachers.recording import read_whole
 
 HEADER = {"classes": 10, "key": "ab"}
 
@@ -30,6 +31,25 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
             journal.append(number, (2, 1, 0), told(number))
     assert read(tmp_path / "journal").digests.tolist() == [0, 1, 2]
     assert (journal.sent, journal.paid) == (6, 6)
+
+
+def test_what_is_known_of_a_failed_call_waits_for_its_answer(tmp_path: Path) -> None:
+    known = np.array([True, False, True, True, False, False, False, False, True])
+    with Journal(tmp_path, HEADER) as journal:
+        journal.append(5, (1, 0, 0), told(1))
+        journal.keep(6, known[:3], told(7, 8))
+        journal.keep(6, known, told(7, 8, 9, 3))
+    for _ in range(2):  # opening it rewrites it
+        with Journal(tmp_path, HEADER) as journal:
+            part = journal.recording.part
+            assert part is not None
+            assert (part.digest, part.known.tolist(), part.answers.tolist()) == (6, known.tolist(), [7, 8, 9, 3])
+            assert journal.paid == 1
+            (sealed,) = read_whole(journal.sealed(HEADER), tmp_path)
+            assert (sealed.part, sealed.answers.tolist()) == (None, [1])
+    with Journal(tmp_path, HEADER) as journal:
+        journal.append(6, (9, 0, 0), told(7, 0, 8, 9, 0, 0, 0, 0, 3))
+    assert read(tmp_path / "journal").part is None
 
 
 def test_the_seal_knows_nothing_of_the_runs(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from db3.errors import BudgetSpent, DataError, TeacherError
 from db3.teachers.allowance import Allowance, Paying
 from db3.teachers.analytic import Brightest
+from db3.teachers.answers import PartlyAnsweredError
 from db3.teachers.base import Teacher
 from db3.teachers.batching import Batching
 from db3.teachers.journal import Journal, read
@@ -160,6 +161,60 @@ def test_after_a_failure_nothing_is_asked_or_recorded_any_more(tmp_path: Path) -
                 meter.decide(images)
     assert teacher.arrived == 2
     assert len(read(tmp_path / "journal").sizes) == 0
+
+
+class Breaking(Counting):
+    """Answers each image but those of one call, of which it knows a part by the time that it fails."""
+
+    def __init__(self, cause: TeacherError | BudgetSpent) -> None:
+        super().__init__()
+        self.cause, self.left = cause, [3, 2]
+
+    def decide(self, images: Tensor) -> Tensor:
+        if len(images) < 5 or not self.left:
+            return super().decide(images)
+        known = torch.arange(len(images)) % self.left.pop(0) == 0
+        decisions = torch.zeros(len(images), dtype=torch.int64)
+        decisions[known] = super().decide(images[known])
+        raise PartlyAnsweredError(self.cause, known, decisions)
+
+
+@pytest.mark.parametrize("cause", [TeacherError("gone"), BudgetSpent("spent")])
+def test_what_was_answered_before_a_failure_is_not_asked_again(
+    tmp_path: Path, cause: TeacherError | BudgetSpent
+) -> None:
+    calls, teacher = drawn(2, 14, 4), Breaking(cause)
+    for _ in range(2):
+        with asking(tmp_path, teacher) as meter:
+            meter.decide(calls[0])
+            with pytest.raises(type(cause)) as raised:
+                meter.decide(calls[1])
+            assert raised.value is cause
+    assert teacher.arrived == 2 + 5 + 5  # every third, then every second of the nine others
+    with asking(tmp_path, teacher) as meter:
+        for images in calls:
+            assert torch.equal(meter.decide(images), Batching(TRUTH).decide(images))
+        assert (meter.asked, meter.replayed, meter.paid) == (20, 12, 8)
+    assert teacher.arrived == 20
+    recording = read(tmp_path / "journal")
+    assert (recording.sizes.tolist(), recording.paid, recording.part) == ([2, 14, 4], 20, None)
+
+
+def test_what_is_known_of_another_call_is_left_aside(tmp_path: Path) -> None:
+    (images, others), teacher = drawn(6, 6), Breaking(TeacherError("gone"))
+    with asking(tmp_path, teacher) as meter, pytest.raises(TeacherError):
+        meter.decide(images)
+    teacher.left = []
+    with asking(tmp_path, teacher) as meter:
+        assert torch.equal(meter.decide(others), Batching(TRUTH).decide(others))
+        assert (meter.replayed, meter.paid) == (0, 6)
+
+
+def test_a_vote_before_a_failure_decides_nothing(tmp_path: Path) -> None:
+    (images,), teacher = drawn(6), Breaking(TeacherError("gone"))
+    with asking(tmp_path, teacher, votes=3) as meter, pytest.raises(TeacherError):
+        meter.decide(images)
+    assert read(tmp_path / "journal").part is None
 
 
 def test_votes_and_flips_are_replayed_too(tmp_path: Path) -> None:

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from db3.errors import DataError
 from db3.teachers.base import TeacherSpec
 from db3.teachers.recording import (
+    PART,
     SENT,
     TICK,
+    Part,
     Recording,
     described,
     opening,
+    part_payload,
     read_growing,
     read_whole,
     record,
@@ -110,6 +113,8 @@ def test_fuzzed_journals_give_right_answers_or_are_refused() -> None:
             ticks.append((draw.getrandbits(32), (len(told), 0, 0), told))
         sealed = draw.random() < 0.3
         good = grown(header, ticks)
+        part = Part(7, np.array([True, False, True]), np.array([1, 9]))
+        good += record(PART, part_payload(part, header["classes"]), good[-8:])[0]
         if sealed:
             good = whole(read_growing(good, HERE)[0]) * draw.randrange(1, 3)
         bad = _damaged(draw, bytearray(good))
@@ -120,6 +125,8 @@ def test_fuzzed_journals_give_right_answers_or_are_refused() -> None:
             continue
         for one in found:
             assert ticks_of(one) == ticks if sealed else ticks_of(one) == ticks[: len(one.sizes)]
+            assert one.part is None or (not sealed and one.part.answers.tolist() == [1, 9])
+            assert one.part is None or len(one.sizes) == len(ticks)
         cut += bad != good
     assert refused > 500
     assert cut > 100

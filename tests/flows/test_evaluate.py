@@ -1,0 +1,80 @@
+"""The test split costs queries too: counted, within the budget, each paid once."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db3.errors import ConfigError
+from flows.distill import distill
+from flows.evaluate import evaluate
+from flows.report import report
+from flows.soft_labels import soft_labels
+from tests.flows.test_budget import arrived
+from tests.flows.test_searches import configured, data, searched, taught
+
+__all__ = ["arrived", "data", "taught"]
+
+SMALL = ("query.method=bd", "distill.baselines=[hard]", "distill.curve=false", "evaluate.latency_runs=0")
+
+
+@pytest.fixture
+def distilled(data: Path, arrived: list[int]) -> Path:
+    """A data folder with a student; what it cost has been counted and forgotten."""
+    searched(data, *SMALL)
+    for stage in (soft_labels, distill):
+        (data / stage.folder).mkdir()
+        stage(configured(*SMALL), data)
+    arrived.clear()
+    return data
+
+
+def evaluated(data: Path, *overrides: str) -> tuple[str, dict[str, Any]]:
+    shutil.rmtree(data / "evaluation", ignore_errors=True)
+    (data / "evaluation").mkdir()
+    line = evaluate(configured(*SMALL, *overrides), data)
+    metrics: dict[str, Any] = json.loads((data / "evaluation" / "metrics.json").read_text())
+    return line, metrics
+
+
+def test_each_test_image_is_paid_once(distilled: Path, arrived: list[int]) -> None:
+    line, metrics = evaluated(distilled)
+    assert sum(arrived) == metrics["queries"]["evaluation"] == metrics["test_images"] == 50
+    assert "the teacher was asked about 50 test images; " in line
+    line, again = evaluated(distilled)
+    assert (sum(arrived), again) == (50, metrics)
+    assert "50 test images, 50 of them replayed" in line
+
+
+def test_it_stays_within_the_budget_and_does_without_where_that_is_too_small(
+    distilled: Path, arrived: list[int]
+) -> None:
+    transfer = json.loads((distilled / "transfer" / "manifest.json").read_text())
+    before = transfer["queries"]["paid"]
+    line, metrics = evaluated(distilled, f"budget.total={before + 49}")
+    assert arrived == []
+    assert f"budget.total of {before + 49:,} leaves 49 queries for 50 test images" in line
+    assert metrics["student"]["accuracy"]["mean"] > 0
+    assert metrics["student"]["agreement"] is metrics["teacher"]["accuracy"] is None
+    assert metrics["queries"]["evaluation"] == 0
+    (distilled / "report").mkdir()
+    report(configured(*SMALL), distilled)
+    page = (distilled / "report" / "index.html").read_text()
+    assert "The budget left too few queries to ask the teacher about the test images" in page
+    _, metrics = evaluated(distilled, f"budget.total={before + 50}")
+    assert sum(arrived) == 50
+    assert metrics["student"]["agreement"]["mean"] > 0
+
+
+def test_without_labels_nothing_is_left_to_measure(
+    distilled: Path, arrived: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from db3.datasets.base import Dataset, Part
+
+    whole = Dataset.test
+    monkeypatch.setattr(Dataset, "test", lambda self: Part(whole(self).images, None))
+    with pytest.raises(ConfigError, match="50 test images, which have no labels either: raise it"):
+        evaluated(distilled, "budget.total=1")
+    assert arrived == []
