@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from db3.students.arms import Arm
     from db3.students.examples import Group
 
+_SHARES = (1 / 4, 1 / 2)  # of the images made: points of their curve
 _MAPPINGS = {
     "margin": "boundary distances, margin mapping",
     "inverse": "boundary distances, paper's inverse mapping",
@@ -193,7 +194,7 @@ def _curve(config: Config, data: Path) -> "list[Arm]":
 
     manifest, transfer = manifest_of(data, "decisions"), manifest_of(data, "transfer")
     if manifest["method"] == "none":
-        return []
+        return _grown(data, transfer["queries"]["per_sample"])
     asked = read_array(data / "decisions" / "asked.npy")
     at = read_array(data / "decisions" / "distances_at.npy")
     before = (manifest["queries"]["asked"] - int(asked.sum())) / len(asked) + 1
@@ -204,4 +205,30 @@ def _curve(config: Config, data: Path) -> "list[Arm]":
         title = f"the student after {checkpoint} queries per pair"
         groups = _groups(data, transfer, checkpoint)
         arms.append(_soft(config, data, f"student@{checkpoint}", title, labels, cost, recipe.temperature, groups))
+    return arms
+
+
+def _grown(data: Path, cost: float) -> "list[Arm]":
+    """The student as it would be, had the rounds that made the samples ended after a quarter or half of them, about.
+
+    Args:
+        data: the folder.
+        cost: queries per sample of them all.
+    """
+    import numpy as np
+
+    from db3.files import read_array
+    from db3.students.arms import soft
+    from db3.students.examples import Examples
+
+    path = data / "samples" / "rounds.npy"
+    if not path.is_file():
+        return []
+    ends = np.flatnonzero(np.diff(read_array(path, mapped=False))) + 1  # images decided when each round ended
+    images, decisions = _read(data, "images", mapped=True), _read(data, "decisions")
+    arms = []
+    for count in sorted({int(ends[np.abs(ends - share * len(images)).argmin()]) for share in _SHARES if len(ends)}):
+        title, paid = f"the student of the first {count:,} images", cost * count / len(images)
+        first = Examples(images[:count], decisions[:count])
+        arms.append(soft(f"student@{count}", title, first, paid, ce=1.0, kl=0.0))
     return arms

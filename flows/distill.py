@@ -29,8 +29,8 @@ def distill(config: Config, data: Path) -> str:
 
     arms, seeds, learn = build_arms(config, data), range(config.evaluate.seeds), config.distill
     classes = len(manifest_of(data, "transfer")["class_names"])
-    if learn.tutors.networks:
-        arms[0] = with_tutors(config, arms[0], classes)
+    if learn.tutors.networks:  # the student's, at each point of its curve; a baseline has none
+        arms = [with_tutors(config, arm, classes) if arm.name.startswith("student") else arm for arm in arms]
     common = TrainSettings(
         steps=learn.steps,
         batch=learn.batch,

@@ -55,6 +55,7 @@ def render(run: Run, params: Mapping[str, Any]) -> str:
 def _results(run: Run) -> dict[str, Any]:
     named, measure, marks = titles(run), measure_of(run.metrics), query_marks(run)
     losses = {arm: points for arm, points in mean_losses(run.losses).items() if not arm.startswith("student@")}
+    unit = "queries" if run.is_made else "queries per sample"
     drawn = [mark for mark in marks if mark.kind != "level"]
     return {
         "run": run,
@@ -64,7 +65,8 @@ def _results(run: Run) -> dict[str, Any]:
         "verdict": verdict(run.metrics, named),
         "standings": standings(run),
         "marks": marks,
-        "queries_chart": both(lambda width: queries_chart(marks, measure, width)) if drawn else None,
+        "unit": unit,
+        "queries_chart": both(lambda width: queries_chart(marks, measure, width, unit)) if drawn else None,
         "confusion": confusion_matrix(run.confusion, run.names),
         "losses": [
             (words.capital(named.get(arm, arm)), points, loss_panel(points, named.get(arm, arm), arm == "student"))

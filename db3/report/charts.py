@@ -31,16 +31,16 @@ class Mark:
     kind: str
 
 
-def queries_chart(marks: Sequence[Mark], measure: str, width: int) -> Markup:
-    """Accuracy or agreement against queries per sample, log x; points far below the others sit on the lower edge."""
+def queries_chart(marks: Sequence[Mark], measure: str, width: int, unit: str = "queries per sample") -> Markup:
+    """Accuracy or agreement against queries, log x; points far below the others sit on the lower edge."""
     height = 400 if width == WIDE else 340
     points, levels = [m for m in marks if m.kind != "level"], [m for m in marks if m.kind == "level"]
     low, high = _visible([m.mean - m.sd for m in points], [m.mean + m.sd for m in marks])
     margin = 14 + _LETTER * max(len(m.name) for m in marks if m.kind != "step")
-    largest = max(m.queries for m in points)
-    x = Scale(0.8, max(2.0, largest) * 1.08, 46, width - margin, log=True)
+    least, largest = (end(m.queries for m in points) for end in (min, max))
+    x = Scale(0.8 * max(1.0, least), max(2.0 * max(1.0, least), largest) * 1.08, 46, width - margin, log=True)
     frame = Frame(x, Scale(low, high, height - 52, 34))
-    parts = frame.axes("queries per sample", f"{measure}, %", 6 if width == WIDE else 4)
+    parts = frame.axes(unit, f"{measure}, %", 6 if width == WIDE else 4)
     for mark in levels:
         y = frame.y(mark.mean)
         kind = "teacher" if mark.name == "teacher" else "closed"
@@ -49,8 +49,10 @@ def queries_chart(marks: Sequence[Mark], measure: str, width: int) -> Markup:
     places = _beside(frame, points)
     if len(own) > 1:
         parts.append(path([(places[m.name], frame.y(max(low, m.mean))) for m in own], "line student"))
-    parts += [_point(frame, mark, places[mark.name], low) for mark in points]
-    return drawing(width, height, _describe(marks, measure), [*parts, *_labels(frame, points, levels, places, low)])
+    parts += [_point(frame, mark, places[mark.name], low, unit) for mark in points]
+    return drawing(
+        width, height, _describe(marks, measure, unit), [*parts, *_labels(frame, points, levels, places, low)]
+    )
 
 
 def _beside(frame: Frame, points: Sequence[Mark], gap: Number = 7) -> dict[str, float]:
@@ -69,9 +71,9 @@ def _visible(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, floa
     return ordered[0] - pad, high + pad
 
 
-def _point(frame: Frame, mark: Mark, x: float, low: float) -> Markup:
+def _point(frame: Frame, mark: Mark, x: float, low: float, unit: str) -> Markup:
     told = f"{mark.name}: {mark.mean:.2f} ± {mark.sd:.2f} %, "
-    title = element("title", f"{told}{number(mark.queries, 1)} queries per sample")
+    title = element("title", f"{told}{number(mark.queries, 1)} {unit}")
     if mark.mean < low:
         y = frame.y.start
         return element("path", title, d=f"M{x - 5:.1f} {y - 9:.1f}h10l-5 8z", class_=f"dot {mark.kind}")
@@ -102,13 +104,13 @@ def _labels(
     return parts
 
 
-def _describe(marks: Sequence[Mark], measure: str) -> str:
+def _describe(marks: Sequence[Mark], measure: str, unit: str) -> str:
     said = "; ".join(
         f"{m.name} {m.mean:.1f}" + ("" if m.kind == "level" else f" at {number(m.queries, 1)}")
         for m in marks
         if m.kind != "step"
     )
-    return f"{measure} in percent against queries per sample. {said}."
+    return f"{measure} in percent against {unit}. {said}."
 
 
 def descent_chart(points: Sequence[Descent], width: int) -> Markup:

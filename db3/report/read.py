@@ -60,6 +60,11 @@ class Run:
     snapshots: Snapshots | None = None
 
     @property
+    def is_made(self) -> bool:
+        """Whether queries were spent on making samples alone: then their number tells more than their share of one."""
+        return bool(self.samples["method"] != "real" and self.search["method"] == "none")
+
+    @property
     def classes(self) -> int:
         return int(self.teacher["classes"])
 

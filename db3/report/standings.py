@@ -127,8 +127,11 @@ def _strip(score: Mapping[str, float], low: float, high: float) -> Strip:
 
 
 def query_marks(run: Run) -> list[Mark]:
-    """Points and levels of the chart against queries, in percent, from accuracy.csv and arms.json."""
-    measure = measure_of(run.metrics)
+    """Points and levels of the chart against queries, in percent, from accuracy.csv and arms.json.
+
+    Queries are per sample; all of them where samples were made, and nothing else was asked.
+    """
+    measure, samples = measure_of(run.metrics), len(run.decisions) if run.is_made else 1
     values: dict[str, list[float]] = {}
     for score in run.scores:
         value = getattr(score, measure)
@@ -143,7 +146,7 @@ def query_marks(run: Run) -> list[Mark]:
             raise DataError(f"student/arms.json gives no queries_per_sample for {name}; run distill again")
         told, closed = summary(values[name]), not arm.get("black_box", True)
         kind = "level" if closed else {"student": "student"}.get(name, "step" if name.startswith("student@") else "arm")
-        marks.append(Mark(name, float(arm["queries_per_sample"]), told["mean"], told["sd"], kind))
+        marks.append(Mark(name, samples * float(arm["queries_per_sample"]), told["mean"], told["sd"], kind))
     teacher = run.metrics["teacher"].get("accuracy")
     if measure == "accuracy" and teacher is not None:
         marks.append(Mark("teacher", 0.0, 100 * teacher, 0.0, "level"))

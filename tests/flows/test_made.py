@@ -100,10 +100,17 @@ def test_tutors_label_images_that_nobody_was_asked_about(data: Path) -> None:
     manifest = made(data, config)
     (data / "student").mkdir()
     distill(config, data)
-    student, plain = json.loads((data / "student" / "arms.json").read_text())
+    student, plain, *curve = json.loads((data / "student" / "arms.json").read_text())
     assert "tutors" in student["title"]
     assert "tutors" not in plain["title"]
     assert student["queries_per_sample"] == plain["queries_per_sample"] == 1
     weights = [(data / "student" / arm["files"][0]).read_bytes() for arm in (student, plain)]
     assert weights[0] != weights[1]
     assert manifest["queries"]["asked"] == 150
+    rounds = np.load(data / "samples" / "rounds.npy")
+    for arm in curve:  # whole rounds, and the tutors learn nothing else
+        count = int(arm["name"].removeprefix("student@"))
+        assert rounds[count - 1] < rounds[count]
+        assert arm["queries_per_sample"] == pytest.approx(count / 150, abs=1e-6)
+        assert "tutors" in arm["title"]
+    assert len(curve) == 2
