@@ -5,9 +5,11 @@
 
 `--samples priors` sees no real image and no statistic of one; `augmented` begins with `--real` training images, drawn
 without a look at a label. Several budgets, comma-separated, give the curve. A seed decides images, choices, tutors and
-student; `--seed` is the first of them. `validation` is agreement with the teacher on synthetic images asked for that
-purpose alone and counted apart (`queries.validation`): settings are chosen by it. The test split is looked at once a
-student, to report. With no `--teacher` one is trained on the dataset's training part.
+student; `--seed` is the first of them. `--searched SHARE` spends a share of the budget on boundary searches from some
+of the images (`auto`, 8 queries a pair), whose every asked image is learnt as a decided one. `validation` is agreement
+with the teacher on synthetic images asked for that purpose alone and counted apart (`queries.validation`): settings are
+chosen by it. The test split is looked at once a student, to report. With no `--teacher` one is trained on the dataset's
+training part.
 """
 
 import argparse
@@ -23,12 +25,14 @@ import torch
 from torch import nn
 
 from db3.datasets import Dataset, open_dataset
+from db3.decisions import Method, search_distances
 from db3.evaluation.decide import decide_all
 from db3.files import read_json, write_json
 from db3.networks import build
+from db3.samples.pool import TransferImages
 from db3.samples.real import draw_samples
 from db3.samples.rounds import SOURCES, Gathered, RoundSettings, gather
-from db3.students.examples import Examples, channel_statistics
+from db3.students.examples import Examples, Group, channel_statistics
 from db3.students.train import TrainSettings, train
 from db3.students.tutors import TutorSettings, final_steps, tutored
 from db3.teachers.base import TeacherSpec
@@ -36,9 +40,11 @@ from db3.teachers.batching import Batching
 from db3.teachers.local import open_teacher
 from db3.teachers.meter import Meter
 from db3.teachers.network import NetworkTeacher
+from db3.teachers.quantised import Quantised
 from db3.teachers.train import train_teacher
 
 _VALIDATION_SEED = 1_000_003
+_PER_PAIR, _SCOUTS = 8, 1.5  # queries of a boundary search: for each pair, and a sample before it
 _TEACHERS = {1: ("lenet5", 4000, "warp"), 3: ("compact", 4000, "crop_flip")}  # by channels: architecture, steps
 
 
@@ -93,6 +99,7 @@ def _options() -> argparse.Namespace:
         help="networks that label unasked images for the student",
     )
     parser.add_argument("--rounds", type=int, default=RoundSettings().rounds)
+    parser.add_argument("--searched", type=float, default=0.0, help="share of the budget that boundary searches get")
     parser.add_argument("--fresh", type=float, help="share of prior images; default: by the number of real images")
     parser.add_argument("--validation", type=int, default=0, help="queries spent on a validation set")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -131,13 +138,14 @@ def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
         partial(decide_all, bench.teacher, batch=256),
         spec.input_shape,
         spec.classes,
-        budget,
+        round(budget * (1 - options.searched)),
         _settings(options),
         seed=seed,
         real=_real(bench, seed),
     )
+    groups = _searched(bench, found, budget - found.asked, seed) if options.searched else []
     paid, gathering = bench.teacher.asked - asked, time.process_time() - cpu
-    student = _student(found, spec.classes, options, seed)
+    student = _student(found, groups, spec.classes, options, seed, paid)
     seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
     images, told, labels = bench.test
     tested = decide_all(student, images, 500)
@@ -170,13 +178,41 @@ def _real(bench: Bench, seed: int) -> np.ndarray[Any, Any] | None:
     return np.array(images[draw_samples(len(images), bench.options.real, seed)])
 
 
-def _student(found: Gathered, classes: int, options: argparse.Namespace, seed: int) -> nn.Module:
-    steps = options.steps or final_steps(found.asked)
-    plan = TrainSettings(steps, balance=0.5)
-    groups = []
+def _searched(bench: Bench, found: Gathered, left: int, seed: int) -> list[Group]:
+    """Every image that boundary searches from some of the images asked; a batch holds its share of them all."""
+    spec = replace(bench.teacher.spec, levels=256)  # what is learnt is what was asked
+    count = int(left / ((spec.classes - 1) * _PER_PAIR + _SCOUTS))
+    rows = draw_samples(len(found.images), count, seed)
+    pool = TransferImages(found.images[rows], found.decisions[rows])
+    method = Method("auto", _PER_PAIR, seed=seed, answered=(spec.classes - 1) * _PER_PAIR)
+    asked = search_distances(Quantised(_Levels(bench.teacher, spec)), pool, range(count), method)
+    told = Examples(asked.answered, asked.answered_decisions)
+    return [Group("answered", told, len(told.images) / (len(told.images) + len(found.images)), 1.0, 0.0)]
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """A teacher that is said to see so many levels."""
+
+    teacher: Meter
+    spec: TeacherSpec
+
+    def decide(self, images: torch.Tensor) -> torch.Tensor:
+        return self.teacher.decide(images)
+
+
+def _student(
+    found: Gathered, groups: list[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
+) -> nn.Module:
+    plan = TrainSettings(options.steps or final_steps(asked), balance=0.5)
+    decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
     if options.tutors:
         tutor = TutorSettings(networks=options.tutors, architecture=_TEACHERS[found.images.shape[1]][0])
-        groups = [tutored(found.images, found.decisions, classes, tutor, seed)]
+        images, decisions = (
+            np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions")
+        )
+        unasked = tutored(images, decisions, classes, tutor, seed)
+        groups = [*(replace(group, share=group.share * (1 - unasked.share)) for group in groups), unasked]
     mean, std = channel_statistics(found.images)
     student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
     train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)
@@ -184,7 +220,7 @@ def _student(found: Gathered, classes: int, options: argparse.Namespace, seed: i
 
 
 def _key(options: argparse.Namespace, budget: int, seed: int) -> dict[str, Any]:
-    names = ("dataset", "samples", "student", "steps", "tutors", "rounds", "fresh", "validation")
+    names = ("dataset", "samples", "student", "steps", "tutors", "rounds", "fresh", "searched", "validation")
     real = options.real if options.samples == "augmented" else 0
     return {**{name: getattr(options, name) for name in names}, "real": real, "budget": budget, "seed": seed}
 

@@ -271,7 +271,7 @@ class Tutors(Group):
     networks: int = Field(0, ge=0, le=16, description="averaged; 0: no tutors")
     architecture: str = Field("auto", description="a name that db3.networks.build knows; auto: by the images' shape")
     steps: int = Field(2000, ge=1, description="optimiser steps of each")
-    images: int = Field(40_000, ge=1, description="that they label: prior images, and variations of the decided ones")
+    images: int = Field(100_000, ge=1, description="that they label: prior images, and variations of the decided ones")
     fresh: float = Field(0.3333, ge=0, le=1, description="share of these that are prior images")
     share: Share = Field(0.75, description="of each of the student's batches")
 

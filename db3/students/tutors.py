@@ -44,7 +44,7 @@ class TutorSettings:
     training: TrainSettings = field(default_factory=lambda: TrainSettings(2000, balance=0.5))
     architecture: str = "lenet5"
     networks: int = 2
-    images: int = 40_000
+    images: int = 100_000
     fresh: float = 1 / 3
     share: float = 0.75
     temperature: float = 1.0
