@@ -12,11 +12,14 @@ Rules that every adapter keeps and `tests/contracts/teacher.py` checks:
 * Every call may cost money: nothing is asked twice to find something out.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from db3.errors import TeacherError
 
 ImageShape = tuple[int, int, int]
 
@@ -32,6 +35,9 @@ class TeacherSpec:
         max_batch: rows of the one call shape that answers are defined for.
         identity: digest of everything that decides an answer (weights, architecture, call shape).
         levels: distinct pixel values that the teacher can be shown, 256 for uint8; 0: any float32.
+
+    Raises:
+        TeacherError: a shape, bounds or a number that no teacher can have.
     """
 
     input_shape: ImageShape
@@ -40,6 +46,18 @@ class TeacherSpec:
     max_batch: int
     identity: str
     levels: int = 0
+
+    def __post_init__(self) -> None:
+        low, high = self.bounds
+        if min(self.input_shape) < 1 or self.classes < 1 or self.max_batch < 1:
+            raise TeacherError(
+                f"a teacher of input shape {list(self.input_shape)}, {self.classes} classes and {self.max_batch} "
+                "images a call; expected 1 or more of each: correct its description"
+            )
+        if not -math.inf < low < high < math.inf:
+            raise TeacherError(
+                f"a teacher whose pixels span [{low:g}, {high:g}]; expected finite bounds, the smaller one first"
+            )
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.input_shape))
