@@ -4,7 +4,8 @@
     python -m benchmarks.zero_shot --dataset mnist --samples augmented --real 1000 --queries 25000 --json FILE
 
 `--samples priors` sees no real image and no statistic of one; `augmented` begins with `--real` training images, drawn
-without a look at a label. Several budgets, comma-separated, give the curve. A seed decides images, choices, tutors and
+without a look at a label; `generator` trains one against students after the first prior images, `generator_alone`
+without these. Several budgets, comma-separated, give the curve. A seed decides images, choices, tutors and
 student; `--seed` is the first of them. `--searched SHARE` spends a share of the budget on boundary searches from some
 of the images (`auto`, 8 queries a pair), whose every asked image is learnt as a decided one. `validation` is agreement
 with the teacher on synthetic images asked for that purpose alone and counted apart (`queries.validation`): settings are
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.generator import gather_generated
 from db3.datasets import Dataset, open_dataset
 from db3.decisions import Method, search_distances
 from db3.evaluation.decide import decide_all
@@ -85,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--root", help="folder of the dataset's files; default: DB3_DATA_ROOT")
     parser.add_argument("--teacher", type=Path, help="folder of a local teacher; default: train one")
-    parser.add_argument("--samples", default="priors", choices=("priors", "augmented"))
+    parser.add_argument("--samples", default="priors", choices=("priors", "augmented", "generator", "generator_alone"))
     parser.add_argument("--real", type=int, default=1000, help="augmented: real images to begin with")
     parser.add_argument("--queries", default="25000", help="budgets, comma-separated")
     parser.add_argument("--seeds", type=int, default=2)
@@ -134,15 +136,7 @@ def _trained(dataset: Dataset) -> Meter:
 def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
     options, spec = bench.options, bench.teacher.spec
     begun, cpu, asked = time.perf_counter(), time.process_time(), bench.teacher.asked
-    found = gather(
-        partial(decide_all, bench.teacher, batch=256),
-        spec.input_shape,
-        spec.classes,
-        round(budget * (1 - options.searched)),
-        _settings(options),
-        seed=seed,
-        real=_real(bench, seed),
-    )
+    found = _gathered(bench, round(budget * (1 - options.searched)), seed)
     groups = _searched(bench, found, budget - found.asked, seed) if options.searched else []
     paid, gathering = bench.teacher.asked - asked, time.process_time() - cpu
     student = _student(found, groups, spec.classes, options, seed, paid)
@@ -166,13 +160,21 @@ def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
     }
 
 
+def _gathered(bench: Bench, budget: int, seed: int) -> Gathered:
+    options, spec, ask = bench.options, bench.teacher.spec, partial(decide_all, bench.teacher, batch=256)
+    if options.samples.startswith("generator"):
+        first = 0.0 if options.samples == "generator_alone" else RoundSettings().first
+        return gather_generated(ask, spec.input_shape, spec.classes, budget, seed=seed, first=first)
+    return gather(ask, spec.input_shape, spec.classes, budget, _settings(options), seed=seed, real=_real(bench, seed))
+
+
 def _settings(options: argparse.Namespace) -> RoundSettings:
     settings = RoundSettings(rounds=options.rounds)
     return settings if options.fresh is None else replace(settings, fresh=options.fresh)
 
 
 def _real(bench: Bench, seed: int) -> np.ndarray[Any, Any] | None:
-    if bench.options.samples == "priors":
+    if bench.options.samples != "augmented":
         return None
     images = bench.dataset.train().images
     return np.array(images[draw_samples(len(images), bench.options.real, seed)])
