@@ -314,6 +314,7 @@ class Runtime(Group):
     workers: int = Field(1, ge=1, le=256, description="shards computed at once; 1 where the runner is local")
     address: str | None = Field(None, description="of a Dask or Ray cluster; null: workers of this machine")
     threads: int = Field(1, ge=1, le=256, description="torch threads of each worker")
+    processes: int = Field(1, ge=1, le=64, description="that share each batch of a student's training")
     device: str = Field("cpu", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
 
 

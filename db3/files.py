@@ -1,7 +1,10 @@
 """Files that are whole or absent: written beside their place, flushed to the disk, then renamed."""
 
+import io
 import json
+import mmap
 import os
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -115,6 +118,33 @@ def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:
         raise DataError(
             f"{path} is not a whole .npy file ({reason}); delete its folder and run the stage again"
         ) from error
+
+
+def packed(value: Any) -> bytes:
+    """A message for another process of this machine, to be read by `pickle.loads`; never for a file.
+
+    Memory-mapped arrays travel as the name of their file, so that the receiver maps them too.
+    """
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(value)
+    return buffer.getvalue()
+
+
+def mapping_of(value: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """How to map again what `read_array` has mapped, as a function and its arguments; None for anything else."""
+    base: Any = getattr(value, "base", None)  # a part of a mapped array has that array below it: it is sent as it is
+    if isinstance(value, np.memmap) and isinstance(base, mmap.mmap) and value.filename:
+        return _mapped, (os.fspath(value.filename), value.dtype.str, value.offset, value.shape)
+    return None
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        return mapping_of(value) or NotImplemented
+
+
+def _mapped(path: str, dtype: str, offset: int, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
 
 
 def _sync_folder(folder: Path) -> None:

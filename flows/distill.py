@@ -22,11 +22,13 @@ _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyT
 @stage("distill")
 def distill(config: Config, data: Path) -> str:
     """Train every arm with every seed for the same number of steps; export arm `student` of the first seed."""
+    from db3.students.together import check_processes
     from db3.students.train import TrainSettings
     from flows.arms import build_arms
-    from flows.inputs import manifest_of
+    from flows.inputs import device_of, manifest_of
     from flows.tutors import with_tutors
 
+    check_processes(config.runtime.processes, config.distill.batch, device_of(config))
     arms, seeds, learn = build_arms(config, data), range(config.evaluate.seeds), config.distill
     classes = len(manifest_of(data, "transfer")["class_names"])
     if learn.tutors.networks:  # the student's, at each point of its curve; a baseline has none
@@ -86,6 +88,7 @@ def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
             groups,
             device_of(config),
             config.runtime.threads,
+            config.runtime.processes,
             digest_code(*_CODE),
         ]
     )
@@ -94,11 +97,19 @@ def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
 def _train(config: Config, arm: "Arm", classes: int, common: "TrainSettings", seed: int) -> "Arrays":
     import numpy as np
 
-    from db3.students.train import train
+    from db3.students.together import train_together
     from flows.inputs import device_of
 
     network = _new_student(config, arm, classes, seed)
-    rows = train(network, arm.examples, arm.settings(common), seed, groups=arm.groups, device=device_of(config))
+    rows = train_together(
+        network,
+        arm.examples,
+        arm.settings(common),
+        seed,
+        processes=config.runtime.processes,
+        groups=arm.groups,
+        device=device_of(config),
+    )
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     return {**weights, "history": np.array([[row.step, row.loss, row.lr] for row in rows])}
 
@@ -134,7 +145,8 @@ def _write(config: Config, data: Path, arms: "list[Arm]", seeds: list[int], hist
     from db3.files import write_json, write_text
     from db3.networks import count_parameters, load_weights, multiply_adds
     from db3.students.card import model_card
-    from flows.inputs import manifest_of
+    from flows.environment import environment
+    from flows.inputs import device_of, manifest_of
 
     folder, manifest = data / "student", manifest_of(data, "transfer")
     write_text(folder / "history.csv", "\n".join(history) + "\n")
@@ -156,6 +168,10 @@ def _write(config: Config, data: Path, arms: "list[Arm]", seeds: list[int], hist
         "transfer": manifest["digest"],
         "teacher": manifest["teacher"],
         "onnx": _export(network.eval(), first, folder) if config.distill.onnx else None,
+        "environment": {
+            **environment(device_of(config), config.runtime.threads),
+            "processes": config.runtime.processes,
+        },
     }
     write_json(folder / "student.json", student)
     write_text(folder / "README.md", model_card(student, _training(config, manifest["mapping"])))

@@ -7,7 +7,6 @@ from the disk by whoever needs it. The workers need the driver's folder, on this
 
 import hashlib
 import io
-import mmap
 import os
 import platform
 import shutil
@@ -25,7 +24,7 @@ import numpy as np
 
 from db3.digest import digest_code
 from db3.errors import Db3Error
-from db3.files import read_array, write_array
+from db3.files import mapping_of, read_array, write_array
 
 Work = Callable[[int], None]
 
@@ -143,8 +142,8 @@ def _pickler(buffer: io.BytesIO, transit: Path) -> Any:
         def reducer_override(self, value: Any) -> Any:
             if type(value) is threading.local:
                 return _local, (_token(value),)
-            if isinstance(value, np.memmap) and isinstance(value.base, mmap.mmap) and value.filename:
-                return _mapped, (os.fspath(value.filename), value.dtype.str, value.offset, value.shape)
+            if mapping := mapping_of(value):
+                return mapping
             if isinstance(value, np.ndarray) and value.nbytes >= _LARGE and not value.dtype.hasobject:
                 return _large, (os.fspath(_left(value, transit)),)
             return super().reducer_override(value)
@@ -159,10 +158,6 @@ def _left(array: Any, transit: Path) -> Path:
     if not path.is_file():
         write_array(path, array)
     return path
-
-
-def _mapped(path: str, dtype: str, offset: int, shape: tuple[int, ...]) -> Any:
-    return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
 
 
 def _large(path: str) -> Any:

@@ -124,6 +124,8 @@ class DaskCluster:
         self._distributed = distributed
         settings = {"distributed.scheduler.allowed-failures": _DEATHS, "distributed.admin.low-level-log-length": 100}
         self._local = None
+        if runtime.processes > 1:  # for good: a worker that is started again later reads it too
+            dask.config.set({"distributed.worker.daemon": False})
         with dask.config.set(settings):
             if not runtime.address:
                 self._local = distributed.LocalCluster(

@@ -32,13 +32,14 @@ def with_tutors(config: Config, arm: "Arm", classes: int) -> "Arm":
     decisions = np.concatenate([part.decisions for part in decided])
     channels, height, width = images.shape[1:]
     settings, seed = _settings(config, (channels, height, width)), config.samples.seed
+    processes = config.runtime.processes
 
     def compute(_: int) -> "Arrays":
-        group = tutored(images, decisions, classes, settings, seed)
+        group = tutored(images, decisions, classes, settings, seed, processes=processes)
         told = group.examples
         return {"images": told.images, "decisions": told.decisions, "soft_labels": np.asarray(told.soft_labels)}
 
-    machine = [device_of(config), config.runtime.threads]
+    machine = [device_of(config), config.runtime.threads, processes]
     content = [digest_array(images), digest_array(decisions), classes, seed, asdict(settings)]
     key = digest_json(["tutors", *content, *machine, digest_code(*_CODE)])
     steps = settings.networks * settings.training.steps

@@ -1,6 +1,7 @@
 """Files are whole or absent, whatever happens while they are written; damaged ones are never read."""
 
 import os
+import pickle
 import shutil
 import signal
 import stat
@@ -18,6 +19,7 @@ import pytest
 from db3.errors import DataError
 from db3.files import (
     growing_array,
+    packed,
     read_array,
     read_json,
     whole_file,
@@ -312,3 +314,16 @@ def test_a_part_that_does_not_fit_leaves_no_file(tmp_path: Path, part: npt.NDArr
     with pytest.raises(ValueError, match="expected uint8 rows"), growing as append:
         append(part)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mapped_array_is_sent_by_name_and_any_other_whole(tmp_path: Path) -> None:
+    write_array(tmp_path / "a.npy", np.arange(100_000).reshape(100, -1))
+    mapped = read_array(tmp_path / "a.npy")
+    sent = packed({"all": mapped, "part": mapped[3:5], "other": np.arange(3)})
+    assert len(sent) < 50_000
+    got = pickle.loads(sent)  # noqa: S301
+    assert isinstance(got["all"], np.memmap)
+    assert not got["all"].flags.writeable
+    assert np.array_equal(got["all"], mapped)
+    assert np.array_equal(got["part"], mapped[3:5])
+    assert got["other"].tolist() == [0, 1, 2]

@@ -6,6 +6,7 @@ teacher.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -36,12 +37,20 @@ def augmentation(name: str, seed: int) -> Augment | None:
     if apply is None:
         raise ConfigError(f"augment is {name!r}; expected none, warp or crop_flip")
 
-    def augment(images: Tensor, step: int, examples: npt.NDArray[np.int64]) -> Tensor:
-        sample = torch.from_numpy(examples)
-        drawn = uniform(seed, torch.full_like(sample, step), torch.zeros_like(sample), sample, 4)
-        return apply(images, drawn.to(images.device))
+    return _Keyed(apply, seed)
 
-    return augment
+
+@dataclass(frozen=True)
+class _Keyed:
+    """A change with its seed: unlike a function inside a function, it can be sent to another process."""
+
+    apply: Callable[[Tensor, Tensor], Tensor]
+    seed: int
+
+    def __call__(self, images: Tensor, step: int, examples: npt.NDArray[np.int64]) -> Tensor:
+        sample = torch.from_numpy(examples)
+        drawn = uniform(self.seed, torch.full_like(sample, step), torch.zeros_like(sample), sample, 4)
+        return self.apply(images, drawn.to(images.device))
 
 
 def warp(images: Float[Tensor, "n c h w"], drawn: Float[Tensor, "n 4"]) -> Float[Tensor, "n c h w"]:

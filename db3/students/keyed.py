@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from db3.errors import ConfigError
 from db3.rng import generator
+from db3.students.ranks import Rows
 
 _REFUSED = {
     F.dropout1d,
@@ -36,13 +37,20 @@ class KeyedRandomness(TorchFunctionMode):
     classifiers use, in any network and without changing it. Numbers are drawn on the CPU, hence the same for every
     device. Other random functions are refused rather than left to the shared generator.
 
+    Args:
+        seed: with `identity`, of the generator.
+        identity: what it is for.
+        rows: the images that this process has of every batch: it draws the numbers of all and takes theirs, so that an
+            image is treated alike however many processes share the batch. None: all.
+
     Raises:
         ConfigError: when the network calls a random function that is not served.
     """
 
-    def __init__(self, seed: int, *identity: int | str) -> None:
+    def __init__(self, seed: int, *identity: int | str, rows: Rows | None = None) -> None:
         super().__init__()
         self._generator = generator(seed, *identity)
+        self._rows = None if rows is None or rows.all else rows
 
     def __torch_function__(
         self,
@@ -72,5 +80,17 @@ class KeyedRandomness(TorchFunctionMode):
         return values.mul_(kept) if inplace else values * kept
 
     def _bernoulli(self, target: Tensor, p: float = 0.5) -> Tensor:
-        drawn = torch.empty(target.shape, dtype=target.dtype)
-        return target.copy_(drawn.bernoulli_(p, generator=self._generator))
+        length, first = (len(target), 0) if self._rows is None else self._place(self._rows, len(target))
+        drawn = torch.empty((length, *target.shape[1:]), dtype=target.dtype).bernoulli_(p, generator=self._generator)
+        return target.copy_(drawn[first : first + len(target)])
+
+    @staticmethod
+    def _place(rows: Rows, length: int) -> tuple[int, int]:
+        """Rows of the whole batch in a tensor that has `length` of these images, and the first of theirs."""
+        each = rows.each(length)
+        if not each:
+            raise ConfigError(
+                f"the network draws random numbers for {length} rows of {rows.stop - rows.start} images; expected the "
+                "images along the first axis: train this network in one process"
+            )
+        return each * rows.total, each * rows.start

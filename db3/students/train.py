@@ -2,11 +2,13 @@
 
 The result is a function of (network, examples, settings, seed): the same bytes at every run with the same number of
 torch threads, also when several trainings run in threads of one process (nothing here touches a global generator).
-On a GPU that holds as far as its kernels are deterministic.
+On a GPU that holds as far as its kernels are deterministic. Several processes may share each batch, see
+`db3.students.together`; then it holds for the same number of them, and up to rounding for another.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +23,8 @@ from db3.students.batches import Indices, Part, parts
 from db3.students.examples import Examples, Group, pixels
 from db3.students.keyed import KeyedRandomness
 from db3.students.losses import student_loss
+from db3.students.norms import WholeBatchNorm
+from db3.students.ranks import ALONE, Rank
 
 _ROWS = 50  # most rows of a history: enough for a curve, few enough to cost nothing
 _CHUNK = 256  # images per call when the held-out part is measured
@@ -82,6 +86,7 @@ def train(
     on_step: Callable[[], object] | None = None,
     augment: Augment | None = None,
     device: str = "cpu",
+    rank: Rank = ALONE,
 ) -> list[HistoryRow]:
     """Train `network` in place and leave it on the CPU in evaluation mode.
 
@@ -96,6 +101,7 @@ def train(
         on_step: called after every step, e.g. `Progress.advance`.
         augment: changes each batch, see `db3.students.augment`; numbers the examples of the groups on after the first.
         device: where to compute.
+        rank: which of the processes that train the network together this is; each of them calls this function alike.
 
     Returns:
         At most 50 rows, evenly spread; the last one is the last step.
@@ -120,15 +126,18 @@ def train(
     )
 
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model = rank.joined(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     history: list[HistoryRow] = []
     losses: list[Tensor] = []
     best_agreement, best_weights = -1.0, None
     every = math.ceil(settings.steps / _ROWS)
 
-    randomness = KeyedRandomness(seed, "dropout")
+    mine = rank.rows(settings.batch)
+    randomness = KeyedRandomness(seed, "dropout", rows=mine)
+    norms = nullcontext() if mine.all else WholeBatchNorm(mine)
     for step in range(settings.steps):
-        chosen = [next(part.batches) for part in drawn]
+        chosen = rank.share([next(part.batches) for part in drawn])
         levels = [part.examples.images[rows] for part, rows in zip(drawn, chosen, strict=True)]
         images = pixels(np.concatenate(levels), device)
         if augment:
@@ -137,18 +146,18 @@ def train(
         lr = optimiser.param_groups[0]["lr"] = settings.lr_at(step)
 
         optimiser.zero_grad()
-        with randomness:
-            logits = network(images)
-        loss = _loss(logits, drawn, chosen)
+        with randomness, norms:
+            logits = model(images)
+        loss = _loss(logits, drawn, chosen, settings.batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
         losses.append(loss.detach())
         if (step + 1) % every == 0 or step + 1 == settings.steps:
-            history.append(HistoryRow(step + 1, _mean_loss(losses, step, settings), lr))
+            history.append(HistoryRow(step + 1, _mean_loss(rank.sum(torch.stack(losses)), step, settings), lr))
             losses = []
             if held is not None:
-                agreement = _agreement(network, examples, held, device)
+                agreement = _agreement(network, examples, held, device, rank)
                 # At equal agreement the later weights stand: they have learnt longer, at a lower rate.
                 if agreement >= best_agreement:
                     best_agreement, best_weights = agreement, _copy(network)
@@ -172,20 +181,22 @@ def _split(count: int, settings: TrainSettings, seed: int) -> tuple[Indices, Ind
     return np.sort(order[kept:]), np.sort(order[:kept])
 
 
-def _loss(logits: Tensor, drawn: list[Part], chosen: list[Indices]) -> Tensor:
-    """Mean over the batch: each part's own mean, times its share of the batch."""
+def _loss(logits: Tensor, drawn: list[Part], chosen: list[Indices], batch: int) -> Tensor:
+    """Mean over the batch: each part's own mean, times its share of the batch; this process's share of that mean."""
     losses = []
     for part, rows, answers in zip(drawn, chosen, torch.split(logits, [len(rows) for rows in chosen]), strict=True):
+        if not len(rows):
+            continue
         at = torch.from_numpy(rows).to(logits.device)
         soft = None if part.soft is None else part.soft[at]
         loss = student_loss(answers, part.decisions[at], soft, ce=part.ce, kl=part.kl, temperature=part.temperature)
-        losses.append(loss * (len(rows) / len(logits)))
+        losses.append(loss * (len(rows) / batch))
     return torch.stack(losses).sum()
 
 
-def _mean_loss(losses: list[Tensor], step: int, settings: TrainSettings) -> float:
+def _mean_loss(losses: Tensor, step: int, settings: TrainSettings) -> float:
     """Mean of the losses that end at `step`; one transfer from the device for all of them."""
-    values = torch.stack(losses).cpu().to(torch.float64)
+    values = losses.cpu().to(torch.float64)
     wrong = (~values.isfinite()).nonzero().flatten().tolist()
     if wrong:
         first = step - len(losses) + 1 + wrong[0]
@@ -196,18 +207,18 @@ def _mean_loss(losses: list[Tensor], step: int, settings: TrainSettings) -> floa
     return float(values.mean())
 
 
-def _agreement(network: nn.Module, examples: Examples, held: Indices, device: str) -> float:
+def _agreement(network: nn.Module, examples: Examples, held: Indices, device: str, rank: Rank) -> float:
     """Share of the held-out examples that the network decides as their soft label, or the teacher, does."""
-    targets = examples.targets()[held]
+    mine, targets = rank.rows(len(held)), examples.targets()
+    right = torch.zeros((), dtype=torch.int64, device=device)
     network.eval()
     with torch.inference_mode():
-        right = [
-            network(pixels(examples.images[held[start : start + _CHUNK]], device)).argmax(dim=1).cpu().numpy()
-            == targets[start : start + _CHUNK]
-            for start in range(0, len(held), _CHUNK)
-        ]
+        for start in range(mine.start, mine.stop, _CHUNK):
+            rows = held[start : min(start + _CHUNK, mine.stop)]
+            decided = network(pixels(examples.images[rows], device)).argmax(dim=1)
+            right += (decided == torch.from_numpy(targets[rows]).to(device)).sum()
     network.train()
-    return float(np.concatenate(right).mean())
+    return int(rank.sum(right)) / len(held)
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

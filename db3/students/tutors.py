@@ -22,7 +22,8 @@ from db3.samples.priors import prior_images
 from db3.samples.variations import variations
 from db3.students.examples import Examples, Group, channel_statistics
 from db3.students.kd import teacher_logits
-from db3.students.train import TrainSettings, train
+from db3.students.together import train_together
+from db3.students.train import TrainSettings
 
 _UNASKED = 1 << 31  # numbers of images from here on are never asked
 
@@ -57,6 +58,7 @@ def tutored(
     settings: TutorSettings,
     seed: int,
     on_step: Callable[[], object] | None = None,
+    processes: int = 1,
 ) -> Group:
     """Images never asked, with tutors' soft labels, as a group beside the decided ones.
 
@@ -67,9 +69,12 @@ def tutored(
         settings: how.
         seed: of the tutors and the images.
         on_step: called after each step of each tutor.
+        processes: that train each tutor together, see `train_together`.
     """
     examples = Examples(images, decisions)
-    networks = [_tutor(examples, classes, settings, seed, number, on_step) for number in range(settings.networks)]
+    networks = [
+        _tutor(examples, classes, settings, seed, number, on_step, processes) for number in range(settings.networks)
+    ]
     unasked = unasked_images(images, decisions, settings.images, settings.fresh, seed)
     labels = opinion(networks, unasked, settings.temperature)
     told = Examples(unasked, labels.argmax(axis=1).astype(np.int64), labels)
@@ -109,12 +114,13 @@ def _tutor(
     seed: int,
     number: int,
     on_step: Callable[[], object] | None,
+    processes: int,
 ) -> nn.Module:
     own = rng.generator(seed, "tutor", number).initial_seed()
     mean, std = channel_statistics(examples.images)
     channels, height, width = examples.images.shape[1:]
     network = build(settings.architecture, (channels, height, width), classes, mean=mean, std=std, seed=own)
-    train(network, examples, settings.training, own, on_step=on_step)
+    train_together(network, examples, settings.training, own, processes=processes, on_step=on_step)
     return network
 
 

@@ -195,3 +195,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def runtime() -> Runtime:
     return Runtime(runner="threads", workers=2, threads=1, device="cpu")
+
+
+@pytest.fixture
+def isolated() -> tuple[str, ...]:
+    """A command that runs another without a network but its own loopback: Ray listens on every interface."""
+    pytest.importorskip("ray")
+    namespace = ("unshare", "--net", "--map-root-user")
+    up = "ip link set lo up"
+    if not shutil.which("unshare") or not shutil.which("ip"):
+        pytest.skip("needs the commands unshare and ip, to give Ray a network of its own")
+    if subprocess.run([*namespace, "sh", "-c", up], capture_output=True, check=False).returncode != 0:
+        pytest.skip("may not make a network namespace here, and Ray listens on all interfaces of the machine's own")
+    return (*namespace, "sh", "-c", f'{up} && exec "$@"', "sh")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -85,19 +84,6 @@ def test_large_arrays_travel_by_file_and_mapped_ones_by_name(tmp_path: Path) -> 
     sent = pack(lambda index: (mapped, large, index), 1, tmp_path / "transit")
     assert len(sent.work) < 10_000
     assert len(list((tmp_path / "transit").glob("*.npy"))) == 1
-
-
-@pytest.fixture
-def isolated() -> tuple[str, ...]:
-    """A command that runs another without a network but its own loopback: Ray listens on every interface."""
-    pytest.importorskip("ray")
-    namespace = ("unshare", "--net", "--map-root-user")
-    up = "ip link set lo up"
-    if not shutil.which("unshare") or not shutil.which("ip"):
-        pytest.skip("needs the commands unshare and ip, to give Ray a network of its own")
-    if subprocess.run([*namespace, "sh", "-c", up], capture_output=True, check=False).returncode != 0:
-        pytest.skip("may not make a network namespace here, and Ray listens on all interfaces of the machine's own")
-    return (*namespace, "sh", "-c", f'{up} && exec "$@"', "sh")
 
 
 def test_on_ray_workers_every_byte_is_the_same(

@@ -103,7 +103,7 @@ def test_shards_their_size_order_and_workers_change_no_byte(
 
 
 RUNS = """
-import shutil, sys
+import json, shutil, sys
 from pathlib import Path
 import yaml
 from db3.config import parse_config
@@ -114,7 +114,7 @@ from flows.soft_labels import soft_labels
 
 def main():
     values, data = yaml.safe_load(Path("params.yaml").read_text()), Path("data")
-    for shard, runner, workers in ((20, "local", 1), (5, "threads", 8), (6, "dask", 2)):
+    for shard, runner, workers in json.loads(sys.argv[1]):
         values["query"]["shard"] = shard
         values["runtime"] |= {"runner": runner, "workers": workers}
         config = parse_config(values)
@@ -131,22 +131,39 @@ if __name__ == "__main__":
 """
 
 
-def test_the_transfer_set_is_the_same_whoever_computes_its_shards(data: Path) -> None:
+def transfer_digests(data: Path, runs: list[tuple[int, str, int]], *prefix: str, **environment: str) -> list[str]:
+    """The transfer set's digest for each (samples a shard, runner, workers), the journal and the store begun anew."""
     # A process of its own: functions that this one checks at run time cannot be sent to workers.
     (data.parent / "params.yaml").write_text(compose([*SMALL, "query.method=guided"], ROOT / "conf"))
     (data.parent / "runs.py").write_text(RUNS)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
-        [sys.executable, "runs.py"],
+        [*prefix, sys.executable, "runs.py", json.dumps(runs)],
         cwd=data.parent,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.split()) == 3
-    assert len(set(done.stdout.split())) == 1
+    digests = done.stdout.split()
+    assert [len(digest) for digest in digests] == [64] * len(runs)
+    return digests
+
+
+def test_the_transfer_set_is_the_same_whoever_computes_its_shards(data: Path) -> None:
+    assert len(set(transfer_digests(data, [(20, "local", 1), (5, "threads", 8), (6, "dask", 2)]))) == 1
+
+
+@pytest.mark.slow
+def test_the_transfer_set_is_the_same_when_ray_computes_its_shards(
+    data: Path, isolated: tuple[str, ...], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"  # Ray writes a token there
+    home.mkdir()
+    runs = [(20, "local", 1), (6, "ray", 2)]
+    assert len(set(transfer_digests(data, runs, *isolated, HOME=str(home)))) == 1
 
 
 def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

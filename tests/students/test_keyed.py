@@ -9,6 +9,7 @@ from torchvision.ops import StochasticDepth
 
 from db3.errors import ConfigError
 from db3.students.keyed import KeyedRandomness
+from db3.students.ranks import Rows
 
 
 def _drawn(layer: Callable[[Tensor], Tensor], seed: int, calls: int = 1) -> Tensor:
@@ -23,6 +24,29 @@ def test_the_key_alone_decides_what_is_dropped(layer: nn.Module) -> None:
     assert torch.equal(first, _drawn(layer, 1, 20))
     assert not torch.equal(first, _drawn(layer, 2, 20))
     assert not torch.equal(first[0], first[1:].flatten(0, 1)[:4])
+
+
+# The last has several rows an image.
+SHARED = [nn.Dropout(0.3), StochasticDepth(0.3, "row"), nn.Sequential(nn.Flatten(0, 1), nn.Dropout(0.3))]
+
+
+@pytest.mark.parametrize("layer", SHARED)
+def test_processes_that_share_a_batch_drop_what_one_would(layer: nn.Module) -> None:
+    images, parts = torch.ones(5, 6, 4, 4), list[Tensor]()
+    with KeyedRandomness(1, "test"):
+        whole = [layer(images) for _ in range(3)]
+    for rows in (Rows(0, 2, 5), Rows(2, 3, 5), Rows(3, 5, 5)):
+        with KeyedRandomness(1, "test", rows=rows):
+            parts.append(torch.stack([layer(images[rows.start : rows.stop]) for _ in range(3)]))
+    assert torch.equal(torch.cat(parts, dim=1), torch.stack(whole))
+
+
+def test_numbers_that_belong_to_no_image_are_refused_where_a_batch_is_shared() -> None:
+    with (
+        pytest.raises(ConfigError, match=r"for 1 rows of 2 images.*in one process"),
+        KeyedRandomness(1, "test", rows=Rows(0, 2, 5)),
+    ):
+        StochasticDepth(0.3, "batch")(torch.ones(2, 3))
 
 
 def test_the_shared_generator_is_left_alone() -> None:

@@ -1,0 +1,143 @@
+"""The stage distill with several processes a training, from the smoke experiment's folders before it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from db3.config import Config, parse_config
+from db3.errors import ConfigError
+from flows.compose import compose
+from flows.distill import distill
+from flows.fetch_teacher import fetch_teacher
+from flows.query_decisions import query_decisions
+from flows.samples import samples
+from flows.soft_labels import soft_labels
+from tests.flows.conftest import until
+from tests.flows.modules import ROOT
+
+SMALL = (
+    "experiment=smoke",
+    "samples.count=20",
+    "dataset.train_limit=300",
+    "dataset.test_limit=50",
+    "query.method=bd",
+    "query.budget=12",
+    "query.augmented=0",
+    "soft_labels.ties=0.25",
+    "soft_labels.answered=0.2",
+    "distill.architecture=lenet5_fifth",
+    "distill.steps=25",
+    "distill.batch=27",
+    "distill.baselines=[]",
+    "distill.curve=false",
+    "distill.tutors.networks=1",
+    "distill.tutors.architecture=lenet5_fifth",
+    "distill.tutors.steps=20",
+    "distill.tutors.images=60",
+    "distill.tutors.share=0.25",
+    "evaluate.seeds=1",
+)
+
+
+def configured(*overrides: str) -> Config:
+    return parse_config(yaml.safe_load(compose([*SMALL, *overrides], ROOT / "conf")))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a transfer set."""
+    folder, before = tmp_path_factory.mktemp("searched"), Path.cwd()
+    os.chdir(folder)
+    try:
+        for stage in (fetch_teacher, samples, query_decisions, soft_labels):
+            (folder / "data" / stage.folder).mkdir(parents=True)
+            stage(configured(), folder / "data")
+    finally:
+        os.chdir(before)
+    return folder / "data"
+
+
+@pytest.fixture
+def data(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in a folder with no shard store yet."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(searched, tmp_path / "data"))
+
+
+def distilled(data: Path, *overrides: str) -> dict[str, Any]:
+    """What the stage wrote: student.json and the weights of every arm."""
+    shutil.rmtree(data / "student", ignore_errors=True)
+    (data / "student").mkdir()
+    distill(configured(*overrides), data)
+    arms = {path.parent.name: load_file(path) for path in sorted((data / "student").rglob("arms/*/*.safetensors"))}
+    return {"card": json.loads((data / "student" / "student.json").read_text()), "arms": arms}
+
+
+def test_two_processes_distil_the_students_of_one(data: Path) -> None:
+    one, two = distilled(data), distilled(data, "runtime.processes=2")
+    assert one["arms"].keys() == two["arms"].keys() == {"student"}
+    for arm, weights in one["arms"].items():
+        for name, tensor in weights.items():
+            torch.testing.assert_close(two["arms"][arm][name], tensor, rtol=1e-3, atol=2e-5)
+    told = [run["card"].pop("environment") for run in (one, two)]
+    assert [environment["processes"] for environment in told] == [1, 2]
+    for card in (one["card"], two["card"]):
+        card.pop("onnx")  # the last bits of its parity
+    assert one["card"] == two["card"]
+    # Other bits are other shards: what one process has trained is not taken for what two would.
+    shards = set(Path(".db3/shards").rglob("*.npz"))
+    assert len(shards) == 2 * (1 + 1)
+    distilled(data, "runtime.processes=2")
+    assert set(Path(".db3/shards").rglob("*.npz")) == shards
+
+
+@pytest.mark.parametrize(("processes", "told"), [("0", "processes is 0"), ("5", "5, but a batch holds 4 images")])
+def test_a_number_of_processes_that_cannot_be_served_is_refused(data: Path, processes: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        distilled(data, f"runtime.processes={processes}", "distill.batch=4")
+    assert not Path(".db3").exists()
+
+
+def test_a_killed_process_ends_the_stage_in_one_line_and_leaves_nothing(data: Path) -> None:
+    settings = ["runtime.processes=2", "runtime.runner=local", "distill.steps=1000000", "distill.tutors.networks=0"]
+    (data.parent / "params.yaml").write_text(compose([*SMALL, *settings], ROOT / "conf"))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DB3_", "DVC_"))}
+    stage = subprocess.Popen(
+        [sys.executable, "-m", "flows.distill"],
+        cwd=data.parent,
+        env=kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with stage:
+        until(lambda: stage.poll() is not None or len(training(stage.pid)) == 2)
+        ranks = training(stage.pid)
+        ranks[1].kill()
+        output, errors = stage.communicate(timeout=60)
+    assert stage.returncode == 1
+    assert output == ""
+    assert re.fullmatch(r"error: process 1 of the 2 that train a network was ended by SIGKILL.*\n", errors), errors
+    assert psutil.wait_procs(ranks, timeout=30)[1] == []
+    assert [path for path in (data / "student").rglob("*") if path.is_file()] == []
+
+
+def training(stage: int) -> list[psutil.Process]:
+    """The processes of a stage that train together: those with a connection to another."""
+    return [
+        child
+        for child in psutil.Process(stage).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+        and any(connection.status == "ESTABLISHED" for connection in child.net_connections("inet"))
+    ]
