@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 @stage("evaluate")
 def evaluate(config: Config, data: Path) -> str:
     """Accuracy and agreement of the teacher, the student and every baseline on the test split; latency beside."""
-    from db3.evaluation import Size, build_metrics, confusion, decide_all, write_accuracy, write_confusion, write_curve
+    from db3.evaluation import (
+        Size,
+        build_metrics,
+        build_summary,
+        confusion,
+        decide_all,
+        write_accuracy,
+        write_confusion,
+        write_curve,
+    )
     from db3.files import read_json, write_json
     from db3.teachers.local import open_teacher, read_card
     from flows.inputs import dataset_of, device_of, link_of, manifest_of
@@ -39,6 +48,7 @@ def evaluate(config: Config, data: Path) -> str:
     )
     folder = data / "evaluation"
     write_json(folder / "metrics.json", metrics)
+    write_json(folder / "summary.json", build_summary(metrics))
     own = next(arm for arm in arms if arm.name == "student")
     write_confusion(folder / "confusion.csv", confusion(teacher, own.decisions[0], card["classes"]))
     write_accuracy(folder / "accuracy.csv", teacher, arms, test.labels)
