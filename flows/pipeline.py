@@ -32,7 +32,7 @@ from flows import artifacts
 from flows.compose import CONF, write_params
 from flows.server import require_server
 from flows.stage import leave
-from flows.workspace import end_with, running
+from flows.workspace import end_with, require_idle, running
 
 GRACE = 8.0  # seconds that an interrupted stage gets to end by itself
 # Named defaults: for a parameter that may be null the UI's form shows the choice of a type first.
@@ -191,6 +191,7 @@ def main() -> NoReturn:
     given = parser.parse_args()
 
     def work() -> str:
+        require_idle("the pipeline")  # before a temporary server is started for nothing
         if os.environ.get("PREFECT_API_URL"):
             require_server()
         state: Any = pipeline(overrides=given.overrides, until=given.until, force=given.force, return_state=True)
@@ -237,7 +238,13 @@ def _reason(status: int, lines: Sequence[str]) -> str:
     """One line from the output of a failed stage: its own error first, then DVC's."""
     errors = [found[1] for line in lines if (found := _ERROR.search(line))]
     if any("is busy, it is being blocked by" in line for line in lines):
-        return "another DVC command is at work in this folder; wait until it ends, then run again"
+        holder = next((line.strip() for line in lines if line.startswith("  (PID ")), "no process named")
+        return (
+            f"another DVC command is at work in this folder: {holder}; wait until it ends, then run again, or remove "
+            ".dvc/tmp/rwlock where that process is none of DVC's (a lock from before a restart of the machine)"
+        )
+    if errors and errors[0].endswith("is not a git repository"):
+        return f"{errors[0]}; make it one (`git init`), or do without versions (`dvc config core.no_scm true`)"
     return errors[0] if errors else f"dvc ended with status {status} and said nothing of an error; see the run's log"
 
 

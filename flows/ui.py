@@ -125,7 +125,7 @@ def _child(name: str, module: Sequence[str], settings: Mapping[str, str]) -> Ite
 
 def _idle() -> bool:
     with suppress(BusyError):
-        require_idle()
+        require_idle("the worker")
         return True
     return False
 
@@ -169,8 +169,15 @@ def _require_free(port: int) -> None:
 @contextmanager
 def _pid_file(name: str) -> Iterator[IO[str]]:
     """A file locked for as long as this process, or a child that is given the open file, lives."""
-    HOME.mkdir(exist_ok=True)
-    with (HOME / f"{name}.pid").open("a+", encoding="utf-8") as file:
+    path = HOME / f"{name}.pid"
+    try:
+        HOME.mkdir(exist_ok=True)
+        opened = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ServerError(
+            f"cannot write {path} ({error.strerror}): Prefect keeps its files there; make this folder writable"
+        ) from error
+    with opened as file:
         if not _lock(file):
             raise ServerError("`make ui` is running in this folder already; end it with `make ui-stop`")
         yield file

@@ -214,7 +214,8 @@ def test_an_unknown_last_stage_comes_with_the_nearest() -> None:
         (0, ["Running stage 'x':"], "Completed", "ran"),
         (1, ["error: no root", "ERROR: failed to reproduce 'x'"], "Failed", "no root"),
         (255, ["ERROR: failed to reproduce 'x': exited with 3"], "Failed", "exited with 3"),
-        (1, ["ERROR: 'a' is busy, it is being blocked by:", "b"], "Failed", "another DVC command"),
+        (1, ["ERROR: 'a' is busy, it is being blocked by:", "  (PID 7): dvc x"], "Failed", "(PID 7): dvc x; wait"),
+        (1, ["ERROR: /x is not a git repository"], "Failed", "dvc config core.no_scm true"),
         (-9, [], "Failed", "status -9"),
     ],
 )
