@@ -1,6 +1,7 @@
 """One run at a time in a folder, and none that outlives whoever began it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def test_parameters_changed_under_a_stage_are_noticed(project: Project) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_line(project: Project) -> None:
     # A file in the place of the folder: root may write everywhere else.
+    shutil.rmtree(project.folder / ".db3")
     (project.folder / ".db3").write_text("")
     result = project.python("toy.py")
     assert result.returncode == 1
