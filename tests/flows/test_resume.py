@@ -101,8 +101,10 @@ def timed(folder: Path, environment: dict[str, str]) -> dict[str, float]:
 
 
 def killed_in(stage: str, order: Sequence[str], seconds: float, folder: Path, environment: dict[str, str]) -> str:
-    """Kill `dvc repro` and all it has started so long after it came to a stage, or to a later one; the stage it was in,
-    or nothing where all were done before.
+    """Kill `dvc repro` and all it has started so long after it came to a stage, at the latest when the next one begins.
+
+    Returns:
+        the stage, a later one where that one was done before, nothing where all were.
     """
     before = at_work(folder)
     process = subprocess.Popen(
@@ -111,14 +113,14 @@ def killed_in(stage: str, order: Sequence[str], seconds: float, folder: Path, en
     late = order[order.index(stage) :]
     while process.poll() is None and (at_work(folder) == before or at_work(folder).partition(" ")[0] not in late):
         time.sleep(0.02)
-    try:
-        process.wait(seconds)
+    now, end = at_work(folder), time.monotonic() + seconds
+    while process.poll() is None and at_work(folder) == now and time.monotonic() < end:
+        time.sleep(0.02)
+    if process.poll() is not None:
         return ""
-    except subprocess.TimeoutExpired:
-        struck = at_work(folder).partition(" ")[0]
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-        return struck
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+    return now.partition(" ")[0]
 
 
 @pytest.mark.slow
