@@ -5,6 +5,7 @@ matter are set here, before any module of this package can import it; a value al
 """
 
 import os
+import warnings
 from pathlib import Path
 
 _PREFECT = {
@@ -22,3 +23,6 @@ _PREFECT = {
 
 for _name, _value in _PREFECT.items():
     os.environ.setdefault(_name, _value)
+
+# In a folder that cannot be written, whoever has to write there says so in one line.
+warnings.filterwarnings("ignore", "Failed to create the Prefect home directory", UserWarning)

@@ -80,7 +80,7 @@ def main() -> NoReturn:
     overrides = parser.parse_args().overrides
 
     def work() -> str:
-        require_idle()
+        require_idle("params.yaml is not changed")
         return write_params(overrides)
 
     leave(work)

@@ -21,7 +21,15 @@ def evaluate(config: Config, data: Path) -> str:
     """Accuracy and agreement of the teacher, the student and every baseline on the test split; latency beside."""
     import numpy as np
 
-    from db3.evaluation import Size, build_metrics, confusion, write_accuracy, write_confusion, write_curve
+    from db3.evaluation import (
+        Size,
+        build_metrics,
+        build_summary,
+        confusion,
+        write_accuracy,
+        write_confusion,
+        write_curve,
+    )
     from db3.files import read_json, write_json
     from db3.teachers.local import read_card
     from flows.inputs import dataset_of, manifest_of
@@ -44,6 +52,7 @@ def evaluate(config: Config, data: Path) -> str:
     )
     folder = data / "evaluation"
     write_json(folder / "metrics.json", metrics)
+    write_json(folder / "summary.json", build_summary(metrics))
     own = next(arm for arm in arms if arm.name == "student")
     counts = np.zeros((0, 0), np.int64) if teacher is None else confusion(teacher, own.decisions[0], card["classes"])
     write_confusion(folder / "confusion.csv", counts)

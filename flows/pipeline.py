@@ -32,9 +32,12 @@ from flows import artifacts
 from flows.compose import CONF, write_params
 from flows.server import require_server
 from flows.stage import leave
-from flows.workspace import end_with, running
+from flows.workspace import end_with, require_idle, running
 
 GRACE = 8.0  # seconds that an interrupted stage gets to end by itself
+# Named defaults: for a parameter that may be null the UI's form shows the choice of a type first.
+AS_IT_STANDS = "params.yaml as it stands"
+ALL = "the end"
 
 _SKIPPED = re.compile(r"Stage '.*' didn't change, skipping")
 _CACHED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs")
@@ -89,9 +92,9 @@ def _ancestors(name: str, needs: dict[str, list[str]]) -> set[str]:
     return {name}.union(*(_ancestors(stage, needs) for stage in needs[name]))
 
 
-def _one_of(names: Sequence[str]) -> dict[str, Any]:
-    """What the form in the UI offers, and the server checks before it takes a run."""
-    return {"anyOf": [{"type": "string", "enum": list(names)}, {"type": "null"}]}
+def _one_of(title: str, default: str, names: Sequence[str]) -> WithJsonSchema:
+    """A list to choose from in the UI's form; the server refuses anything else before it takes a run."""
+    return WithJsonSchema({"title": title, "type": "string", "enum": [default, *names]})
 
 
 def _choices() -> tuple[list[str], list[str]]:
@@ -102,34 +105,35 @@ def _choices() -> tuple[list[str], list[str]]:
 
 
 _EXPERIMENTS, _STAGES = _choices()
-Experiment = Annotated[str | None, WithJsonSchema({"title": "experiment", **_one_of(_EXPERIMENTS)})]
+Experiment = Annotated[str, _one_of("experiment", AS_IT_STANDS, _EXPERIMENTS)]
 Override = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^[+~]?[\w.@/]+(=.*)?$"})]
-LastStage = Annotated[str | None, WithJsonSchema({"title": "until", **_one_of(_STAGES)})]
+LastStage = Annotated[str, _one_of("until", ALL, _STAGES)]
 
 
 @flow(name="db3-pipeline", persist_result=False)
 def pipeline(
-    experiment: Experiment = None,
-    overrides: list[Override] | None = None,
-    until: LastStage = None,
+    experiment: Experiment = AS_IT_STANDS,
+    overrides: Sequence[Override] = (),
+    until: LastStage = ALL,
     force: bool = False,
 ) -> Any:
     """Bring every stage of dvc.yaml up to date.
 
     Args:
-        experiment: a file of conf/experiment, composed into params.yaml first; empty: params.yaml as it stands.
-        overrides: more parameters to compose, e.g. `distill.lr=0.001`.
-        until: the last stage to run; empty: all.
+        experiment: a file of conf/experiment, composed into params.yaml first.
+        overrides: parameters to compose into params.yaml, e.g. `distill.lr=0.001`; all others get the default's or
+            the experiment's values.
+        until: the last stage to run.
         force: run stages although nothing changed.
     """
     if "PREFECT__FLOW_RUN_ID" in os.environ:  # started by a worker: nobody else would end this run when it is gone
         end_with([os.getppid()])
     try:
         with running("the pipeline", "run"):
-            if experiment or overrides:
-                chosen = [f"experiment={experiment}"] if experiment else []
-                _say(write_params([*chosen, *(overrides or [])]))
-            return _all(stages(until=until), force)
+            if experiment != AS_IT_STANDS or overrides:
+                chosen = [f"experiment={experiment}"] if experiment != AS_IT_STANDS else []
+                _say(write_params([*chosen, *overrides]))
+            return _all(stages(until=None if until == ALL else until), force)
     except Db3Error as error:
         return Failed(message=str(error))
 
@@ -182,11 +186,12 @@ def main() -> NoReturn:
         prog="python -m flows.pipeline", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", help="experiment=NAME or group.key=value")
-    parser.add_argument("--until", metavar="STAGE", help="the last stage to run")
+    parser.add_argument("--until", metavar="STAGE", default=ALL, help="the last stage to run")
     parser.add_argument("--force", action="store_true", help="run stages although nothing changed")
     given = parser.parse_args()
 
     def work() -> str:
+        require_idle("the pipeline")  # before a temporary server is started for nothing
         if os.environ.get("PREFECT_API_URL"):
             require_server()
         state: Any = pipeline(overrides=given.overrides, until=given.until, force=given.force, return_state=True)
@@ -233,7 +238,13 @@ def _reason(status: int, lines: Sequence[str]) -> str:
     """One line from the output of a failed stage: its own error first, then DVC's."""
     errors = [found[1] for line in lines if (found := _ERROR.search(line))]
     if any("is busy, it is being blocked by" in line for line in lines):
-        return "another DVC command is at work in this folder; wait until it ends, then run again"
+        holder = next((line.strip() for line in lines if line.startswith("  (PID ")), "no process named")
+        return (
+            f"another DVC command is at work in this folder: {holder}; wait until it ends, then run again, or remove "
+            ".dvc/tmp/rwlock where that process is none of DVC's (a lock from before a restart of the machine)"
+        )
+    if errors and errors[0].endswith("is not a git repository"):
+        return f"{errors[0]}; make it one (`git init`), or do without versions (`dvc config core.no_scm true`)"
     return errors[0] if errors else f"dvc ended with status {status} and said nothing of an error; see the run's log"
 
 

@@ -101,7 +101,7 @@ def map_shards(
 
     transit = store.root.parent / f"{store.root.name}-transit"
     with placed(work, runtime, transit) if todo else nullcontext(work) as place:
-        if _in_flow_run():
+        if keys and _in_flow_run():
             from flows.tracked import as_tasks
 
             as_tasks(what, keys, sizes, unit, order, found, place, costs, runtime.threads)

@@ -89,13 +89,13 @@ class Stage:
             stack.enter_context(running(f"the stage {self.name}", "stage"))
             stack.callback(_end_workers)
             set_threads(config.runtime.threads)
+            tracked = bool(os.environ.get("PREFECT_API_URL"))
+            if tracked:
+                _require_server()
             _empty(data / self.folder)
-            return self._tracked(config, data) if os.environ.get("PREFECT_API_URL") else self(config, data)
+            return self._tracked(config, data) if tracked else self(config, data)
 
     def _tracked(self, config: Config, data: Path) -> str:
-        from flows.server import require_server
-
-        require_server()
         from prefect.task_runners import ThreadPoolTaskRunner
 
         from flows.tracked import run_linked
@@ -169,6 +169,12 @@ def _one_line(error: Exception) -> str:
         place = f" while writing {error.filename}" if error.filename else ""
         return f"no space left on the device{place}; free some, then run again: finished shards are kept"
     return " ".join(str(error).split())
+
+
+def _require_server() -> None:
+    from flows.server import require_server
+
+    require_server()
 
 
 def _empty(folder: Path) -> None:

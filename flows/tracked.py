@@ -137,7 +137,7 @@ class Board:
             create_table_artifact(rows, f"{self._key}-shards", said)
 
     def _spent(self) -> str:
-        if not any("asked" in row for row in self._rows.values()):
+        if not sum(self._sizes) or not any("asked" in row for row in self._rows.values()):
             return ""
         asked = sum(row.get("asked", 0) for row in self._rows.values())
         paid = sum(row.get("paid now", 0) for row in self._rows.values())

@@ -19,13 +19,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, NoReturn
 
+from flows.orphans import close_orphans
 from flows.server import ServerError
 from flows.stage import DATA, FOLDERS, leave
+from flows.workspace import BusyError, require_idle
 
 HOST = "127.0.0.1"
 HOME = Path(".prefect")
 POOL = "db3"
 START_LIMIT = 180.0  # seconds; the first start migrates an empty database, 14-17 s on two free cores
+ORPHAN_LIMIT = 20.0
 STOP_LIMIT = 30.0  # longer than a running stage gets to end by itself
 
 Process = subprocess.Popen[bytes]
@@ -49,9 +52,11 @@ def start(port: int) -> str:
         with _child("server", ["prefect", "server", "start"], address) as server, _report() as report:
             _wait_until_healthy(url, server)
             settings = {"PREFECT_API_URL": f"{url}/api", "DB3_REPORT_URL": report}
-            with _child("serve", ["flows.ui", "serve"], settings) as serving:
-                print(f"Prefect UI: {url}  report: {report}  (Ctrl-C or `make ui-stop` ends them)", flush=True)
-                _watch(server, serving)
+            print(f"Prefect UI: {url}  report: {report}  (Ctrl-C or `make ui-stop` ends them)", flush=True)
+            while True:
+                with _child("serve", ["flows.ui", "serve"], settings) as serving:
+                    _watch(server, serving)
+                print(f"the worker was killed (status {serving.returncode}); a new one is started", flush=True)
     return "ui: stopped"
 
 
@@ -63,6 +68,10 @@ def stop() -> str:
 
 def serve() -> str:
     """Deploy prefect.yaml and become its worker: one run at a time, since a workspace allows one."""
+    # What a killed worker has left may take some seconds to end; a run from the command line may take longer.
+    _until(_idle, ORPHAN_LIMIT)
+    if lost := close_orphans(POOL):
+        print(f"runs that ended with an earlier worker, now marked as Crashed: {lost}", flush=True)
     pool = ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
     for command in (pool, ["prefect", "--no-prompt", "deploy", "--all"]):
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
@@ -114,12 +123,25 @@ def _child(name: str, module: Sequence[str], settings: Mapping[str, str]) -> Ite
         child.wait()
 
 
+def _idle() -> bool:
+    with suppress(BusyError):
+        require_idle("the worker")
+        return True
+    return False
+
+
 def _watch(server: Process, serving: Process) -> None:
+    """Wait until the worker is killed.
+
+    Raises:
+        ServerError: the server ended, or the worker did by itself: it would again.
+    """
     while serving.poll() is None and server.poll() is None:
         time.sleep(0.5)
     if server.poll() is not None:
         raise ServerError(f"the Prefect server ended with status {server.returncode}; see {_log('server')}")
-    raise ServerError(f"the worker ended with status {serving.returncode}; its last lines are above")
+    if serving.returncode >= 0:
+        raise ServerError(f"the worker ended with status {serving.returncode}; its last lines are above")
 
 
 def _wait_until_healthy(url: str, server: Process) -> None:
@@ -147,8 +169,15 @@ def _require_free(port: int) -> None:
 @contextmanager
 def _pid_file(name: str) -> Iterator[IO[str]]:
     """A file locked for as long as this process, or a child that is given the open file, lives."""
-    HOME.mkdir(exist_ok=True)
-    with (HOME / f"{name}.pid").open("a+", encoding="utf-8") as file:
+    path = HOME / f"{name}.pid"
+    try:
+        HOME.mkdir(exist_ok=True)
+        opened = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ServerError(
+            f"cannot write {path} ({error.strerror}): Prefect keeps its files there; make this folder writable"
+        ) from error
+    with opened as file:
         if not _lock(file):
             raise ServerError("`make ui` is running in this folder already; end it with `make ui-stop`")
         yield file

@@ -38,15 +38,7 @@ def running(what: str, lock: str) -> Iterator[None]:
         BusyError: another process holds it; the line names it.
         Db3Error: the folder cannot be written.
     """
-    path = FOLDER / f"{lock}.lock"
-    try:
-        FOLDER.mkdir(exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise Db3Error(
-            f"cannot write {path} ({error.strerror}): a run writes into this folder; make it writable or work in a copy"
-        ) from error
-    with file:
+    with _opened(lock) as file:
         _take(file, what)
         file.truncate(0)
         file.write(json.dumps({"what": what, "pid": os.getpid()}))
@@ -54,17 +46,30 @@ def running(what: str, lock: str) -> Iterator[None]:
         yield
 
 
-def require_idle() -> None:
+def require_idle(what: str) -> None:
     """Check that nothing is at work here: params.yaml may not change under a running stage.
+
+    Args:
+        what: has to wait.
 
     Raises:
         BusyError: one line that names the run.
+        Db3Error: the folder cannot be written.
     """
     for lock in ("run", "stage"):
-        path = FOLDER / f"{lock}.lock"
-        if path.is_file():
-            with path.open("a+", encoding="utf-8") as file:
-                _take(file, "params.yaml is not changed")
+        with _opened(lock) as file:
+            _take(file, what)
+
+
+def _opened(lock: str) -> IO[str]:
+    path = FOLDER / f"{lock}.lock"
+    try:
+        FOLDER.mkdir(exist_ok=True)
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise Db3Error(
+            f"cannot write {path} ({error.strerror}): a run writes into this folder; make it writable or work in a copy"
+        ) from error
 
 
 def _take(file: IO[str], what: str) -> None:

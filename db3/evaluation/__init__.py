@@ -2,7 +2,7 @@
 
 from db3.evaluation.decide import decide_all
 from db3.evaluation.measures import accuracy, agreement, confusion, summary
-from db3.evaluation.results import Arm, Size, build_metrics
+from db3.evaluation.results import Arm, Size, build_metrics, build_summary
 from db3.evaluation.tables import write_accuracy, write_confusion, write_curve
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "accuracy",
     "agreement",
     "build_metrics",
+    "build_summary",
     "confusion",
     "decide_all",
     "summary",

@@ -11,6 +11,7 @@ from db3.errors import DataError
 from db3.evaluation.measures import accuracy, agreement, summary
 
 DECIMALS = 6  # finer than one image in a million, coarser than any float noise
+SHOWN_BASELINES = ("hard", "smoothing", "augmented")  # the strongest competitors, and what decisions alone teach
 
 Labels = Int[np.ndarray, " n"]
 
@@ -108,6 +109,27 @@ def build_metrics(
         ],
         "test_images": len(next(iter(own.decisions.values()))),
         "seeds": len(own.decisions),
+    }
+
+
+def build_summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The few numbers of metrics.json that tell runs apart, flat and short: DVC's tables have a column for each.
+
+    Where there are no labels, `accuracy` and `teacher` are null and the baselines' numbers are agreements; `agreement`
+    and `teacher` are null where the teacher was not asked.
+    """
+    measure = "accuracy" if metrics["student"]["accuracy"] else "agreement"
+    scores = metrics["student"][measure]
+    accuracy = scores["mean"] if measure == "accuracy" else None
+    agreed = (metrics["student"]["agreement"] or {"mean": None})["mean"]
+    student = {"accuracy": accuracy, "agreement": agreed, "sd": scores["sd"]}
+    baselines = {name: metrics["baselines"].get(name) for name in SHOWN_BASELINES}
+    return {
+        **student,
+        **{name: baseline[measure]["mean"] for name, baseline in baselines.items() if baseline},
+        "teacher": metrics["teacher"]["accuracy"],
+        "queries": metrics["queries"]["per_sample"],
+        "transfer": metrics["transfer"]["digest"][:12],
     }
 
 

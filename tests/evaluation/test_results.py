@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from db3.errors import DataError
-from db3.evaluation import Arm, Size, accuracy, build_metrics
+from db3.evaluation import Arm, Size, accuracy, build_metrics, build_summary
 
 N, K = 40, 4
 RANDOM = np.random.default_rng(3)
@@ -49,6 +49,19 @@ def test_keys_are_those_of_the_contract() -> None:
     json.dumps(metrics, allow_nan=False)
 
 
+def test_the_summary_is_flat_short_and_says_the_same() -> None:
+    metrics = build(LABELS)
+    summary = build_summary(metrics)
+    assert set(summary) == {"accuracy", "agreement", "sd", "hard", "teacher", "queries", "transfer"}
+    assert summary["accuracy"] == metrics["student"]["accuracy"]["mean"]
+    assert summary["hard"] == metrics["baselines"]["hard"]["accuracy"]["mean"]
+    assert summary["transfer"] == "ab" * 6
+    without = build_summary(metrics := build(None))
+    assert (without["accuracy"], without["teacher"]) == (None, None)
+    assert without["agreement"] == metrics["student"]["agreement"]["mean"]
+    assert without["hard"] == metrics["baselines"]["hard"]["agreement"]["mean"]
+
+
 def test_numbers_are_those_of_the_decisions() -> None:
     metrics = build(LABELS)
     values = [accuracy(ARMS[0].decisions[seed], LABELS) for seed in range(3)]
@@ -80,6 +93,8 @@ def test_without_the_teacher_s_decisions_accuracy_stays_and_agreement_is_null() 
     assert metrics["student"]["agreement"] is None
     assert metrics["baselines"]["hard"]["agreement"] is None
     assert (metrics["queries"]["evaluation"], metrics["test_images"]) == (0, N)
+    summary = build_summary(metrics)
+    assert (summary["accuracy"], summary["agreement"]) == (metrics["student"]["accuracy"]["mean"], None)
 
 
 def test_one_seed_has_no_spread() -> None:

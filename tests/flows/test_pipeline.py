@@ -114,13 +114,18 @@ def test_a_run_cancelled_in_the_interface_stops_its_stage_and_can_be_resumed(ser
     _goes_on(server, before)
 
 
-def test_when_the_worker_is_killed_its_run_ends_too(server: Server) -> None:
-    _, stage = _in_the_middle(server, 101)
+@pytest.mark.parametrize("victim", ["prefect.engine", "prefect worker start"])
+def test_when_its_process_or_the_worker_is_killed_a_run_ends_and_the_next_goes_on(server: Server, victim: str) -> None:
+    run, stage = _in_the_middle(server, 101)
     before = _shards(server)
-    above = _ancestors(stage)
-    dvc = next(number for number, pid in enumerate(above) if " dvc repro" in _command(pid))
-    os.kill(above[dvc + 1], signal.SIGKILL)
+    os.kill(next(pid for pid in _ancestors(stage) if victim in _command(pid)), signal.SIGKILL)
     until(lambda: not _runs(stage), 60)
+    # Not Running for ever, which would also hold the place of the deployment's next run.
+    until(lambda: server.flow_run(run)["state_name"] == "Crashed", 90)
+    if victim == "prefect worker start":  # a killed worker tells nobody; the next one does, of the stage's run, too
+        (below,) = server.post("flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}})
+        assert below["state_name"] == "Crashed"
+        assert "start it again" in below["state"]["message"]
     _goes_on(server, before)
 
 
@@ -209,7 +214,8 @@ def test_an_unknown_last_stage_comes_with_the_nearest() -> None:
         (0, ["Running stage 'x':"], "Completed", "ran"),
         (1, ["error: no root", "ERROR: failed to reproduce 'x'"], "Failed", "no root"),
         (255, ["ERROR: failed to reproduce 'x': exited with 3"], "Failed", "exited with 3"),
-        (1, ["ERROR: 'a' is busy, it is being blocked by:", "b"], "Failed", "another DVC command"),
+        (1, ["ERROR: 'a' is busy, it is being blocked by:", "  (PID 7): dvc x"], "Failed", "(PID 7): dvc x; wait"),
+        (1, ["ERROR: /x is not a git repository"], "Failed", "dvc config core.no_scm true"),
         (-9, [], "Failed", "status -9"),
     ],
 )

@@ -1,16 +1,21 @@
 """Killed at any moment, a run goes on: the same dvc.lock in the end, and no finished shard computed again."""
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import Project, add_dvc, make_project, until
+from flows.pipeline import stages
+from tests.flows.conftest import ROOT, Project, add_dvc, make_project, until
 from tests.flows.test_repro import Clone
 
 REPRO = (sys.executable, "-m", "dvc", "repro", "--quiet")
@@ -74,16 +79,71 @@ def test_a_stage_killed_in_its_middle_keeps_what_it_finished(dvc_project: Projec
     assert {name: shards(dvc_project.folder)[name] for name in kept} == kept
 
 
+def at_work(folder: Path) -> str:
+    """The stage that holds, or held last, the lock of the folder: "samples 1234", with its process."""
+    with suppress(OSError, ValueError):
+        holder = json.loads((folder / ".db3/stage.lock").read_text())
+        return f"{holder['what'].removeprefix('the stage ')} {holder['pid']}"
+    return ""
+
+
+def timed(folder: Path, environment: dict[str, str]) -> dict[str, float]:
+    """Run `dvc repro` to its end: how long each stage was at work, in the order of the stages."""
+    begun = dict[str, float]()
+    process = subprocess.Popen(REPRO, cwd=folder, env=environment)
+    while process.poll() is None:
+        if stage := at_work(folder).partition(" ")[0]:
+            begun.setdefault(stage, time.monotonic())
+        time.sleep(0.02)
+    assert process.returncode == 0
+    ends = [*list(begun.values())[1:], time.monotonic()]
+    return {stage: end - begun[stage] for stage, end in zip(begun, ends, strict=True)}
+
+
+def killed_in(stage: str, order: Sequence[str], seconds: float, folder: Path, environment: dict[str, str]) -> str:
+    """Kill `dvc repro` and all it has started so long after it came to a stage, at the latest when the next one begins.
+
+    Returns:
+        the stage, a later one where that one was done before, nothing where all were.
+    """
+    before = at_work(folder)
+    process = subprocess.Popen(
+        REPRO, cwd=folder, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    late = order[order.index(stage) :]
+    while process.poll() is None and (at_work(folder) == before or at_work(folder).partition(" ")[0] not in late):
+        time.sleep(0.02)
+    now, end = at_work(folder), time.monotonic() + seconds
+    while process.poll() is None and at_work(folder) == now and time.monotonic() < end:
+        time.sleep(0.02)
+    if process.poll() is not None:
+        return ""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+    return now.partition(" ")[0]
+
+
 @pytest.mark.slow
-def test_kills_over_all_stages_of_the_real_pipeline_change_nothing(tmp_path: Path) -> None:
-    """Kills spread over as long as a whole run takes, the stages of which go from one to the next."""
-    kills = int(os.environ.get("DB3_TEST_KILLS", "3"))
+def test_kills_in_every_stage_of_the_real_pipeline_change_nothing(tmp_path: Path) -> None:
+    """Kills at seeded moments of each stage in turn; DB3_TEST_KILLS says how many, `pytest -s` shows where."""
+    kills = int(os.environ.get("DB3_TEST_KILLS", "7"))
     whole, broken = Clone(tmp_path / "whole"), Clone(tmp_path / "broken")
-    begun = time.monotonic()
-    whole.repro()
-    longest = time.monotonic() - begun
-    struck, kept = resumes(broken.folder, broken.environment(), kills, longest, seed=1)
-    assert struck
-    assert kept
+    lasting = timed(whole.folder, whole.environment())
+    order, draw = list(lasting), random.Random(1)  # noqa: S311 - moments, no secret
+    assert order == list(stages(ROOT / "dvc.yaml"))
+    kept, struck = dict[str, tuple[int, int]](), list[str]()
+    for number in range(kills):
+        stage = order[number * len(order) // kills]
+        struck.append(killed_in(stage, order, draw.uniform(0, lasting[stage]), broken.folder, broken.environment()))
+        finished = shards(broken.folder)
+        assert {name: finished.get(name) for name in kept} == kept
+        kept = finished
+    broken.repro()
+    finished = shards(broken.folder)
+    assert {name: finished.get(name) for name in kept} == kept
     assert broken.lock() == whole.lock()
-    assert shards(broken.folder).keys() == shards(whole.folder).keys()
+    assert finished.keys() == shards(whole.folder).keys()
+    assert len([stage for stage in struck if stage]) > kills // 2
+    assert kept
+    told = ", ".join(f"{stage or 'none'} {count}" for stage, count in Counter(struck).items())
+    print(f"kills: {told}; {len(kept)} of {len(finished)} shards were kept, none computed again")  # noqa: T201

@@ -2,8 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +110,29 @@ def test_an_address_where_nobody_answers_is_named(runner: str, start: str, tmp_p
         placed(print, runtime, tmp_path / "transit"),
     ):
         pass
+
+
+def test_an_address_where_something_else_answers_is_named(tmp_path: Path) -> None:
+    """As a web server or a proxy does: Dask takes its words for the length of a message, and asks for that memory."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        threading.Thread(target=_answer, args=(listener,), daemon=True).start()
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        runtime = Runtime(runner="dask", address=address, device="cpu")
+        with (
+            pytest.raises(ClusterError, match=rf"{address}, but no Dask cluster answers there \("),
+            placed(print, runtime, tmp_path / "transit"),
+        ):
+            pass
+
+
+def _answer(listener: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
 
 
 def test_the_device_of_far_workers_has_to_be_named(tmp_path: Path) -> None:

@@ -102,7 +102,10 @@ def test_a_killed_run_loses_nothing_that_was_finished(project: Project) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/api", "nonsense"])
 def test_a_server_that_does_not_answer_is_an_error_not_a_plain_run(project: Project, url: str) -> None:
+    (project.folder / "data/toy").mkdir()
+    (project.folder / "data/toy/sum.txt").write_text("what an earlier run left")
     result = project.python("toy.py", PREFECT_API_URL=url)
+    assert (project.folder / "data/toy/sum.txt").exists()
     assert (result.returncode, result.stdout) == (1, "")
     assert f"error: PREFECT_API_URL is {url}, but no Prefect server answers there" in result.stderr
     assert "Traceback" not in result.stderr

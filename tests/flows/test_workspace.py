@@ -1,6 +1,7 @@
 """One run at a time in a folder, and none that outlives whoever began it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,9 +33,9 @@ def test_the_second_run_is_told_of_the_first() -> None:
 
 @pytest.mark.parametrize("lock", ["run", "stage"])
 def test_parameters_wait_for_the_end_of_a_run(lock: str) -> None:
-    with running("something", lock), pytest.raises(BusyError, match=r"params.yaml is not changed: something \(process"):
-        require_idle()
-    require_idle()
+    with running("something", lock), pytest.raises(BusyError, match=r"params.yaml: something \(process"):
+        require_idle("params.yaml")
+    require_idle("params.yaml")
 
 
 def test_what_a_killed_run_left_behind_locks_nothing(folder: Path) -> None:
@@ -43,7 +44,7 @@ def test_what_a_killed_run_left_behind_locks_nothing(folder: Path) -> None:
     with running("another", "run"):
         pass
     (folder / ".db3/run.lock").write_text("torn")
-    require_idle()
+    require_idle("params.yaml")
 
 
 def test_a_second_stage_is_refused_and_so_are_new_parameters(project: Project) -> None:
@@ -71,6 +72,7 @@ def test_parameters_changed_under_a_stage_are_noticed(project: Project) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_line(project: Project) -> None:
     # A file in the place of the folder: root may write everywhere else.
+    shutil.rmtree(project.folder / ".db3")
     (project.folder / ".db3").write_text("")
     result = project.python("toy.py")
     assert result.returncode == 1
