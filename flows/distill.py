@@ -203,10 +203,12 @@ def _export(network: "nn.Module", arm: "Arm", folder: Path) -> dict[str, Any]:
 
 def _training(config: Config, mapping: str) -> dict[str, Any]:
     """What the model card tells of the training."""
-    learn = config.distill
+    from flows.inputs import search_name
+
+    learn, search = config.distill, search_name(config)
     return {
         "samples": config.samples.method,
-        "boundary search": f"{config.query.method}, {config.query.budget} queries per pair",
+        "boundary search": search if search == "none" else f"{search}, {config.query.budget} queries per pair",
         "soft labels": mapping,
         "steps": learn.steps,
         "batch": learn.batch,

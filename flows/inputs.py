@@ -11,6 +11,7 @@ from db3.files import read_array, read_json
 if TYPE_CHECKING:
     from db3.datasets import Dataset
     from db3.decisions import Method
+    from db3.decisions.method import MethodName
     from db3.decisions.primer import PrimerSettings
     from db3.samples.pool import TransferImages
     from db3.samples.rounds import RoundSettings
@@ -51,14 +52,22 @@ def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
     return dataset
 
 
+def search_name(config: Config) -> "MethodName":
+    """The search by name: after samples made by rounds `auto` is none, since more rounds teach more for the same
+    queries (docs/zero-shot.md).
+    """
+    chosen, made = config.query.method, config.samples.method in ("priors", "augmented")
+    return "none" if chosen == "auto" and made else chosen
+
+
 def method_of(config: Config) -> "Method":
     """The search that the group `query` describes."""
     from db3.decisions import Method
 
-    query = config.query
+    query, name = config.query, search_name(config)
     return Method(
-        name=query.method,
-        budget=query.budget,
+        name=name,
+        budget=0 if name == "none" else query.budget,
         starts=query.starts,
         tolerance=query.tolerance,
         absolute=query.absolute,
@@ -66,7 +75,7 @@ def method_of(config: Config) -> "Method":
         smoothing=query.smoothing,
         step=query.step,
         cell=query.cell,
-        checkpoints=tuple(query.checkpoints),
+        checkpoints=() if name == "none" else tuple(query.checkpoints),
         points=query.points,
         answered=query.answered,
         seed=query.seed,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil, log2
 
 from db3.config import Config
+from flows.inputs import search_name
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Plan:
 
 def planned(config: Config, count: int, classes: int) -> Plan:
     """What the group `query` says for `count` samples of `classes` classes."""
-    query = config.query
-    primed, budget = query.method in ("guided", "auto"), 0 if query.method in ("none", "sd") else query.budget
+    query, name = config.query, search_name(config)
+    primed, budget = name in ("guided", "auto"), 0 if name in ("none", "sd") else query.budget
     pairs = count * (classes - 1)
     scouts = round(query.primer.scouts * count) if primed and budget else 0
-    each = min(budget, _closing(query.tolerance) * query.starts) if query.method == "bd" else budget
+    each = min(budget, _closing(query.tolerance) * query.starts) if name == "bd" else budget
     same = scouts + pairs * budget
     return Plan(scouts, pairs * budget, pairs * each, same if query.augmented == "same" else query.augmented)
 

@@ -127,9 +127,9 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
 
     from db3.digest import digest_arrays
     from db3.files import read_array, write_array, write_json
-    from flows.inputs import manifest_of
+    from flows.inputs import manifest_of, method_of
 
-    folder, samples = data / "decisions", manifest_of(data, "samples")
+    folder, samples, method = data / "decisions", manifest_of(data, "samples"), method_of(config)
     for name, array in arrays.items():
         write_array(folder / f"{name}.npy", array)
     count, classes = arrays["distances"].shape
@@ -138,9 +138,9 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
     paid = told["queries"]["paid"]
     manifest = {
         **told,
-        "method": config.query.method,
-        "budget": config.query.budget,
-        "checkpoints": list(config.query.checkpoints),
+        "method": method.name,
+        "budget": method.budget,
+        "checkpoints": list(method.checkpoints),
         "queries": {
             **told["queries"],
             "per_sample": round(paid / count, 6),

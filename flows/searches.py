@@ -40,11 +40,11 @@ class Found:
 def search(config: Config, data: Path, asking: Asking) -> Found:
     """Search every sample's boundary distances by the configured method."""
     from db3.decisions.method import PRIMED
-    from flows.inputs import manifest_of
+    from flows.inputs import manifest_of, search_name
 
     count, size = manifest_of(data, "samples")["count"], config.query.shard
     parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
-    return (_primed if config.query.method in PRIMED else _apart)(config, data, asking, parts)
+    return (_primed if search_name(config) in PRIMED else _apart)(config, data, asking, parts)
 
 
 def _decided_by(data: Path) -> list[Any]:

@@ -14,6 +14,7 @@ from db3.errors import ConfigError
 from flows.compose import compose
 from flows.distill import distill
 from flows.fetch_teacher import fetch_teacher
+from flows.inputs import search_name
 from flows.query_decisions import query_decisions
 from flows.samples import samples
 from flows.soft_labels import soft_labels
@@ -92,6 +93,15 @@ def test_a_budget_below_the_samples_own_is_refused_before_anything_is_paid(data:
 def test_made_samples_need_a_budget(method: str) -> None:
     with pytest.raises(ConfigError, match="budget"):
         configured(f"samples={method}", "samples.budget=null")
+
+
+def test_auto_searches_nothing_after_images_made_by_rounds(data: Path) -> None:
+    config = configured(*PRIORS, "query=auto")
+    made(data, config)
+    told = json.loads((data / "decisions" / "manifest.json").read_text())
+    assert (told["method"], told["budget"], told["queries"]["asked"]) == ("none", 0, 0)
+    assert search_name(configured("query=auto")) == search_name(configured(*PSEUDO, "query=auto")) == "auto"
+    assert search_name(configured(*PRIORS, "query=bd")) == "bd"
 
 
 def test_tutors_label_images_that_nobody_was_asked_about(data: Path) -> None:
