@@ -16,6 +16,7 @@ training part.
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from db3.samples.real import draw_samples
 from db3.samples.rounds import SOURCES, Gathered, RoundSettings, gather
 from db3.students.examples import Examples, Group, channel_statistics
 from db3.students.train import TrainSettings, train
-from db3.students.tutors import TutorSettings, final_steps, tutored
+from db3.students.tutors import TutorSettings, beside, final_steps, tutored
 from db3.teachers.base import TeacherSpec
 from db3.teachers.batching import Batching
 from db3.teachers.local import open_teacher
@@ -204,7 +205,7 @@ class _Levels:
 
 
 def _student(
-    found: Gathered, groups: list[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
+    found: Gathered, groups: Sequence[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
 ) -> nn.Module:
     plan = TrainSettings(options.steps or final_steps(asked), balance=0.5)
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
@@ -213,8 +214,7 @@ def _student(
         images, decisions = (
             np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions")
         )
-        unasked = tutored(images, decisions, classes, tutor, seed)
-        groups = [*(replace(group, share=group.share * (1 - unasked.share)) for group in groups), unasked]
+        groups = beside(groups, tutored(images, decisions, classes, tutor, seed), tutor)
     mean, std = channel_statistics(found.images)
     student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
     train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)

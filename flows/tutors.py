@@ -23,8 +23,8 @@ def with_tutors(config: Config, arm: "Arm", classes: int) -> "Arm":
     import numpy as np
 
     from db3.digest import digest_array, digest_code, digest_json
-    from db3.students.examples import Examples, Group
-    from db3.students.tutors import tutored
+    from db3.students.examples import Examples
+    from db3.students.tutors import beside, tutored
     from flows.inputs import device_of
 
     decided = [arm.examples, *(group.examples for group in arm.groups if group.name == "answered")]
@@ -35,8 +35,7 @@ def with_tutors(config: Config, arm: "Arm", classes: int) -> "Arm":
     processes = config.runtime.processes
 
     def compute(_: int) -> "Arrays":
-        group = tutored(images, decisions, classes, settings, seed, processes=processes)
-        told = group.examples
+        told = tutored(images, decisions, classes, settings, seed, processes=processes)
         return {"images": told.images, "decisions": told.decisions, "soft_labels": np.asarray(told.soft_labels)}
 
     machine = [device_of(config), config.runtime.threads, processes]
@@ -45,8 +44,8 @@ def with_tutors(config: Config, arm: "Arm", classes: int) -> "Arm":
     steps = settings.networks * settings.training.steps
     (found,) = map_shards("tutors", [key], compute, config.runtime, [steps], "step")
     told = Examples(found["images"], found["decisions"], found["soft_labels"])
-    group = Group("unasked", told, settings.share, 0.0, 1.0, settings.temperature)
-    return replace(arm, title=f"{arm.title}, and what tutors make of them", groups=(*arm.groups, group))
+    title = f"{arm.title}, and what tutors make of them"
+    return replace(arm, title=title, groups=beside(arm.groups, told, settings))
 
 
 def _settings(config: Config, shape: tuple[int, int, int]) -> "TutorSettings":

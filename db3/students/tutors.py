@@ -8,7 +8,7 @@ and Niculescu-Mizil, "Model Compression", KDD 2006).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -59,8 +59,8 @@ def tutored(
     seed: int,
     on_step: Callable[[], object] | None = None,
     processes: int = 1,
-) -> Group:
-    """Images never asked, with tutors' soft labels, as a group beside the decided ones.
+) -> Examples:
+    """Images never asked, with tutors' soft labels; `beside` puts them beside the decided ones.
 
     Args:
         images: decided.
@@ -77,8 +77,14 @@ def tutored(
     ]
     unasked = unasked_images(images, decisions, settings.images, settings.fresh, seed)
     labels = opinion(networks, unasked, settings.temperature)
-    told = Examples(unasked, labels.argmax(axis=1).astype(np.int64), labels)
-    return Group("unasked", told, settings.share, 0.0, 1.0, settings.temperature)
+    return Examples(unasked, labels.argmax(axis=1).astype(np.int64), labels)
+
+
+def beside(groups: Sequence[Group], unasked: Examples, settings: TutorSettings) -> tuple[Group, ...]:
+    """The groups of a batch with what tutors labelled, which gets its share; the others divide the rest as before."""
+    less = 1 - settings.share
+    own = Group("unasked", unasked, settings.share, 0.0, 1.0, settings.temperature)
+    return (*(replace(group, share=group.share * less) for group in groups), own)
 
 
 def unasked_images(

@@ -6,9 +6,10 @@ import torch
 
 from db3.networks import build
 from db3.samples.priors import prior_images
+from db3.students.examples import Examples, Group
 from db3.students.kd import teacher_logits
-from db3.students.train import TrainSettings
-from db3.students.tutors import TutorSettings, final_steps, opinion, tutored, unasked_images
+from db3.students.train import TrainSettings, train
+from db3.students.tutors import TutorSettings, beside, final_steps, opinion, tutored, unasked_images
 
 SHORT = TutorSettings(TrainSettings(40, 16), "compact", networks=2, images=30, share=0.5)
 
@@ -19,20 +20,29 @@ def _decided() -> tuple[np.ndarray, np.ndarray]:
     return images, (upper > lower).astype(np.int64)
 
 
-def test_a_group_of_images_never_asked_with_the_tutors_opinion() -> None:
+def test_images_never_asked_have_the_tutors_opinion() -> None:
     images, decisions = _decided()
-    group = tutored(images, decisions, 2, SHORT, 0)
-    assert group.share == 0.5
-    assert (group.ce, group.kl) == (0.0, 1.0)
-    assert len(group.examples) == 30
-    labels = group.examples.soft_labels
+    told = tutored(images, decisions, 2, SHORT, 0)
+    assert len(told) == 30
+    labels = told.soft_labels
     assert labels is not None
-    assert np.array_equal(group.examples.decisions, labels.argmax(axis=1))
+    assert np.array_equal(told.decisions, labels.argmax(axis=1))
     seen = {image.tobytes() for image in images}
-    assert not any(image.tobytes() in seen for image in group.examples.images)
+    assert not any(image.tobytes() in seen for image in told.images)
     again = tutored(images, decisions, 2, SHORT, 0)
-    assert np.array_equal(again.examples.soft_labels, labels)
-    assert np.array_equal(again.examples.images, group.examples.images)
+    assert np.array_equal(again.soft_labels, labels)
+    assert np.array_equal(again.images, told.images)
+
+
+def test_they_take_their_share_and_others_divide_the_rest() -> None:
+    images, decisions = _decided()
+    some = Examples(images, decisions)
+    told = Examples(images, decisions, np.eye(2, dtype=np.float32)[decisions])
+    answered, unasked = beside([Group("answered", some, 0.9)], told, SHORT)
+    assert (answered.share, unasked.share) == (pytest.approx(0.45), 0.5)
+    assert (unasked.ce, unasked.kl, unasked.temperature) == (0.0, 1.0, 1.0)
+    network = build("compact", (1, 8, 8), 2, seed=0)
+    train(network, some, TrainSettings(2, 32), 0, groups=[answered, unasked])  # shares of one batch
 
 
 def test_unasked_images_are_priors_and_variations() -> None:
