@@ -56,7 +56,7 @@ def facts(run: Run) -> Rows:
         ("Teacher", ", ".join(filter(None, [network(run.teacher.get("architecture")), _KINDS.get(kind, kind)]))),
         ("Student", network(run.student["architecture"])),
         ("Samples", f"{number(len(run.decisions))}, {run.samples['method']}"),
-        ("Search", f"{run.search['method']}, at most {number(run.search['budget'])} queries a pair"),
+        ("Search", _search(run.search)),
         (
             "Soft labels",
             ", ".join(
@@ -134,3 +134,9 @@ def _pathless(text: str) -> str:
     if PurePosixPath(text).is_absolute() or text.startswith("~") or windows.is_absolute():
         return f"…/{windows.name}"
     return text
+
+
+def _search(search: Mapping[str, Any]) -> str:
+    if search["method"] == "none":
+        return "none"
+    return f"{search['method']}, at most {number(search['budget'])} queries a pair"
