@@ -74,7 +74,7 @@ def test_the_metrics_hold_what_the_report_and_the_docs_promise(clone: Clone) -> 
     assert metrics["transfer"] == {"digest": transfer["digest"]}
     assert set(metrics["baselines"]) == {"hard", "inverse", "augmented", "kd"}  # type: ignore[call-overload]
     counted = {name: transfer["queries"][name] for name in ("asked", "per_sample")}  # type: ignore[index]
-    assert metrics["queries"] == {**counted, "spent": False}
+    assert metrics["queries"] == {**counted, "spent": False, "evaluation": metrics["test_images"]}
     decided = clone.read("decisions/manifest.json")["queries"]
     assert transfer["queries"]["asked"] == 60 + decided["asked"]  # type: ignore[index]
     assert decided["augmented"] == decided["asked"]  # type: ignore[index]
