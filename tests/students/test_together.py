@@ -154,7 +154,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+_SLOWLY = [pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("how", [*_SLOWLY, signal.SIGKILL], ids=lambda how: how.name)
 def test_whatever_ends_the_run_ends_its_processes(how: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "long.py").write_text(LONG)
     (tmp_path / "tmp").mkdir()
