@@ -123,7 +123,8 @@ def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:
 def packed(value: Any) -> bytes:
     """A message for another process of this machine, to be read by `pickle.loads`; never for a file.
 
-    Memory-mapped arrays travel as the name of their file, so that the receiver maps them too.
+    Memory-mapped arrays travel as the name of their file, so that the receiver maps them too. Tensors are copied, where
+    the pickler of `multiprocessing` would have torch share their memory between the processes.
     """
     buffer = io.BytesIO()
     _Pickler(buffer).dump(value)

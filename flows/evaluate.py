@@ -110,9 +110,11 @@ def _student(data: Path, file: str = "student.safetensors") -> "nn.Module":
 
 def _summary(metrics: dict[str, Any]) -> str:
     """The result in one line: student and hard decisions beside the teacher."""
+    from db3.evaluation.measures import measure_of
+
+    kind = measure_of(metrics)
 
     def show(scores: dict[str, Any]) -> str:
-        kind = "accuracy" if scores["accuracy"] else "agreement"
         return f"{100 * scores[kind]['mean']:.2f} ± {100 * scores[kind]['sd']:.2f} % {kind}"
 
     others = "".join(f", {name} {show(scores)}" for name, scores in metrics["baselines"].items() if name == "hard")

@@ -139,7 +139,7 @@ class DaskCluster:
                 )
             try:
                 self._client = distributed.Client(self._local or runtime.address, timeout=_ANSWER_LIMIT)
-            except Exception as error:  # whatever an answer of something else makes of the client
+            except (OSError, TimeoutError, ValueError, MemoryError) as error:  # the last: a stranger's words as a size
                 raise _no_answer(runtime, error) from error
         if self._local and gpus(runtime):
             self._client.run(_take_gpu, {name: number for number, name in enumerate(self._names())})
@@ -200,7 +200,7 @@ class RayCluster:
                 runtime_env={"env_vars": {"PYTHONPATH": search, "OMP_NUM_THREADS": str(runtime.threads)}},
                 **mine,
             )
-        except Exception as error:  # as above
+        except (OSError, ValueError, RuntimeError, TimeoutError) as error:
             raise _no_answer(runtime, error) from error
 
     @contextmanager

@@ -91,7 +91,9 @@ class Stage:
             set_threads(config.runtime.threads)
             tracked = bool(os.environ.get("PREFECT_API_URL"))
             if tracked:
-                _require_server()
+                from flows.server import require_server
+
+                require_server()
             _empty(data / self.folder)
             return self._tracked(config, data) if tracked else self(config, data)
 
@@ -169,12 +171,6 @@ def _one_line(error: Exception) -> str:
         place = f" while writing {error.filename}" if error.filename else ""
         return f"no space left on the device{place}; free some, then run again: finished shards are kept"
     return " ".join(str(error).split())
-
-
-def _require_server() -> None:
-    from flows.server import require_server
-
-    require_server()
 
 
 def _empty(folder: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from db3.errors import DataError
-from db3.evaluation.measures import accuracy, agreement, summary
+from db3.evaluation.measures import accuracy, agreement, measure_of, summary
 
 DECIMALS = 6  # finer than one image in a million, coarser than any float noise
 SHOWN_BASELINES = ("hard", "smoothing", "augmented")  # the strongest competitors, and what decisions alone teach
@@ -118,7 +118,7 @@ def build_summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
     Where there are no labels, `accuracy` and `teacher` are null and the baselines' numbers are agreements; `agreement`
     and `teacher` are null where the teacher was not asked.
     """
-    measure = "accuracy" if metrics["student"]["accuracy"] else "agreement"
+    measure = measure_of(metrics)
     scores = metrics["student"][measure]
     accuracy = scores["mean"] if measure == "accuracy" else None
     agreed = (metrics["student"]["agreement"] or {"mean": None})["mean"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 
+from db3.evaluation.measures import measure_of
 from db3.files import write_text
 from db3.report import provenance, words
 from db3.report.boundaries import asked_histogram, class_distances, descent
@@ -15,7 +16,7 @@ from db3.report.made import story
 from db3.report.matrices import confusion_matrix, distance_matrix
 from db3.report.pseudo import snapshot_grid
 from db3.report.read import Run, read_run
-from db3.report.standings import measure_of, query_marks, standings, titles
+from db3.report.standings import query_marks, standings, titles
 from db3.report.training import mean_losses
 from db3.report.verdict import verdict
 

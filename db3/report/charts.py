@@ -37,8 +37,9 @@ def queries_chart(marks: Sequence[Mark], measure: str, width: int, unit: str = "
     points, levels = [m for m in marks if m.kind != "level"], [m for m in marks if m.kind == "level"]
     low, high = _visible([m.mean - m.sd for m in points], [m.mean + m.sd for m in marks])
     margin = 14 + _LETTER * max(len(m.name) for m in marks if m.kind != "step")
-    least, largest = (end(m.queries for m in points) for end in (min, max))
-    x = Scale(0.8 * max(1.0, least), max(2.0 * max(1.0, least), largest) * 1.08, 46, width - margin, log=True)
+    least = max(1.0, min(m.queries for m in points))
+    largest = max(2 * least, *(m.queries for m in points))
+    x = Scale(0.8 * least, 1.08 * largest, 46, width - margin, log=True)
     frame = Frame(x, Scale(low, high, height - 52, 34))
     parts = frame.axes(unit, f"{measure}, %", 6 if width == WIDE else 4)
     for mark in levels:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db3.errors import DataError
-from db3.evaluation.measures import summary
+from db3.evaluation.measures import measure_of, summary
 from db3.report.charts import Mark
 from db3.report.read import Run
 from db3.report.words import capital, decimals_for, network, percent, queries, spread
@@ -60,11 +60,6 @@ class Standings:
 def titles(run: Run) -> dict[str, str]:
     """Title of each arm, its name where arms.json gives none."""
     return {str(arm["name"]): str(arm.get("title") or arm["name"]) for arm in run.arms}
-
-
-def measure_of(metrics: Json) -> str:
-    """What students are compared by: accuracy, or agreement where the test images have no labels."""
-    return "accuracy" if metrics["student"].get("accuracy") else "agreement"
 
 
 def standings(run: Run) -> Standings:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from db3.evaluation.measures import measure_of
 from db3.report.words import HARD, decimals_for, percent, spread
 
 Json = Mapping[str, Any]
@@ -14,7 +15,7 @@ def verdict(metrics: Json, titles: Mapping[str, str]) -> str:
     A difference counts only when it exceeds the sum of both standard deviations; with one seed there is none to
     compare with, and the sentence says so. Without labels, agreement with the teacher is compared.
     """
-    measure = "accuracy" if metrics["student"].get("accuracy") else "agreement"
+    measure = measure_of(metrics)
     decimals = decimals_for(int(metrics["test_images"]))
     own = metrics["student"][measure]
     rivals = {

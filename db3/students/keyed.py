@@ -87,10 +87,5 @@ class KeyedRandomness(TorchFunctionMode):
     @staticmethod
     def _place(rows: Rows, length: int) -> tuple[int, int]:
         """Rows of the whole batch in a tensor that has `length` of these images, and the first of theirs."""
-        each = rows.each(length)
-        if not each:
-            raise ConfigError(
-                f"the network draws random numbers for {length} rows of {rows.stop - rows.start} images; expected the "
-                "images along the first axis: train this network in one process"
-            )
+        each = rows.require_each(length, "the network draws random numbers for")
         return each * rows.total, each * rows.start

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
-from db3.errors import ConfigError
 from db3.students.ranks import Rows
 
 
@@ -55,12 +54,7 @@ class WholeBatchNorm(TorchFunctionMode):
     ) -> Tensor:
         if not training:
             return F.batch_norm(values, running_mean, running_var, weight, bias, False, momentum, eps)
-        each = self._rows.each(len(values))
-        if not each:
-            raise ConfigError(
-                f"a batch normalisation sees {len(values)} rows of {self._rows.stop - self._rows.start} images; "
-                "expected the images along the first axis: train this network in one process"
-            )
+        each = self._rows.require_each(len(values), "a batch normalisation sees")
         count = each * self._rows.total * values[0, 0].numel()
         scale = values.new_ones(values.shape[1]) if weight is None else weight
         shift = values.new_zeros(values.shape[1]) if bias is None else bias

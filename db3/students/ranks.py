@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from db3.errors import ConfigError
 from db3.students.batches import Indices
 
 # Running statistics are those of the whole batch in every process already. torch 2.15 has a new name for this.
@@ -45,6 +46,24 @@ class Rows:
         """How many rows an image has in a tensor of `length` rows of these images; 0 where that is no whole number."""
         rows, over = divmod(length, self.stop - self.start)
         return 0 if over else rows
+
+    def require_each(self, length: int, what: str) -> int:
+        """`each`, of which there has to be one at least.
+
+        Args:
+            length: of the tensor.
+            what: is done with its rows, to begin the error with.
+
+        Raises:
+            ConfigError: the tensor's rows are not those of the images.
+        """
+        each = self.each(length)
+        if not each:
+            raise ConfigError(
+                f"{what} {length} rows of {self.stop - self.start} images; expected the images along the first axis: "
+                "train this network in one process"
+            )
+        return each
 
 
 @dataclass(frozen=True)
@@ -92,7 +111,10 @@ ALONE = Rank()
 
 
 def _sum(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
-    """In place of DDP's mean, which would round once more and weigh slices of different length alike."""
+    """In place of DDP's mean, which would round once more and weigh slices of different length alike.
+
+    DDP refuses a hook whose annotations are not just these; torch's own types do not tell of `GradBucket`.
+    """
     work: Any = dist.all_reduce(bucket.buffer(), async_op=True)
     summed: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
     return summed
