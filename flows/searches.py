@@ -103,6 +103,7 @@ def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> F
         scouts,
         base,
         device,
+        1 if config.runtime.runner == "local" else config.runtime.workers,
     )
 
     def run(unit: Any) -> Shards:

@@ -95,6 +95,7 @@ class Primed:
         scouts: queries spent on images made by the first primers, before the search begins.
         base: digest of what else decides a result: teacher, samples, code, and the device (a primer's last bits).
         device: where searches and primers compute.
+        workers: networks of a primer that are trained at the same time.
     """
 
     def __init__(
@@ -108,9 +109,11 @@ class Primed:
         scouts: int,
         base: str = "",
         device: str | torch.device = "cpu",
+        workers: int = 1,
     ) -> None:
         self._answer, self._spec, self._pool, self._parts = answer, spec, pool, parts
         self._method, self._settings, self._scouts, self._device = method, settings, scouts, torch.device(device)
+        self._workers = workers
         self._base = digest_json([base, asdict(method), asdict(settings), scouts])
 
     def distances(self, run: Run) -> "PrimedDistances":
@@ -190,7 +193,8 @@ class Primed:
         return compute
 
     def _new(self) -> Primer:
-        return Primer(self._spec.input_shape, self._spec.classes, self._settings, self._spec.bounds, self._device)
+        spec = self._spec
+        return Primer(spec.input_shape, spec.classes, self._settings, spec.bounds, self._device, self._workers)
 
     def _load(self, arrays: Arrays) -> Primer:
         primer = self._new()

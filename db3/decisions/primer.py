@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from db3.decisions.abreast import abreast
 from db3.decisions.minimal import Steps, minimal_perturbation
 from db3.decisions.subspace import error_basis
 from db3.errors import BudgetSpent
@@ -86,6 +87,7 @@ class Primer:
         settings: how.
         bounds: smallest and largest pixel value.
         device: where it computes; images and classes that it is given lie there too.
+        workers: networks that are trained at the same time, on a CPU; they change no bit.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class Primer:
         settings: PrimerSettings,
         bounds: tuple[float, float] = (0.0, 1.0),
         device: str | torch.device = "cpu",
+        workers: int = 1,
     ) -> None:
         self.shape, self.settings, self.bounds, self.device = shape, settings, bounds, torch.device(device)
+        self._workers = workers if self.device.type == "cpu" else 1
         # First weights of their own: never those that a teacher of the same architecture may have begun with.
         seeds = [generator(settings.seed, "primer", number).initial_seed() for number in range(settings.networks)]
         self.networks = [
@@ -151,7 +155,12 @@ class Primer:
         return levels.float() / 255 * (high - low) + low  # divided first: on [0, 1] the very float of a stored pixel
 
     def learn(self, old: Answers, new: Answers | None = None) -> None:
-        """Train on answers; with `new`, go on from the weights there are, half of every batch new."""
+        """Train on answers and find the basis; with `new`, go on from the weights there are, half of each batch new."""
+        self.fit(old, new)
+        self.orient(old)
+
+    def fit(self, old: Answers, new: Answers | None = None) -> None:
+        """`learn` without the basis, which only coordinates need."""
         settings, old = self.settings, old.to(self.device)
         steps, lr = settings.steps, settings.lr
         parts = [(old, settings.batch)]
@@ -159,11 +168,14 @@ class Primer:
             half = settings.batch // 2
             steps, lr = min(max(settings.retrain, len(new) // half), settings.most), settings.lr / 2
             parts = [(old, settings.batch - half), (new.to(self.device), half)]
-        for number, network in enumerate(self.networks):
-            draw = generator(settings.seed, "primer", number, self._trainings)
-            self._train(network, parts, steps, lr, draw)
+        trainings = [
+            functools.partial(
+                self._train, network, parts, steps, lr, generator(settings.seed, "primer", number, self._trainings)
+            )
+            for number, network in enumerate(self.networks)
+        ]
+        abreast(trainings, self._workers)
         self._trainings += 1
-        self.basis = self._basis(old)
 
     def _train(
         self, network: nn.Module, parts: list[tuple[Answers, int]], steps: int, lr: float, draw: torch.Generator
@@ -182,12 +194,12 @@ class Primer:
             optimiser.step()
         network.eval().requires_grad_(False)
 
-    def _basis(self, known: Answers) -> Float[Tensor, "p d"]:
-        """Directions along which the networks differ, at points on their own boundary."""
-        images, targets = strangers(self, known, _BASIS_SAMPLES, generator(self.settings.seed, "basis"))
+    def orient(self, known: Answers) -> None:
+        """Find the basis: directions along which the networks differ, at points on their own boundary."""
+        images, targets = strangers(self, known.to(self.device), _BASIS_SAMPLES, generator(self.settings.seed, "basis"))
         points, _ = minimal_perturbation(self.margin, images, targets, Steps(5), self.bounds)
         members = [functools.partial(self.margin, member=number) for number in range(len(self.networks))]
-        return error_basis(members, points, targets, self.bounds, self.settings.basis)
+        self.basis = error_basis(members, points, targets, self.bounds, self.settings.basis)
 
     def _calls(
         self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]
@@ -271,7 +283,7 @@ def scout(
     kept = min(len(natural), decisions - int(share * decisions))
     known = Answers(natural.images[:kept], natural.decisions[:kept])
     samples = known
-    primer.learn(known)
+    primer.fit(known)
     for number in range(rounds):
         count = (decisions - kept) // rounds
         draw = generator(primer.settings.seed, "scout", number)
@@ -285,5 +297,6 @@ def scout(
         except BudgetSpent:
             break
         known = known.joined(Answers(levels, decided))
-        primer.learn(samples, Answers(known.images[kept:], known.decisions[kept:]))
+        primer.fit(samples, Answers(known.images[kept:], known.decisions[kept:]))
+    primer.orient(samples)
     return known

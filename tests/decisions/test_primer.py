@@ -89,3 +89,9 @@ def test_scouting_asks_what_its_budget_leaves(real_teacher: RealTeacher, known: 
             learnt = ended.value
             break
     assert asked + (decisions - int(0.6 * decisions)) == len(learnt) <= decisions
+
+
+def test_networks_trained_side_by_side_have_the_same_bits(known: Answers, primer: Primer) -> None:
+    other = Primer(SHAPE, 10, SETTINGS, workers=2)
+    other.learn(known)
+    assert all(np.array_equal(a, b) for a, b in zip(primer.arrays().values(), other.arrays().values(), strict=True))
