@@ -35,7 +35,8 @@ def samples(config: Config, data: Path) -> str:
     images, decisions = arrays["images"], arrays["decisions"]
     rows = _rechecked(len(images), config.samples.recheck)
     flips = _flips(asking, decisions[rows], decide("recheck", images[rows], asking))
-    check_classes(decisions, card["class_names"], config.samples.missing_classes == "allow")
+    allowed, more = config.samples.missing_classes == "allow", "samples.count" if real else "samples.budget"
+    check_classes(decisions, card["class_names"], allowed, more=more)
 
     folder = data / "samples"
     for name, array in arrays.items():

@@ -115,6 +115,14 @@ def test_a_checkpoint_teacher_needs_its_file(values: dict[str, Any]) -> None:
     assert "teacher" in message(changed(values, "teacher.kind", "checkpoint"))
 
 
+def test_a_whole_number_is_a_version_and_a_real_one_has_lost_digits(values: dict[str, Any]) -> None:
+    values["teacher"]["version"] = 2
+    assert parse_config(values).teacher.version == "2"
+    values["teacher"]["version"] = 1.1
+    with pytest.raises(ConfigError, match=r"teacher.version.*write it in quotes"):
+        parse_config(values)
+
+
 def test_a_missing_parameter_is_named(values: dict[str, Any]) -> None:
     del values["distill"]["architecture"]
     assert "parameter distill.architecture is missing" in message(values)

@@ -96,8 +96,16 @@ def _squared_length(part: Float[Tensor, "m d"]) -> Int[Tensor, " m"]:
     return (part * part).sum(dim=1, dtype=torch.float64).to(torch.int64)
 
 
-def check_classes(decisions: Int64[np.ndarray, " n"], class_names: list[str], allow_missing: bool) -> None:
+def check_classes(
+    decisions: Int64[np.ndarray, " n"], class_names: list[str], allow_missing: bool, *, more: str = "samples.count"
+) -> None:
     """Refuse a transfer set in which the teacher never decides some class, unless that is allowed.
+
+    Args:
+        decisions: the teacher's.
+        class_names: of all K classes.
+        allow_missing: whether it is.
+        more: the parameter that makes more samples, for the message.
 
     Raises:
         DataError: names the classes without a sample.
@@ -107,6 +115,6 @@ def check_classes(decisions: Int64[np.ndarray, " n"], class_names: list[str], al
     if missing and not allow_missing:
         shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
         raise DataError(
-            f"the teacher decides none of the {len(decisions)} samples as: {shown}; a search needs a start sample of "
-            "every class: raise samples.count, add images, or set samples.missing_classes=allow"
+            f"the teacher decides none of the {len(decisions)} samples as: {shown}; expected samples of every class: "
+            f"a search starts from them: raise {more}, add images, or set samples.missing_classes=allow"
         )

@@ -89,6 +89,8 @@ def test_a_class_without_a_sample_is_named() -> None:
         check_classes(decisions, names, allow_missing=False)
     assert "samples.missing_classes=allow" in str(raised.value)
     assert "\n" not in str(raised.value)
+    with pytest.raises(DataError, match=r"raise samples\.budget"):
+        check_classes(decisions, names, allow_missing=False, more="samples.budget")
     check_classes(decisions, names, allow_missing=True)
     check_classes(np.arange(5), names, allow_missing=False)
 
