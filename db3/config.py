@@ -133,7 +133,7 @@ class Teacher(Group):
     def _version_may_be_a_number(cls, version: object) -> object:
         """`teacher.version=2` is an integer to YAML; of 1.10 it has lost a digit already."""
         if isinstance(version, float):
-            raise ValueError('expected text: write it in quotes, teacher.version=\'"1.10"\'')
+            raise ValueError("expected text: write it in quotes, teacher.version='\"1.10\"'")
         return str(version) if isinstance(version, int) and not isinstance(version, bool) else version
 
     @model_validator(mode="after")
