@@ -207,7 +207,7 @@ class _Levels:
 def _student(
     found: Gathered, groups: Sequence[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
 ) -> nn.Module:
-    plan = TrainSettings(options.steps or final_steps(asked), balance=0.5)
+    plan = TrainSettings(options.steps or final_steps(asked, bool(options.tutors)), balance=0.5)
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
     if options.tutors:
         tutor = TutorSettings(networks=options.tutors, architecture=_TEACHERS[found.images.shape[1]][0])

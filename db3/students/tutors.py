@@ -130,11 +130,13 @@ def _tutor(
     return network
 
 
-def final_steps(queries: int) -> int:
+def final_steps(queries: int, tutored: bool = False) -> int:
     """Optimiser steps that suit so many decided images: more of them repay more steps, ever more slowly.
 
-    Set at 10⁴, 2.5·10⁴, 10⁵ and 10⁶ queries, linear in the logarithm between, and level beyond.
+    Linear in the logarithm between the numbers of queries below, and level beyond. Tutors' images are three quarters of
+    a batch: from 2.5·10⁴ queries on, what was decided takes more steps to be learnt beside them.
     """
-    known = [(10_000, 4000), (25_000, 6000), (100_000, 8000), (1_000_000, 12_000)]
-    at, steps = zip(*known, strict=True)
+    alone = [(10_000, 4000), (25_000, 6000), (100_000, 8000), (1_000_000, 12_000)]
+    beside_tutors = [(10_000, 4000), (25_000, 12_000), (100_000, 24_000)]
+    at, steps = zip(*(beside_tutors if tutored else alone), strict=True)
     return round(float(np.interp(np.log(max(1, queries)), np.log(at), steps)))

@@ -63,8 +63,15 @@ def test_opinion_is_the_normalised_geometric_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    ("queries", "steps"), [(10, 4000), (10_000, 4000), (25_000, 6000), (10**6, 12_000), (10**7, 12_000)]
+    ("queries", "steps", "tutored"),
+    [
+        (10, 4000, 4000),
+        (10_000, 4000, 4000),
+        (25_000, 6000, 12_000),
+        (10**6, 12_000, 24_000),
+        (10**7, 12_000, 24_000),
+    ],
 )
-def test_more_queries_repay_more_steps(queries: int, steps: int) -> None:
-    assert final_steps(queries) == steps
+def test_more_queries_repay_more_steps(queries: int, steps: int, tutored: int) -> None:
+    assert (final_steps(queries), final_steps(queries, tutored=True)) == (steps, tutored)
     assert final_steps(50_000) > final_steps(30_000)
