@@ -1,10 +1,13 @@
 """Scenes: colour pictures of one made object before a background, drawn without a look at any image.
 
-The background is a plain or textured field, half the time with another ground below a slanting line. The object is a
-body with up to four smaller parts of kindred colours, each an ellipse, a box or a diamond with a soft rim, shaded along
-a direction and faintly textured; half of the objects are mirrored about their axis. Most stand on legs or wheels and
-have marks, such as eyes or windows (`repeats.py`). As in `priors`, every operation is element-wise and rounded as
-IEEE 754 says: an image has the same bits in any batch and on any machine.
+The background is a textured field, seldom a plain one, half the time with another ground below a slanting line. The
+object is a body with up to four smaller parts of kindred colours, each an ellipse, a box or a diamond with a soft rim,
+shaded along a direction and faintly textured; half of the objects are mirrored about their axis. Most stand on legs or
+wheels and have marks, such as eyes or windows (`repeats.py`). As in `priors`, every operation is element-wise and
+rounded as IEEE 754 says: an image has the same bits in any batch and on any machine.
+
+What there is, and how much of it, was chosen by how evenly a teacher's decisions on these images fall on its classes
+(docs/zero-shot.md).
 
 Source of the idea: Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021 (dead leaves);
 that the layers make one object before a background is our own.
@@ -26,6 +29,7 @@ _PARTS = 5  # the body and four more
 _TEXTURE, _OWN, _PART = 600, 700, 701  # roles that key the draws, apart from those of other images
 _LEGS, _MARKS = 721, 722
 _DRAWS, _PART_DRAWS = 40, 24
+_PLAIN, _HUE = 0.1, 0.4  # share of plain backgrounds; how much of their colours textures keep
 
 Textures = tuple[Float[Tensor, "m c h w"], Float[Tensor, "m c h w"]]
 Layer = tuple[Float[Tensor, "m 1 h w"], Float[Tensor, "m c _ _"]]
@@ -55,13 +59,19 @@ def _layers(
 
 
 def _texture(shape: ImageShape, number: Int64[Tensor, " m"], seed: int, which: int) -> Float[Tensor, "m c h w"]:
-    return standardised(smooth(shape, number, seed, _TEXTURE + which))
+    """Smooth noise, mostly light and dark: of what sets the channels apart, it keeps a part."""
+    field = smooth(shape, number, seed, _TEXTURE + which)
+    light = field[:, :1]
+    for channel in range(1, shape[0]):  # in fixed order
+        light = light + field[:, channel : channel + 1]
+    light = light / shape[0]
+    return standardised(light + _HUE * (field - light))
 
 
 def _background(shape: ImageShape, own: Float[Tensor, "m d"], textures: Textures) -> Float[Tensor, "m c h w"]:
     channels = shape[0]
     x, y = centres(shape[2]), centres(shape[1])[:, None]
-    gain = torch.where(own[:, 6] < 0.5, 0.03 * own[:, 7], 0.05 + 0.2 * own[:, 7])
+    gain = torch.where(own[:, 6] < _PLAIN, 0.03 * own[:, 7], 0.05 + 0.3 * own[:, 7])
     light = 0.3 * (2 * own[:, 9] - 1)
     above = over(colour(own, channels, 0.12)) + (over(light) * y)[:, None] + wide(gain) * textures[0]
     under = over(colour(own[:, 10:], channels, 0.12)) + wide(0.2 * own[:, 19] * own[:, 20]) * textures[1]
@@ -78,8 +88,8 @@ def _body(own: Float[Tensor, "m d"]) -> Body:
         y=0.5 * own[:, 29] - 0.2,
         size=0.3 + 0.45 * own[:, 30],
         stretch=1 + 2.0 * own[:, 31] * own[:, 38],
-        sharp=10 + 24 * own[:, 35],
-        grain=0.15 * own[:, 36] * own[:, 37],
+        sharp=4 + 16 * own[:, 35],
+        grain=0.3 * own[:, 36] * own[:, 37],
         drawn=own[:, 22:],
     )
 

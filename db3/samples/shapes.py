@@ -9,7 +9,7 @@ from torch import Tensor
 from db3.samples.smooth import sigmoid
 
 Plane = Float[Tensor, "m h w"]
-_SPREAD = 0.3  # of an object's colour
+_SPREAD = 0.2  # of an object's colour
 
 
 class Body(NamedTuple):
