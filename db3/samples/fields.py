@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from db3.samples.sampling import Padding, bilinear
+
 _TAPS = 4  # a cubic B-spline is felt by four knots
 
 
@@ -64,7 +66,7 @@ def warp(
     sine: Float[Tensor, " m"],
     shift: Float[Tensor, "m 2"],
     knots: Float[Tensor, "m 2 k k"],
-    padding: str = "border",
+    padding: Padding = "border",
 ) -> Float[Tensor, "m c h w"]:
     """Map each pixel's place by a rotation and scale, a shift and a smooth displacement, and look there.
 
@@ -74,11 +76,11 @@ def warp(
         sine: likewise.
         shift: (x, y), in half sides.
         knots: of the displacement field (x, y), in half sides.
-        padding: what lies beyond the border: `border` repeats it, `reflection` mirrors.
+        padding: what lies beyond the border, see `bilinear`.
     """
     height, width = images.shape[2:]
     bend = interpolate(knots, height, width)
     c, s, move = cosine[:, None, None], sine[:, None, None], shift[..., None, None]
     y, x = centres(height)[:, None], centres(width)
-    grid = torch.stack([c * x - s * y + move[:, 0] + bend[:, 0], s * x + c * y + move[:, 1] + bend[:, 1]], dim=-1)
-    return torch.nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    across, down = c * x - s * y + move[:, 0] + bend[:, 0], s * x + c * y + move[:, 1] + bend[:, 1]
+    return bilinear(images, across, down, padding)
