@@ -2,7 +2,8 @@
 
 The strongest competitor of boundary distances at equal queries: ask the teacher about variations instead. Image i
 descends from sample i mod N. Every image is warped (rotation, scale, shift, a smooth displacement); every second one is
-mixed with another warped sample. They are rounded to uint8 and asked exactly as rounded.
+mixed with another warped sample. They are rounded to uint8 and asked exactly as rounded. An image has the same bits in
+any batch and on any machine, as those of `fields` do.
 """
 
 import math
@@ -16,7 +17,7 @@ from torch import Tensor
 from db3 import rng
 from db3.samples.fields import warp
 
-_ROTATION, _SCALE, _SHIFT, _BEND = math.radians(15), 0.15, 0.1, 0.06
+_TURN, _SCALE, _SHIFT, _BEND = math.tan(math.radians(15) / 2), 0.15, 0.1, 0.06  # tangent of half the largest angle
 _KNOTS = 4  # the displacement field is drawn on a 4x4 grid and interpolated
 _CHUNK = 1024  # images made at once: what fits a processor's cache; changes no image
 _DRAWS = 4 + 2 * _KNOTS * _KNOTS
@@ -54,6 +55,8 @@ def _warp(
 ) -> Float[Tensor, "m c h w"]:
     """Rotate, scale, shift and bend each image by its own draws; the border repeats."""
     draws = rng.uniform(seed, number, torch.full_like(number, role), torch.zeros_like(number), _DRAWS) * 2 - 1
-    angle, scale = draws[:, 0] * _ROTATION, 1 + draws[:, 1] * _SCALE
+    tangent = draws[:, 0] * _TURN
+    square = tangent * tangent
+    over = (1 + draws[:, 1] * _SCALE) / (1 + square)
     knots = draws[:, 4:].view(-1, 2, _KNOTS, _KNOTS) * _BEND
-    return warp(images, torch.cos(angle) * scale, torch.sin(angle) * scale, draws[:, 2:4] * _SHIFT, knots)
+    return warp(images, (1 - square) * over, 2 * tangent * over, draws[:, 2:4] * _SHIFT, knots)

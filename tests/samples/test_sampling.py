@@ -12,17 +12,19 @@ from db3.samples.fields import centres
 from db3.samples.sampling import Padding, bilinear
 
 # What changes these digests changes every transfer set made of such images: say so in CHANGELOG.md.
-DIGESTS = "f90c94d5b569 327a28199b79 2df8af31f13c 1ebc1cfc8b05"
+DIGESTS = "f90c94d5b569 327a28199b79 af56a8b90bcb 2df8af31f13c 1ebc1cfc8b05 74083d13a539"
 MAKE = """
 import numpy as np
 from db3.digest import digest_array
+from db3.samples.augment import augmented_images
 from db3.samples.priors import prior_images
 from db3.samples.variations import variations
 
 for shape in ((1, 28, 28), (3, 32, 32)):
     images, own = prior_images(shape, range(200), 3), np.arange(200)
     children = variations(images, np.stack([own, own * 7 % 200], axis=1), own, 3)
-    print(digest_array(images)[:12], digest_array(children)[:12])
+    augmented = augmented_images(images, range(400), 3)
+    print(*(digest_array(made)[:12] for made in (images, children, augmented)))
 """
 
 
