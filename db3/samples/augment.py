@@ -55,8 +55,5 @@ def _warp(
 ) -> Float[Tensor, "m c h w"]:
     """Rotate, scale, shift and bend each image by its own draws; the border repeats."""
     draws = rng.uniform(seed, number, torch.full_like(number, role), torch.zeros_like(number), _DRAWS) * 2 - 1
-    tangent = draws[:, 0] * _TURN
-    square = tangent * tangent
-    over = (1 + draws[:, 1] * _SCALE) / (1 + square)
     knots = draws[:, 4:].view(-1, 2, _KNOTS, _KNOTS) * _BEND
-    return warp(images, (1 - square) * over, 2 * tangent * over, draws[:, 2:4] * _SHIFT, knots)
+    return warp(images, draws[:, 0] * _TURN, 1 + draws[:, 1] * _SCALE, draws[:, 2:4] * _SHIFT, knots)

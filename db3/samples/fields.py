@@ -62,8 +62,8 @@ def _taps(size: int, count: int, whole: bool) -> tuple[Int64[Tensor, "t size"], 
 
 def warp(
     images: Float[Tensor, "m c h w"],
-    cosine: Float[Tensor, " m"],
-    sine: Float[Tensor, " m"],
+    tangent: Float[Tensor, " m"],
+    scale: Float[Tensor, " m"],
     shift: Float[Tensor, "m 2"],
     knots: Float[Tensor, "m 2 k k"],
     padding: Padding = "border",
@@ -72,15 +72,18 @@ def warp(
 
     Args:
         images: to be warped.
-        cosine: of the angle, times the scale.
-        sine: likewise.
+        tangent: of half the angle: sine and cosine follow from it without a function that machines round differently.
+        scale: above 1 looks further away, so that what is shown shrinks.
         shift: (x, y), in half sides.
         knots: of the displacement field (x, y), in half sides.
         padding: what lies beyond the border, see `bilinear`.
     """
     height, width = images.shape[2:]
     bend = interpolate(knots, height, width)
-    c, s, move = cosine[:, None, None], sine[:, None, None], shift[..., None, None]
+    square = tangent * tangent
+    part = scale / (1 + square)
+    c, s = ((1 - square) * part)[:, None, None], (2 * tangent * part)[:, None, None]
+    move = shift[..., None, None]
     y, x = centres(height)[:, None], centres(width)
     across, down = c * x - s * y + move[:, 0] + bend[:, 0], s * x + c * y + move[:, 1] + bend[:, 1]
     return bilinear(images, across, down, padding)

@@ -38,12 +38,9 @@ def _turned(
     images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], role: int
 ) -> Float[Tensor, "m c h w"]:
     drawn = draw(seed, number, role, 4 + 2 * _KNOTS * _KNOTS) * 2 - 1
-    tangent = drawn[:, 0] * _TURN
-    square = tangent * tangent
     scale = (_LEAST + _MOST) / 2 + (_MOST - _LEAST) / 2 * drawn[:, 1]
-    over = scale / (1 + square)
     knots = drawn[:, 4:].reshape(-1, 2, _KNOTS, _KNOTS) * _BEND
-    return warp(images, (1 - square) * over, 2 * tangent * over, drawn[:, 2:4] * _SHIFT, knots, "reflection")
+    return warp(images, drawn[:, 0] * _TURN, scale, drawn[:, 2:4] * _SHIFT, knots, "reflection")
 
 
 def standardised(images: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c h w"]:

@@ -132,11 +132,9 @@ def _moved(
     images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], role: int, strength: Strength
 ) -> Float[Tensor, "m c h w"]:
     drawn = _draw(seed, number, role, _DRAWS) * 2 - 1
-    tangent = drawn[:, 0] * strength.turn
-    square = tangent * tangent
-    over = (1 + strength.scale * drawn[:, 1]) / (1 + square)
+    tangent, scale = drawn[:, 0] * strength.turn, 1 + strength.scale * drawn[:, 1]
     knots = drawn[:, 4:].reshape(-1, 2, _KNOTS, _KNOTS) * strength.bend
-    return warp(images, (1 - square) * over, 2 * tangent * over, drawn[:, 2:4] * strength.shift, knots)
+    return warp(images, tangent, scale, drawn[:, 2:4] * strength.shift, knots)
 
 
 def _pixels(images: UInt8[np.ndarray, "n c h w"], index: Int64[np.ndarray, " m"]) -> Float[Tensor, "m c h w"]:

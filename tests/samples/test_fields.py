@@ -31,15 +31,15 @@ def test_whole_fields_keep_a_constant() -> None:
 
 def test_a_warp_by_nothing_changes_nothing() -> None:
     images = torch.rand(2, 3, 10, 12, generator=torch.Generator().manual_seed(0))
-    still = warp(images, torch.ones(2), torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2, 4, 4))
+    still = warp(images, torch.zeros(2), torch.ones(2), torch.zeros(2, 2), torch.zeros(2, 2, 4, 4))
     assert torch.allclose(still, images, atol=1e-5)
 
 
 def test_a_warp_looks_where_it_is_told() -> None:
     images = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    moved = warp(images, torch.ones(1), torch.zeros(1), torch.tensor([[0.25, 0.0]]), torch.zeros(1, 2, 4, 4))
+    moved = warp(images, torch.zeros(1), torch.ones(1), torch.tensor([[0.25, 0.0]]), torch.zeros(1, 2, 4, 4))
     assert torch.allclose(moved[..., :14], images[..., 2:], atol=1e-5)
-    turned = warp(images, torch.zeros(1), torch.ones(1), torch.zeros(1, 2), torch.zeros(1, 2, 4, 4))
+    turned = warp(images, torch.ones(1), torch.ones(1), torch.zeros(1, 2), torch.zeros(1, 2, 4, 4))
     assert torch.allclose(turned, torch.rot90(images, 1, (2, 3)), atol=1e-5) or torch.allclose(
         turned, torch.rot90(images, -1, (2, 3)), atol=1e-5
     )
@@ -47,7 +47,7 @@ def test_a_warp_looks_where_it_is_told() -> None:
 
 def test_beyond_the_border_is_repeated_or_mirrored() -> None:
     images = torch.arange(16.0).view(1, 1, 1, 16).expand(1, 1, 16, 16)
-    arguments = torch.ones(1), torch.zeros(1), torch.tensor([[0.5, 0.0]]), torch.zeros(1, 2, 4, 4)
+    arguments = torch.zeros(1), torch.ones(1), torch.tensor([[0.5, 0.0]]), torch.zeros(1, 2, 4, 4)
     assert torch.allclose(warp(images, *arguments)[0, 0, 0, -4:], torch.full((4,), 15.0))
     mirrored = warp(images, *arguments, padding="reflection")[0, 0, 0, -4:]
     assert torch.allclose(mirrored, torch.tensor([15.0, 14, 13, 12]), atol=1e-4)

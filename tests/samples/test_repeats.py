@@ -10,8 +10,8 @@ SHAPE = (3, 64, 64)
 
 
 def _body() -> Body:
-    value = lambda number: torch.full((1,), number)  # noqa: E731
-    return Body(value(0.0), value(0.0), value(0.5), value(1.0), value(30.0), value(0.0), torch.full((1, 9), 0.5))
+    x, y, size, stretch, sharp, grain = torch.tensor([[0.0], [0.0], [0.5], [1.0], [30.0], [0.0]])
+    return Body(x, y, size, stretch, sharp, grain, torch.full((1, 9), 0.5))
 
 
 def _drawn(**given: float) -> torch.Tensor:
