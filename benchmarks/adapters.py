@@ -23,13 +23,13 @@ from torch import nn
 
 from benchmarks.serving import served
 from db3.datasets import open_dataset
-from db3.evaluation.decide import decide_all
 from db3.files import read_json, write_json
 from db3.students.export import export_onnx
 from db3.students.kd import teacher_logits
-from db3.teachers.declared import Declared, Link
-from db3.teachers.foreign import fetch_foreign
-from db3.teachers.local import CARD, digest_weights, identity, open_network, open_teacher
+from db3.teachers.adapters.catalogue import fetch_foreign
+from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.decide import decide_all
+from db3.teachers.folder import CARD, digest_weights, identity, open_network, open_teacher
 
 
 def main() -> None:

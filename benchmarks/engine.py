@@ -22,20 +22,20 @@ from benchmarks.plot import plot
 from benchmarks.throughput import throughput_share
 from benchmarks.whitebox import WhiteBox, whitebox_minimum
 from db3.datasets import open_dataset
-from db3.decisions.auto import auto, guided
-from db3.decisions.bd import boundary_distance
-from db3.decisions.driver import drive
-from db3.decisions.hopskipjump import hop_skip_jump
-from db3.decisions.mbd import minimal_boundary_distance
-from db3.decisions.primer import Answers, Primer, PrimerSettings, scout
-from db3.decisions.search import Asks, Pairs, Search
-from db3.decisions.semicircle import SemicircleSettings, semicircle
-from db3.decisions.starts import nearest_starts
-from db3.decisions.subspace import cells
 from db3.files import read_json, write_json
 from db3.rng import permutation
+from db3.search.auto_unused import auto, guided
+from db3.search.driver import drive
+from db3.search.ledger import Asks, Pairs, Search
+from db3.search.methods.bd import boundary_distance
+from db3.search.methods.hopskipjump import hop_skip_jump
+from db3.search.methods.mbd import minimal_boundary_distance
+from db3.search.methods.semicircle import SemicircleSettings, semicircle
+from db3.search.starts import nearest_starts
+from db3.search.subspace import cells
+from db3.search.surrogate.surrogate import Answers, Primer, PrimerSettings, scout
 from db3.teachers.base import Teacher
-from db3.teachers.local import open_network, open_teacher
+from db3.teachers.folder import open_network, open_teacher
 
 CHECKPOINTS = (25, 50, 100, 250, 500, 1000, 4000)
 OWN = ("bd", "sign_opt", "hopskipjump", "semicircle", "guided", "auto")

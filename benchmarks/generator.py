@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from db3.images.priors import prior_images
 from db3.networks import build
 from db3.rng import generator
-from db3.samples.priors import prior_images
-from db3.samples.rounds import PRIOR, VARIATION, Decide, Gathered, Images
-from db3.students.examples import Examples
-from db3.students.train import TrainSettings, train
 from db3.teachers.base import ImageShape
+from db3.training.examples import Examples
+from db3.training.train import TrainSettings, train
+from db3.zero_shot.rounds import PRIOR, VARIATION, Decide, Gathered, Images
 
 _NOISE = 64
 _BATCH = 128

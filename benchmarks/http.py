@@ -24,11 +24,11 @@ import torch
 from benchmarks.serving import served
 from db3.files import write_json
 from db3.students.export import export_onnx
+from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.http import fetch_http, open_http
+from db3.teachers.adapters.inference_protocol import Interface, request_of
 from db3.teachers.base import TeacherSpec
-from db3.teachers.declared import Declared, Link
-from db3.teachers.http import fetch_http, open_http
-from db3.teachers.inference_protocol import Interface, request_of
-from db3.teachers.local import open_network, read_spec
+from db3.teachers.folder import open_network, read_spec
 
 
 def main() -> None:

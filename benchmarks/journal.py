@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.throughput import METHODS, pool_of
-from db3.decisions import search_distances
 from db3.files import write_json
-from db3.teachers.journal import Journal
-from db3.teachers.journalled import Journalled
-from db3.teachers.local import open_teacher
+from db3.search import search_distances
+from db3.teachers.answers.journal import Journal
+from db3.teachers.answers.journalled import Journalled
+from db3.teachers.folder import open_teacher
 from db3.teachers.meter import Meter
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from db3.decisions import Method, TransferImages, search_distances
-from db3.teachers.analytic import Brightest
-from db3.teachers.batching import Batching
+from db3.search import Method, TransferImages, search_distances
+from db3.teachers.adapters.batching import Batching
+from db3.testing.analytic import Brightest
 
 _CLASSES = 10
 

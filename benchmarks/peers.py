@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from db3.decisions.search import Pairs
+from db3.search.ledger import Pairs
 from db3.teachers.base import Teacher
 
 _CLASSES_LOGIT = 10.0

@@ -19,13 +19,13 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from db3.datasets import Dataset, open_dataset
-from db3.evaluation.decide import decide_all
+from db3.datasets.draw import draw_samples
 from db3.files import write_json
-from db3.samples.priors import prior_images
-from db3.samples.real import draw_samples
-from db3.samples.rounds import Decide
-from db3.samples.variations import Strength, variations
-from db3.teachers.local import open_teacher
+from db3.images.priors import prior_images
+from db3.images.variations import Strength, variations
+from db3.teachers.decide import decide_all
+from db3.teachers.folder import open_teacher
+from db3.zero_shot.rounds import Decide
 
 _WARPS = 3
 _WARPED_ALONE = Strength(cut=0, blend=0, brighter=0)

@@ -24,9 +24,9 @@ import psutil
 import torch
 
 from db3.networks import build
-from db3.students.examples import Examples
-from db3.students.together import train_together
-from db3.students.train import TrainSettings
+from db3.training.examples import Examples
+from db3.training.processes import train_together
+from db3.training.train import TrainSettings
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from db3.config import Runtime
 from db3.digest import digest_json
 from db3.networks import build
-from db3.store import ShardStore
-from flows import runners
-from flows.shards import map_shards
+from flows.config import Runtime
+from flows.engine import runners
+from flows.engine.shards import map_shards
+from flows.engine.store import ShardStore
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARDS, CALLS = 24, 10  # shards a run, and teacher calls in each: about a fifth of a second of work
@@ -42,7 +42,7 @@ EMPTY = 50  # shards that compute nothing
 LIMIT = 100.0  # seconds that a part may take
 
 _PROJECT = """
-from flows.stage import stage
+from flows.engine.stage import stage
 
 @stage("nothing")
 def nothing(config, data):

@@ -27,26 +27,26 @@ import torch
 from matplotlib import pyplot as plt
 
 from db3.datasets import open_dataset
-from db3.decisions import Distances, Method, search_distances
-from db3.decisions.method import PRIMED
-from db3.evaluation.decide import decide_all
 from db3.files import read_array, read_json, write_array, write_json
+from db3.images.augmented import augmented_images
 from db3.networks import build
 from db3.rng import permutation
-from db3.samples.augment import augmented_images
-from db3.samples.pool import TransferImages
+from db3.search import Distances, Method, search_distances
+from db3.search.method import PRIMED
 from db3.soft_labels import Recipe, recipe
-from db3.students import arms
-from db3.students.arms import Arm
-from db3.students.examples import channel_statistics
+from db3.students import variants as arms
 from db3.students.kd import teacher_logits
 from db3.students.searched import Answered, Points, Searched, searched
-from db3.students.train import TrainSettings, train
+from db3.students.variants import Arm
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.network import NetworkTeacher
+from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.base import Teacher
-from db3.teachers.batching import Batching
-from db3.teachers.local import open_network, open_teacher, read_spec
-from db3.teachers.network import NetworkTeacher
-from db3.teachers.quantised import Quantised
+from db3.teachers.decide import decide_all
+from db3.teachers.folder import open_network, open_teacher, read_spec
+from db3.training.examples import channel_statistics
+from db3.training.train import TrainSettings, train
+from db3.types import TransferImages
 
 ALGORITHMS = ("bd", "bd_spread", "sign_opt", "hopskipjump", "semicircle", "guided", "auto")
 USES = ("margin", "inverse", "ties", "margin_ties", "answered", "auto")

@@ -21,15 +21,15 @@ import torch
 from torch import nn
 
 from db3.datasets import open_dataset
-from db3.decisions import Method, TransferImages, search_distances
 from db3.files import write_json
 from db3.networks import build
+from db3.search import Method, TransferImages, search_distances
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.call_shape import CallShape, best_call_shape, images_per_second
+from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.base import ImageShape, Teacher, TeacherSpec
-from db3.teachers.batching import Batching
-from db3.teachers.call_shape import CallShape, best_call_shape, images_per_second
-from db3.teachers.local import open_network, open_teacher
+from db3.teachers.folder import open_network, open_teacher
 from db3.teachers.meter import Meter
-from db3.teachers.network import NetworkTeacher
 
 METHODS = {
     "bd": Method("bd", budget=12),

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from db3.decisions.minimal import Steps, minimal_perturbation
-from db3.decisions.search import Pairs
+from db3.search.ledger import Pairs
+from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.teachers.base import Teacher
 
 THOROUGH = Steps(150, size=(0.5, 0.005), shrink=(0.1, 0.001))

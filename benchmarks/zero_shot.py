@@ -28,23 +28,23 @@ from torch import nn
 
 from benchmarks.generator import gather_generated
 from db3.datasets import Dataset, open_dataset
-from db3.decisions import Method, search_distances
-from db3.evaluation.decide import decide_all
+from db3.datasets.draw import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import build
-from db3.samples.pool import TransferImages
-from db3.samples.real import draw_samples
-from db3.samples.rounds import SOURCES, Gathered, RoundSettings, gather
-from db3.students.examples import Examples, Group, channel_statistics
-from db3.students.train import TrainSettings, train
-from db3.students.tutors import TutorSettings, beside, final_steps, tutored
+from db3.search import Method, search_distances
+from db3.students.assistants import TutorSettings, beside, final_steps, tutored
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.network import NetworkTeacher
+from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.base import TeacherSpec
-from db3.teachers.batching import Batching
-from db3.teachers.local import open_teacher
+from db3.teachers.decide import decide_all
+from db3.teachers.folder import open_teacher
 from db3.teachers.meter import Meter
-from db3.teachers.network import NetworkTeacher
-from db3.teachers.quantised import Quantised
 from db3.teachers.train import train_teacher
+from db3.training.examples import Examples, Group, channel_statistics
+from db3.training.train import TrainSettings, train
+from db3.types import TransferImages
+from db3.zero_shot.rounds import SOURCES, Gathered, RoundSettings, gather
 
 _VALIDATION_SEED = 1_000_003
 _PER_PAIR, _SCOUTS = 8, 1.5  # queries of a boundary search: for each pair, and a sample before it

@@ -32,32 +32,32 @@ from torch import nn
 
 from benchmarks.whitebox import WhiteBox
 from db3.datasets import Dataset, open_dataset
-from db3.decisions import Method, TransferImages, search_distances
-from db3.decisions.minimal import Steps, minimal_perturbation
-from db3.decisions.starts import nearest_starts
-from db3.decisions.untargeted import Descent
 from db3.digest import digest_arrays
-from db3.evaluation.decide import decide_all
 from db3.files import whole_file, write_json
 from db3.networks import build
 from db3.progress import Progress
 from db3.report.pseudo import Snapshots, mosaic
 from db3.rng import uniform
-from db3.samples.moves import Moves
-from db3.samples.starting import check_starts, find_starts
-from db3.samples.zsdb3 import PseudoSamples, Zsdb3, move, pseudo_samples
+from db3.search import Method, TransferImages, search_distances
+from db3.search.methods.untargeted import Descent
+from db3.search.minimal_perturbation import Steps, minimal_perturbation
+from db3.search.starts import nearest_starts
 from db3.soft_labels import Recipe
-from db3.students import arms
-from db3.students.arms import Arm
-from db3.students.examples import channel_statistics
+from db3.students import variants as arms
 from db3.students.searched import Searched, searched
-from db3.students.train import TrainSettings, train
+from db3.students.variants import Arm
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.base import ImageShape, TeacherSpec
-from db3.teachers.batching import Batching
-from db3.teachers.local import open_network, read_spec
+from db3.teachers.decide import decide_all
+from db3.teachers.folder import open_network, read_spec
 from db3.teachers.meter import Meter
-from db3.teachers.network import NetworkTeacher
 from db3.teachers.train import train_teacher
+from db3.training.examples import channel_statistics
+from db3.training.train import TrainSettings, train
+from db3.zero_shot.moves import Moves
+from db3.zero_shot.start_images import check_starts, find_starts
+from db3.zero_shot.zsdb3 import PseudoSamples, Zsdb3, move, pseudo_samples
 
 _SCALES = (2, 3, 4, 6, 8, 14, 28)
 _MEASURED = 100  # samples whose white-box margin is measured

@@ -10,49 +10,49 @@ from db3.errors import ConfigError, DataError, Db3Error, TeacherError
 
 if TYPE_CHECKING:
     from db3.datasets import Dataset, open_dataset
-    from db3.decisions import Distances, Method, TransferImages, replay_distances, search_distances
+    from db3.images.augmented import augmented_images
+    from db3.images.priors import prior_images
     from db3.networks import build as build_network
     from db3.networks import load_weights, save_weights
     from db3.report import build_report
-    from db3.samples.augment import augmented_images
-    from db3.samples.priors import prior_images
-    from db3.samples.rounds import RoundSettings, gather
-    from db3.samples.zsdb3 import PseudoSamples, Zsdb3, zsdb3
+    from db3.search import Distances, Method, TransferImages, replay_distances, search_distances
     from db3.soft_labels import inverse, margin
-    from db3.students.losses import student_loss
-    from db3.students.train import TrainSettings, train
     from db3.teachers import Batching, Meter, NetworkTeacher, Teacher, TeacherSpec, open_teacher
+    from db3.training.losses import student_loss
+    from db3.training.train import TrainSettings, train
+    from db3.zero_shot.rounds import RoundSettings, gather
+    from db3.zero_shot.zsdb3 import PseudoSamples, Zsdb3, zsdb3
 
 _WHERE = {
     "Batching": "db3.teachers",
     "Dataset": "db3.datasets",
-    "Distances": "db3.decisions",
+    "Distances": "db3.search",
     "Meter": "db3.teachers",
-    "Method": "db3.decisions",
+    "Method": "db3.search",
     "NetworkTeacher": "db3.teachers",
-    "PseudoSamples": "db3.samples.zsdb3",
-    "RoundSettings": "db3.samples.rounds",
+    "PseudoSamples": "db3.zero_shot.zsdb3",
+    "RoundSettings": "db3.zero_shot.rounds",
     "Teacher": "db3.teachers",
     "TeacherSpec": "db3.teachers",
-    "TrainSettings": "db3.students.train",
-    "TransferImages": "db3.decisions",
-    "Zsdb3": "db3.samples.zsdb3",
-    "augmented_images": "db3.samples.augment",
+    "TrainSettings": "db3.training.train",
+    "TransferImages": "db3.search",
+    "Zsdb3": "db3.zero_shot.zsdb3",
+    "augmented_images": "db3.images.augmented",
     "build_network": "db3.networks:build",
     "build_report": "db3.report",
-    "gather": "db3.samples.rounds",
+    "gather": "db3.zero_shot.rounds",
     "inverse": "db3.soft_labels",
     "load_weights": "db3.networks",
     "margin": "db3.soft_labels",
-    "search_distances": "db3.decisions",
+    "search_distances": "db3.search",
     "open_dataset": "db3.datasets",
     "open_teacher": "db3.teachers",
-    "prior_images": "db3.samples.priors",
-    "replay_distances": "db3.decisions",
+    "prior_images": "db3.images.priors",
+    "replay_distances": "db3.search",
     "save_weights": "db3.networks",
-    "student_loss": "db3.students.losses",
-    "train": "db3.students.train",
-    "zsdb3": "db3.samples.zsdb3",
+    "student_loss": "db3.training.losses",
+    "train": "db3.training.train",
+    "zsdb3": "db3.zero_shot.zsdb3",
 }
 
 __all__ = [

@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 
 import yaml
 
-from db3.config import Config, parse_config
 from db3.errors import ConfigError
 from db3.files import write_text
-from flows.stage import leave
-from flows.workspace import require_idle
+from flows.config import Config, parse_config
+from flows.engine.locks import require_idle
+from flows.engine.stage import leave
 
 CONF = Path("conf")
 PARAMS = Path("params.yaml")

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from db3.config import Config
-from flows.asking import Asking
+from flows.config import Config
+from flows.engine.teacher_work import Asking
 
 QUERIES = "queries.json"
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from flows.asking import Asking
+    from flows.engine.teacher_work import Asking
 
 _CODE = ("teachers", "networks")
 _SHARD = 16384  # images decided in one shard
@@ -20,7 +20,7 @@ def decide(work: str, images: "npt.NDArray[np.uint8]", asking: "Asking") -> "npt
 
     from db3.digest import digest_array, digest_code, digest_json
     from db3.errors import BudgetSpent
-    from db3.evaluation.decide import decide_all
+    from db3.teachers.decide import decide_all
 
     parts = [images[start : start + _SHARD] for start in range(0, len(images), _SHARD)]
     code = digest_code(*_CODE)

@@ -3,30 +3,30 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
-from flows.shards import map_shards
-from flows.stage import stage
+from flows.config import Config
+from flows.engine.shards import map_shards
+from flows.engine.stage import stage
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from db3.store import Arrays
-    from db3.students.arms import Arm
-    from db3.students.examples import Examples
-    from db3.students.train import TrainSettings
+    from db3.students.variants import Arm
+    from db3.training.examples import Examples
+    from db3.training.train import TrainSettings
+    from flows.engine.store import Arrays
 
-_CODE = ("students", "networks", "rng")
+_CODE = ("students", "training", "networks", "rng")
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 
 
 @stage("distill")
 def distill(config: Config, data: Path) -> str:
     """Train every arm with every seed for the same number of steps; export arm `student` of the first seed."""
-    from db3.students.together import check_processes
-    from db3.students.train import TrainSettings
-    from flows.arms import build_arms
+    from db3.training.processes import check_processes
+    from db3.training.train import TrainSettings
+    from flows.assistants import with_tutors
     from flows.inputs import device_of, manifest_of
-    from flows.tutors import with_tutors
+    from flows.variants import build_arms
 
     check_processes(config.runtime.processes, config.distill.batch, device_of(config))
     arms, seeds, learn = build_arms(config, data), range(config.evaluate.seeds), config.distill
@@ -97,7 +97,7 @@ def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
 def _train(config: Config, arm: "Arm", classes: int, common: "TrainSettings", seed: int) -> "Arrays":
     import numpy as np
 
-    from db3.students.together import train_together
+    from db3.training.processes import train_together
     from flows.inputs import device_of
 
     network = _new_student(config, arm, classes, seed)
@@ -116,7 +116,7 @@ def _train(config: Config, arm: "Arm", classes: int, common: "TrainSettings", se
 
 def _new_student(config: Config, arm: "Arm", classes: int, seed: int) -> "nn.Module":
     from db3.networks import build
-    from db3.students.examples import channel_statistics
+    from db3.training.examples import channel_statistics
 
     images = arm.examples.images
     channels, height, width = images.shape[1:]
@@ -144,7 +144,7 @@ def _write(config: Config, data: Path, arms: "list[Arm]", seeds: list[int], hist
 
     from db3.files import write_json, write_text
     from db3.networks import count_parameters, load_weights, multiply_adds
-    from db3.students.card import model_card
+    from db3.students.model_card import model_card
     from flows.environment import environment
     from flows.inputs import device_of, manifest_of
 

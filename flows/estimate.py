@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from db3.config import Config
+from flows.config import Config
 from flows.planned import planned
 
 _LOCAL = ("train", "checkpoint", "exported", "onnx")  # asking these costs nothing but time
@@ -78,7 +78,7 @@ def _rate(config: Config, data: Path) -> tuple[float, str]:
         return _ASSUMED, "an assumption: it is not asked to find out"
     import torch
 
-    from db3.teachers.local import open_teacher
+    from db3.teachers.folder import open_teacher
     from flows.inputs import device_of
 
     torch.set_num_threads(config.runtime.threads)

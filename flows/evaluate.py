@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
 from db3.errors import ConfigError
-from flows.stage import stage
+from flows.config import Config
+from flows.engine.stage import stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ def evaluate(config: Config, data: Path) -> str:
         write_curve,
     )
     from db3.files import read_json, write_json
-    from db3.teachers.local import read_card
+    from db3.teachers.folder import read_card
     from flows.inputs import dataset_of, manifest_of
 
     card, transfer = read_card(data / "teacher"), manifest_of(data, "transfer")
@@ -69,9 +69,9 @@ def _teacher(
     None where the budget cannot pay for all of them: then students are measured against the labels alone.
     """
     from db3.digest import digest_array
-    from flows.asking import Asking
     from flows.costs import paid_before, write_costs
     from flows.deciding import decide
+    from flows.engine.teacher_work import Asking
 
     made_by = {"samples": transfer["samples"], "query_decisions": transfer["decisions"]}
     asking = Asking(config, data, "evaluate", 0, paid_before(data, made_by, transfer["queries"]["paid"]))
@@ -127,7 +127,7 @@ def _latency(config: Config, data: Path) -> str:
 
     from db3.files import write_json
     from db3.students.latency import latency_ms
-    from db3.teachers.local import is_open, open_network, read_card
+    from db3.teachers.folder import is_open, open_network, read_card
 
     if not config.evaluate.latency_runs:
         return "latency not measured"

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
 from db3.errors import ConfigError, DataError
-from flows.shards import STORE
-from flows.stage import stage
+from flows.config import Config
+from flows.engine.shards import STORE
+from flows.engine.stage import stage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ _MODEST = 64  # images a call of a model from elsewhere, whose calls are not mea
 def fetch_teacher(config: Config, data: Path) -> str:
     """Train the teacher on the dataset, or take the one given; write its card, what is local of it and the split."""
     from db3.files import write_array, write_json
-    from db3.teachers.local import CARD, digest_weights, identity
+    from db3.teachers.folder import CARD, digest_weights, identity
     from flows.environment import environment
     from flows.inputs import dataset_of, device_of
 
@@ -59,7 +59,7 @@ def _network(config: Config, dataset: "Dataset", folder: Path, device: str) -> d
     """A network of db3, trained here or loaded: its weights on the disk, its size for the card."""
     from db3.files import write_text
     from db3.networks import count_parameters, multiply_adds, save_weights
-    from db3.teachers.local import WEIGHTS
+    from db3.teachers.folder import WEIGHTS
 
     network, history = _train(config, dataset, device) if config.teacher.kind == "train" else _load(config, dataset)
     classes = len(_class_names(config, dataset))
@@ -79,7 +79,7 @@ def _call_shape(config: Config, network: "nn.Module", dataset: "Dataset", device
     from copy import deepcopy
 
     from db3.digest import digest_json
-    from db3.teachers.call_shape import best_call_shape, recorded
+    from db3.teachers.adapters.call_shape import best_call_shape, recorded
 
     teacher, shape = config.teacher, dataset.image_shape
     if teacher.call_batch != "auto":
@@ -91,9 +91,9 @@ def _call_shape(config: Config, network: "nn.Module", dataset: "Dataset", device
 
 def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> dict[str, Any]:  # noqa: ARG001
     """A model from elsewhere: what is local of it on the disk, what is known of it for the card."""
-    from db3.teachers.declared import FOLDER, Declared
-    from db3.teachers.foreign import fetch_foreign
-    from db3.teachers.preprocessing import from_json
+    from db3.teachers.adapters.catalogue import fetch_foreign
+    from db3.teachers.adapters.declared import FOLDER, Declared
+    from db3.teachers.adapters.preprocessing import from_json
     from flows.inputs import link_of
 
     teacher, names = config.teacher, _class_names(config, dataset)
@@ -137,8 +137,8 @@ def _class_names(config: Config, dataset: "Dataset") -> list[str]:
 
 def _train(config: Config, dataset: "Dataset", device: str) -> "tuple[nn.Module, list[str]]":
     from db3.progress import Progress
-    from db3.students.train import TrainSettings
     from db3.teachers.train import train_teacher
+    from db3.training.train import TrainSettings
 
     part = dataset.train()
     if part.labels is None:

@@ -4,19 +4,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
 from db3.errors import DataError
 from db3.files import read_array, read_json
+from flows.config import Config
 
 if TYPE_CHECKING:
     from db3.datasets import Dataset
-    from db3.decisions import Method
-    from db3.decisions.method import MethodName
-    from db3.decisions.primer import PrimerSettings
-    from db3.samples.pool import TransferImages
-    from db3.samples.rounds import RoundSettings
-    from db3.samples.zsdb3 import Zsdb3
-    from db3.teachers.declared import Link
+    from db3.search import Method
+    from db3.search.method import MethodName
+    from db3.search.surrogate.surrogate import PrimerSettings
+    from db3.teachers.adapters.declared import Link
+    from db3.types import TransferImages
+    from db3.zero_shot.rounds import RoundSettings
+    from db3.zero_shot.zsdb3 import Zsdb3
 
 
 def device_of(config: Config) -> str:
@@ -30,7 +30,7 @@ def device_of(config: Config) -> str:
 
 def link_of(config: Config) -> "Link":
     """How a remote teacher is reached, as the group `teacher.link` says."""
-    from db3.teachers.declared import Link
+    from db3.teachers.adapters.declared import Link
 
     return Link(**config.teacher.link.model_dump())
 
@@ -62,7 +62,7 @@ def search_name(config: Config) -> "MethodName":
 
 def method_of(config: Config) -> "Method":
     """The search that the group `query` describes."""
-    from db3.decisions import Method
+    from db3.search import Method
 
     query, name = config.query, search_name(config)
     return Method(
@@ -84,8 +84,8 @@ def method_of(config: Config) -> "Method":
 
 def primer_of(config: Config, shape: tuple[int, int, int]) -> "PrimerSettings":
     """The primers that the group `query.primer` describes, for images of this shape."""
-    from db3.decisions.primer import PrimerSettings
     from db3.networks.fitting import fitting
+    from db3.search.surrogate.surrogate import PrimerSettings
 
     primer = config.query.primer
     return PrimerSettings(
@@ -99,7 +99,7 @@ def primer_of(config: Config, shape: tuple[int, int, int]) -> "PrimerSettings":
 
 def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
     """Images of the training split, uint8 [n, C, H, W], and their places in it."""
-    from db3.samples.real import draw_samples
+    from db3.datasets.draw import draw_samples
 
     dataset = dataset_of(config, card)
     index = draw_samples(len(dataset.train_index), config.samples.count, config.samples.seed)
@@ -108,8 +108,8 @@ def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]
 
 def zsdb3_of(config: Config) -> "Zsdb3":
     """How pseudo samples are made, as the group `samples` says."""
-    from db3.samples.moves import Moves
-    from db3.samples.zsdb3 import Zsdb3
+    from db3.zero_shot.moves import Moves
+    from db3.zero_shot.zsdb3 import Zsdb3
 
     group, own = config.samples, config.samples.zsdb3
     return Zsdb3(
@@ -125,7 +125,7 @@ def zsdb3_of(config: Config) -> "Zsdb3":
 def rounds_of(config: Config, shape: tuple[int, int, int]) -> "RoundSettings":
     """How made samples are chosen, as the group `samples.rounds` says, for images of this shape."""
     from db3.networks.fitting import fitting
-    from db3.samples.rounds import RoundSettings
+    from db3.zero_shot.rounds import RoundSettings
 
     group = config.samples.rounds
     own = "lenet5_half" if fitting(shape) == "lenet5" else "compact"
@@ -152,7 +152,7 @@ def flips_of(compared: int, changed: int) -> dict[str, Any]:
 
 def transfer_images(data: Path) -> "TransferImages":
     """Samples and decisions, the images memory-mapped; checked against their manifest."""
-    from db3.samples.pool import TransferImages
+    from db3.types import TransferImages
 
     images = read_array(data / "samples" / "images.npy")
     decisions = read_array(data / "samples" / "decisions.npy", mapped=False)

@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
 from db3.errors import ConfigError
+from flows.config import Config
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from db3.samples.starting import Starts
-    from db3.samples.zsdb3 import Zsdb3
-    from flows.asking import Asking
+    from db3.zero_shot.start_images import Starts
+    from db3.zero_shot.zsdb3 import Zsdb3
+    from flows.engine.teacher_work import Asking
 
-_CODE = ("teachers", "networks", "samples", "students", "exact", "rng", "decisions", "evaluation")
+_CODE = ("teachers", "networks", "images", "zero_shot", "training", "arithmetic", "rng", "search")
 _ROWS = 100  # pseudo samples that are moved in one piece
 _GATHERED = ("images", "decisions", "rounds", "sources")
 _MOVED = ("images", "margins", "searched", "moved", "snapshots")
@@ -57,8 +57,8 @@ def _rounds(config: Config, asking: "Asking", card: dict[str, Any] | None) -> Ma
     import numpy as np
 
     from db3.digest import digest_array
-    from db3.evaluation.decide import decide_all
-    from db3.samples.rounds import SOURCES, gather
+    from db3.teachers.decide import decide_all
+    from db3.zero_shot.rounds import SOURCES, gather
     from flows.inputs import drawn_images, rounds_of
 
     spec, budget = asking.spec, config.samples.budget or 0
@@ -83,9 +83,9 @@ def _pseudo(config: Config, asking: "Asking") -> Made:
     """Start images of every class, and their moves away from the boundary, some at a time."""
     from dataclasses import asdict
 
-    from db3.samples.moves import Moved
-    from db3.samples.starting import check_starts
-    from db3.samples.zsdb3 import move, pseudo_samples
+    from db3.zero_shot.moves import Moved
+    from db3.zero_shot.start_images import check_starts
+    from db3.zero_shot.zsdb3 import move, pseudo_samples
     from flows.inputs import device_of, zsdb3_of
 
     settings = zsdb3_of(config)
@@ -112,8 +112,8 @@ def _pseudo(config: Config, asking: "Asking") -> Made:
 
 def _starts(config: Config, asking: "Asking", settings: "Zsdb3", key: str) -> "Starts":
     """Noise, and prior images for the classes that noise does not reach."""
-    from db3.samples.priors import prior_images
-    from db3.samples.starting import Starts, find_starts
+    from db3.images.priors import prior_images
+    from db3.zero_shot.start_images import Starts, find_starts
 
     spec = asking.spec
     limits = settings.limits(fallback=config.samples.zsdb3.priors)

@@ -28,11 +28,11 @@ from prefect.states import Completed, Failed
 from pydantic import WithJsonSchema
 
 from db3.errors import ConfigError, Db3Error
-from flows import artifacts
 from flows.compose import CONF, write_params
-from flows.server import require_server
-from flows.stage import leave
-from flows.workspace import end_with, require_idle, running
+from flows.engine.locks import end_with, require_idle, running
+from flows.engine.stage import leave
+from flows.tracking import artifacts
+from flows.tracking.server import require_server
 
 GRACE = 8.0  # seconds that an interrupted stage gets to end by itself
 # Named defaults: for a parameter that may be null the UI's form shows the choice of a type first.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil, log2
 
-from db3.config import Config
+from flows.config import Config
 from flows.inputs import search_name
 
 

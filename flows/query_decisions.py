@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
-from flows.stage import stage
+from flows.config import Config
+from flows.engine.stage import stage
 
 if TYPE_CHECKING:
-    from flows.asking import Asking
+    from flows.engine.shards import Shards
+    from flows.engine.teacher_work import Asking
     from flows.searches import Found
-    from flows.shards import Shards
 
-_AUGMENTED_CODE = ("decisions", "teachers", "networks", "exact", "rng", "samples")
+_AUGMENTED_CODE = ("teachers", "networks", "arithmetic", "rng", "images")
 _MERGED = ("distances", "asked", "at", "point_pairs", "answered_decisions", "answered_keys")
 _IMAGES = ("points", "answered")
 _AUGMENTED_SHARD = 16384  # images of the augmented baseline decided in one shard
@@ -20,8 +20,8 @@ _AUGMENTED_SHARD = 16384  # images of the augmented baseline decided in one shar
 @stage("query_decisions", estimate="flows.estimate")
 def query_decisions(config: Config, data: Path) -> str:
     """Search boundary distances shard by shard; ask the augmented baseline's images; seal the answers."""
-    from flows.asking import Asking
     from flows.costs import paid_before, spent_words, write_costs
+    from flows.engine.teacher_work import Asking
     from flows.inputs import manifest_of
     from flows.planned import planned
 
@@ -94,8 +94,8 @@ def _augmented(config: Config, data: Path, asking: "Asking", count: int) -> dict
 
     from db3.digest import digest_code, digest_json
     from db3.errors import BudgetSpent
-    from db3.evaluation.decide import decide_all
-    from db3.samples.augment import augmented_images
+    from db3.images.augmented import augmented_images
+    from db3.teachers.decide import decide_all
     from flows.inputs import manifest_of, transfer_images
 
     pool, manifest = transfer_images(data), manifest_of(data, "samples")

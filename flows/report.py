@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from db3.config import Config
-from flows.stage import stage
+from flows.config import Config
+from flows.engine.stage import stage
 
 
 @stage("report")

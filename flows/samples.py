@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
 from db3.errors import ConfigError
-from flows.stage import stage
+from flows.config import Config
+from flows.engine.stage import stage
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from flows.asking import Asking
+    from flows.engine.teacher_work import Asking
 
 
 @stage("samples")
@@ -19,13 +19,13 @@ def samples(config: Config, data: Path) -> str:
     """Draw or make the samples and ask the teacher's decision on each; seal the answers."""
     import numpy as np
 
-    from db3.decisions.starts import check_classes
     from db3.digest import digest_arrays
     from db3.files import write_array, write_json
-    from db3.teachers.local import read_card
-    from flows.asking import Asking
+    from db3.search.starts import check_classes
+    from db3.teachers.folder import read_card
     from flows.costs import write_costs
     from flows.deciding import decide
+    from flows.engine.teacher_work import Asking
     from flows.made import made
 
     card, asking = read_card(data / "teacher"), Asking(config, data, "samples")

@@ -5,18 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
-from flows.asking import Asking
-from flows.shards import Shards
+from flows.config import Config
+from flows.engine.shards import Shards
+from flows.engine.teacher_work import Asking
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from db3.decisions import Distances
-    from db3.store import Arrays
+    from db3.search import Distances
+    from flows.engine.store import Arrays
 
-_CODE = ("decisions", "teachers", "networks", "exact", "rng")
+_CODE = ("search", "teachers", "networks", "arithmetic", "rng", "types")
 _FIELDS = (
     *("distances", "asked", "at", "points", "point_pairs"),
     *("answered", "answered_decisions", "answered_keys", "unfinished"),
@@ -39,7 +39,7 @@ class Found:
 
 def search(config: Config, data: Path, asking: Asking) -> Found:
     """Search every sample's boundary distances by the configured method."""
-    from db3.decisions.method import PRIMED
+    from db3.search.method import PRIMED
     from flows.inputs import manifest_of, search_name
 
     count, size = manifest_of(data, "samples")["count"], config.query.shard
@@ -58,8 +58,8 @@ def _decided_by(data: Path) -> list[Any]:
 def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
     import numpy as np
 
-    from db3.decisions import Distances, search_distances
     from db3.digest import digest_json
+    from db3.search import Distances, search_distances
     from flows.inputs import device_of, manifest_of, method_of, transfer_images
 
     pool, method, device = transfer_images(data), method_of(config), device_of(config)
@@ -83,9 +83,9 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
 
 
 def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
-    from db3.decisions.driver import drive
-    from db3.decisions.primed import IN_FLIGHT, Primed
     from db3.digest import digest_json
+    from db3.search.driver import drive
+    from db3.search.methods.auto import IN_FLIGHT, Primed
     from flows.inputs import device_of, method_of, primer_of, transfer_images
 
     pool, spec = transfer_images(data), asking.spec

@@ -4,9 +4,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db3.config import Config
 from db3.errors import ConfigError
-from flows.stage import stage
+from flows.config import Config
+from flows.engine.stage import stage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,10 +19,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, NoReturn
 
-from flows.orphans import close_orphans
-from flows.server import ServerError
-from flows.stage import DATA, FOLDERS, leave
-from flows.workspace import BusyError, require_idle
+from flows.engine.locks import BusyError, require_idle
+from flows.engine.stage import DATA, FOLDERS, leave
+from flows.tracking.orphans import close_orphans
+from flows.tracking.server import ServerError
 
 HOST = "127.0.0.1"
 HOME = Path(".prefect")

@@ -14,16 +14,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from db3.config import Config, load_config
 from db3.errors import DataError
-from flows.asking import Asking, Compute
-from flows.stage import DATA, leave
-from flows.threads import set_threads
+from flows.config import Config, load_config
+from flows.engine.stage import DATA, leave
+from flows.engine.teacher_work import Asking, Compute
+from flows.engine.threads import set_threads
 
 if TYPE_CHECKING:
-    from db3.store import Arrays
+    from db3.teachers.answers.recording import Recording
     from db3.teachers.base import TeacherSpec
-    from db3.teachers.recording import Recording
+    from flows.engine.store import Arrays
 
 
 def verify(config: Config, data: Path) -> str:
@@ -73,7 +73,7 @@ class Replay(Asking):
 
     def _read_spec(self) -> "TeacherSpec":
         """As the samples' journal tells, since each of them was asked; a search may have asked nothing."""
-        from db3.teachers.recording import spec_of
+        from db3.teachers.answers.recording import spec_of
 
         if self._known is not None:
             return self._known
@@ -91,9 +91,9 @@ class Replay(Asking):
     def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> "Arrays":  # noqa: ARG002
         import numpy as np
 
-        from db3.teachers.journalled import Replaying
+        from db3.teachers.answers.journalled import Replaying
+        from db3.teachers.answers.recording import empty, whole
         from db3.teachers.meter import Meter
-        from db3.teachers.recording import empty, whole
 
         nothing = Path(f"{work}.journal"), empty(self._header(work, index))
         path, recording = self._recordings.get((work, index), nothing)
@@ -130,7 +130,7 @@ class Replay(Asking):
 
 
 def _recordings(folder: Path) -> "Iterator[tuple[tuple[str, int], tuple[Path, Recording]]]":
-    from db3.teachers.recording import read_whole
+    from db3.teachers.answers.recording import read_whole
 
     for path in sorted(folder.glob("*.journal")):
         for recording in read_whole(path.read_bytes(), path):

@@ -83,9 +83,9 @@ def test_names_of_arrays_count_and_their_order_does_not() -> None:
 
 
 def test_code_is_told_apart_by_file_and_folder() -> None:
-    assert digest_code("rng") == digest_code("rng") != digest_code("exact")
-    assert digest_code("decisions") != digest_code("teachers")
-    assert digest_code("rng", "exact") != digest_code("rng")
+    assert digest_code("rng") == digest_code("rng") != digest_code("arithmetic")
+    assert digest_code("search") != digest_code("teachers")
+    assert digest_code("rng", "arithmetic") != digest_code("rng")
 
 
 def test_code_that_is_not_there_is_an_error() -> None:

@@ -26,7 +26,7 @@ def test_the_library_imports_no_orchestration() -> None:
 
 def test_only_the_stages_know_the_parameters() -> None:
     files = module_files()
-    users = {name for name in files if "db3.config" in imports(files[name])}
+    users = {name for name in files if "flows.config" in imports(files[name])}
     assert users
     assert {name for name in users if not name.startswith("flows")} == set()
 
@@ -39,5 +39,7 @@ def test_nothing_is_imported_in_a_circle() -> None:
 
 
 def test_a_stage_without_a_server_never_imports_prefect() -> None:
-    code = "import sys, flows.stage, flows.shards, flows.server; sys.exit('prefect' in sys.modules)"
+    code = (
+        "import sys, flows.engine.stage, flows.engine.shards, flows.tracking.server; sys.exit('prefect' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,17 +8,18 @@ import jinja2
 
 from db3.evaluation.measures import measure_of
 from db3.files import write_text
-from db3.report import provenance, words
+from db3.report import formatting as words
+from db3.report import provenance
 from db3.report.boundaries import asked_histogram, class_distances, descent
 from db3.report.charts import asked_chart, both, descent_chart, loss_panel, queries_chart
 from db3.report.examples import ambiguous, typical
-from db3.report.made import story
+from db3.report.made_samples import story
 from db3.report.matrices import confusion_matrix, distance_matrix
 from db3.report.pseudo import snapshot_grid
 from db3.report.read import Run, read_run
-from db3.report.standings import query_marks, standings, titles
+from db3.report.results_table import query_marks, standings, titles
+from db3.report.summary import verdict
 from db3.report.training import mean_losses
-from db3.report.verdict import verdict
 
 
 def build_report(data: Path, out: Path, params: Mapping[str, Any] | None = None) -> None:

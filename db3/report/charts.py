@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from db3.report.boundaries import Asked, Descent
+from db3.report.formatting import number
 from db3.report.svg import Frame, Number, Scale, drawing, element, label, path, spread_out
-from db3.report.words import number
 
 WIDE, NARROW = 760, 342
 _STEEP = 30  # a loss that falls by more than this is drawn on a logarithmic scale

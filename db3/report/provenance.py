@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from db3.report.formatting import network, number
 from db3.report.read import Run
-from db3.report.words import network, number
 
 Rows = list[tuple[str, str]]
 

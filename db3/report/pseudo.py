@@ -9,9 +9,9 @@ from PIL import Image
 
 from db3.report.charts import WIDE, both
 from db3.report.examples import data_uri
+from db3.report.formatting import compact, number
 from db3.report.snapshots import Snapshots
 from db3.report.svg import drawing, element
-from db3.report.words import compact, number
 
 _ROWS, _COLUMNS = 12, 6  # classes and states shown; more are thinned out evenly
 _SIDE = 56  # pixels; larger images are scaled down to it

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from torch import nn
 
 from db3.errors import ConfigError, Db3Error
-from db3.students.examples import pixels
+from db3.training.examples import pixels
 
 OPSET = 18
 _CHUNK = 256

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import nn
 
-from db3.students.examples import pixels
+from db3.training.examples import pixels
 
 
 def teacher_logits(

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int64, UInt8
 
 from db3.errors import DataError
 from db3.soft_labels import Recipe, soft_labels, tie_labels
-from db3.students import arms
-from db3.students.arms import Arm
-from db3.students.examples import Examples, Group
+from db3.students import variants as arms
+from db3.students.variants import Arm
+from db3.training.examples import Examples, Group
 
 _Kept = TypeVar("_Kept")
 

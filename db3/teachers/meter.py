@@ -5,10 +5,10 @@ import threading
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from db3.teachers.answers.journalled import Journalled
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.checks import check_decisions, check_images
-from db3.teachers.journalled import Journalled
-from db3.teachers.majority import Flips, Majority
+from db3.teachers.votes import Flips, Majority
 
 __all__ = ["Meter", "check_decisions", "check_images"]
 

@@ -7,9 +7,9 @@ from jaxtyping import Int64, UInt8
 from torch import nn
 
 from db3.networks import build
-from db3.students.augment import augmentation
-from db3.students.examples import Examples, channel_statistics
-from db3.students.train import HistoryRow, TrainSettings, train
+from db3.training.augmentation import augmentation
+from db3.training.examples import Examples, channel_statistics
+from db3.training.train import HistoryRow, TrainSettings, train
 
 
 def train_teacher(
@@ -33,7 +33,7 @@ def train_teacher(
         classes: K.
         settings: with `ce` above 0 and `kl` 0; `select: best` holds a part of the images out.
         seed: of the weights, the order and the augmentations.
-        augment: `none`, `warp` or `crop_flip`, see `db3.students.augment`.
+        augment: `none`, `warp` or `crop_flip`, see `db3.training.augmentation`.
         on_step: called after every step.
         device: where to compute; the network comes back on the CPU in evaluation mode.
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import Teacher
-from db3.teachers.batching import Batching
 
 COUNT = 23
 

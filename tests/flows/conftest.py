@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from db3.config import Runtime
+from flows.config import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = Path(__file__).parent / "project"

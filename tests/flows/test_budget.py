@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from db3.errors import ConfigError
-from db3.teachers.batching import Batching
+from db3.teachers.adapters.batching import Batching
 from flows.query_decisions import query_decisions
 from flows.samples import samples
 from flows.soft_labels import soft_labels
@@ -89,7 +89,7 @@ def test_the_last_line_says_that_the_budget_is_spent(data: Path) -> None:
 
 
 def test_shares_follow_what_the_pieces_may_ask_and_add_up(data: Path) -> None:
-    from flows.asking import Asking
+    from flows.engine.teacher_work import Asking
 
     asking = Asking(configured("budget.total=1000"), data, "search", planned=4000, before=100)
     first = asking._limits([300, 700, 1000])

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from db3.config import Config, parse_config
 from db3.errors import ConfigError
 from flows.compose import compose, write_params
+from flows.config import Config, parse_config
 from tests.flows.conftest import Project
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,9 +15,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from db3.config import Config, parse_config
 from db3.errors import ConfigError
 from flows.compose import compose
+from flows.config import Config, parse_config
 from flows.distill import distill
 from flows.fetch_teacher import fetch_teacher
 from flows.query_decisions import query_decisions

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from db3.config import Config
+from flows.config import Config
 from tests.flows.modules import ROOT, needed, reached
 
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -15,10 +15,11 @@ NAMES = list(STAGES)
 # These decide how the work is done, not what comes out of it (docs/experiments.md says so).
 FREE = {"dataset.root", "dataset.download", "budget.price_per_1000", "evaluate.latency_runs"}
 FREE_GROUPS = {"runtime", "teacher.link"}
-_RUNNING = ("__init__", "parcel", "runners", "server", "shards", "stage", "tracked", "workspace")
+_RUNNING = ("locks", "remote_work", "runners", "shards", "stage", "store")
 # The machine that stages run in, and files read or written the same whatever is in them.
-MACHINE = {f"flows/{name}.py" for name in _RUNNING} | {
-    f"db3/{name}.py" for name in ("__init__", "config", "errors", "files", "progress", "store")
+MACHINE = {f"flows/engine/{name}.py" for name in _RUNNING} | {
+    *("flows/__init__.py", "flows/config.py", "flows/tracking/server.py", "flows/tracking/tasks.py"),
+    *(f"db3/{name}.py" for name in ("__init__", "errors", "files", "progress")),
 }
 
 

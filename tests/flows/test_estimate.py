@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from db3.teachers.batching import Batching
+from db3.teachers.adapters.batching import Batching
 from flows.estimate import estimate
 from flows.planned import planned
 from tests.flows.test_searches import configured, data, searched, taught

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from db3.config import parse_config
-from db3.teachers.call_shape import FORMATS
-from db3.teachers.local import open_teacher
+from db3.teachers.adapters.call_shape import FORMATS
+from db3.teachers.folder import open_teacher
 from flows.compose import compose
+from flows.config import parse_config
 from flows.fetch_teacher import CALL_SHAPES, fetch_teacher
 from tests.flows.modules import ROOT
 

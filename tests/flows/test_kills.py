@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("DB3_KILLS", "6"))
 # Counts the images that reach the teacher where nothing of the journal can: in a file of one line a call.
 COUNTED = """
 import os
-from db3.teachers.batching import Batching
+from db3.teachers.adapters.batching import Batching
 decide, log = Batching.decide, os.open("arrived.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def counted(self, images):
     os.write(log, b"%d\\n" % len(images))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from db3.config import Config, parse_config
 from db3.errors import ConfigError
 from flows.compose import compose
+from flows.config import Config, parse_config
 from flows.distill import distill
 from flows.fetch_teacher import fetch_teacher
 from flows.inputs import search_name

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from db3.config import Config, parse_config
 from db3.files import read_json, write_bytes
 from db3.networks import build
 from db3.students.export import export_onnx
 from flows.compose import compose
+from flows.config import Config, parse_config
 from flows.distill import distill
 from flows.evaluate import evaluate
 from flows.fetch_teacher import fetch_teacher

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
-from db3.config import Config, parse_config
-from db3.teachers.recording import read_whole
+from db3.teachers.answers.recording import read_whole
 from flows.compose import compose
+from flows.config import Config, parse_config
 from flows.fetch_teacher import fetch_teacher
 from flows.query_decisions import query_decisions
 from flows.samples import samples
@@ -106,9 +106,9 @@ RUNS = """
 import json, shutil, sys
 from pathlib import Path
 import yaml
-from db3.config import parse_config
+from flows.config import parse_config
 from db3.files import read_json
-from flows import runners
+from flows.engine import runners
 from flows.query_decisions import query_decisions
 from flows.soft_labels import soft_labels
 
@@ -167,7 +167,7 @@ def test_the_transfer_set_is_the_same_when_ray_computes_its_shards(
 
 
 def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from db3.decisions.primed import Primed
+    from db3.search.methods.auto import Primed
 
     whole = searched(data, "query.method=guided")
     shutil.rmtree(".db3")

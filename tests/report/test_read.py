@@ -8,9 +8,9 @@ import pytest
 
 from db3.errors import DataError
 from db3.report.build import build_report
+from db3.report.formatting import number
 from db3.report.provenance import facts
 from db3.report.read import read_run
-from db3.report.words import number
 
 
 def test_arrays_are_mapped_not_loaded(write_run) -> None:  # noqa: ANN001

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from db3.errors import DataError, TeacherError
-from db3.teachers.analytic import Brightest
+from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import TeacherSpec
-from db3.teachers.batching import Batching
 from db3.teachers.meter import Meter, check_decisions
+from db3.testing.analytic import Brightest
 from tests.contracts.teacher import TeacherContract
 
 

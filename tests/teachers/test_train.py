@@ -4,9 +4,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from db3.errors import ConfigError, DataError
-from db3.students.examples import pixels
-from db3.students.train import TrainSettings
 from db3.teachers.train import train_teacher
+from db3.training.examples import pixels
+from db3.training.train import TrainSettings
 
 _SETTINGS = TrainSettings(steps=150, batch=64, lr=3e-3, warmup=5)
 

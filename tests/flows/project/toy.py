@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from db3.config import Config
 from db3.digest import digest_json
 from db3.errors import DataError
-from flows.shards import map_shards
-from flows.stage import stage
+from flows.config import Config
+from flows.engine.shards import map_shards
+from flows.engine.stage import stage
 
 
 @stage("toy")

@@ -1,8 +1,0 @@
-"""Decisions: how a teacher's top-1 answers become distances to its decision boundaries."""
-
-from db3.decisions.blocks import Distances
-from db3.decisions.distances import replay_distances, search_distances
-from db3.decisions.method import Method
-from db3.samples.pool import TransferImages
-
-__all__ = ["Distances", "Method", "TransferImages", "replay_distances", "search_distances"]

@@ -1,0 +1,74 @@
+"""Smooth noise of several scales, and the functions that priors are made with: the same bits everywhere."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from db3 import rng
+from db3.arithmetic.sums import row_sum
+from db3.images.fields import interpolate, warp
+from db3.teachers.base import ImageShape
+
+_TURN, _LEAST, _MOST = 0.4142, 0.6, 1.2  # tangent of half the largest angle (45°), scales
+_SHIFT, _BEND, _KNOTS = 0.3, 0.3, 5  # in half sides
+
+
+def smooth(shape: ImageShape, number: Int64[Tensor, " m"], seed: int, role: int) -> Float[Tensor, "m c h w"]:
+    """Noise of several scales, weighted at random for each image, turned, scaled, shifted and bent."""
+    channels, height, width = shape
+    sides = [s for s in (2, 3, 4, 6, 8) if s < min(height, width)]
+    sides = [*sides, max(2, min(height, width) // 2), 0]  # 0: every pixel its own
+    counts = [channels * (s * s or height * width) for s in sides]
+    noise = _noise(seed, number, role, sum(counts))
+    drawn = draw(seed, number, role + 32, 2 * len(sides) + 1)
+    weights = spread(drawn[:, : len(sides)], 0.95)
+    weights = weights / row_sum(weights)[:, None]
+    shared = drawn[:, 2 * len(sides)][:, None, None, None]
+    field = torch.zeros(())
+    for place, (side, values) in enumerate(zip(sides, torch.split(noise, counts, dim=1), strict=True)):
+        knots = values.reshape(len(number), channels, side or height, side or width)
+        if channels > 1:  # channels go together by as much as `shared` says
+            knots = shared * knots[:, :1] + (1 - shared) * knots
+        layer = interpolate(knots, height, width, whole=True) if side else knots
+        field = field + weights[:, place, None, None, None] * layer
+    return _turned(field, seed, number, role + 64)
+
+
+def _turned(
+    images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], role: int
+) -> Float[Tensor, "m c h w"]:
+    drawn = draw(seed, number, role, 4 + 2 * _KNOTS * _KNOTS) * 2 - 1
+    scale = (_LEAST + _MOST) / 2 + (_MOST - _LEAST) / 2 * drawn[:, 1]
+    knots = drawn[:, 4:].reshape(-1, 2, _KNOTS, _KNOTS) * _BEND
+    return warp(images, drawn[:, 0] * _TURN, scale, drawn[:, 2:4] * _SHIFT, knots, "reflection")
+
+
+def standardised(images: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c h w"]:
+    """Mean 0 and variance 1 over all pixels of an image (summed in fixed order)."""
+    flat = images.flatten(1)
+    count = flat.shape[1]
+    flat = flat - row_sum(flat)[:, None] / count
+    deviation = (row_sum(flat * flat) / count).sqrt()[:, None]
+    return (flat / deviation.clamp(min=1e-6)).view(images.shape)
+
+
+def sigmoid(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """0 … 1 by algebra alone, ½ + ½·x / √(4 + x²): the logistic function's slope at 0, heavier tails."""
+    return 0.5 + 0.5 * values / (4 + values * values).sqrt()
+
+
+def spread(drawn: Float[Tensor, "*n"], reach: float) -> Float[Tensor, "*n"]:
+    """(1 + r·v) / (1 − r·v) with v in ±1: close to exp(2r·v) near 1, without an exponential."""
+    v = reach * (2 * drawn - 1)
+    return (1 + v) / (1 - v)
+
+
+def draw(seed: int, number: Int64[Tensor, " m"], role: int, count: int) -> Float[Tensor, "m count"]:
+    return rng.uniform(seed, number, torch.full_like(number, role), torch.zeros_like(number), count)
+
+
+def _noise(seed: int, number: Int64[Tensor, " m"], role: int, count: int) -> Float[Tensor, "m count"]:
+    """Noise in −1 … 1 of 256 levels, four of a random word."""
+    words = rng.words(seed, number, torch.full_like(number, role), torch.zeros_like(number), (count + 3) // 4)
+    octets = words.to(torch.int32).view(torch.uint8)[:, :count]
+    return octets.float() / 127.5 - 1

@@ -1,0 +1,50 @@
+"""The verdict: one sentence, computed from the numbers, that says no more than they do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from db3.evaluation.measures import measure_of
+from db3.report.formatting import HARD, decimals_for, percent, spread
+
+Json = Mapping[str, Any]
+
+
+def verdict(metrics: Json, titles: Mapping[str, str]) -> str:
+    """What the student gains over decisions alone, and where it stands beside the strongest black-box baseline.
+
+    A difference counts only when it exceeds the sum of both standard deviations; with one seed there is none to
+    compare with, and the sentence says so. Without labels, agreement with the teacher is compared.
+    """
+    measure = measure_of(metrics)
+    decimals = decimals_for(int(metrics["test_images"]))
+    own = metrics["student"][measure]
+    rivals = {
+        name: values[measure]
+        for name, values in (metrics.get("baselines") or {}).items()
+        if values["black_box"] and values.get(measure)
+    }
+    seeds = int(metrics.get("seeds", 2))
+    if not rivals:
+        told = f"{measure} of {spread(own, decimals, seeds)}{HARD}%"
+        return f"No baseline was trained beside the student, so its {told} stands alone."
+    best = max(rivals, key=lambda name: rivals[name]["mean"])
+    first = "hard" if "hard" in rivals else best
+    named = {name: f"“{titles.get(name, name)}”" for name in rivals} | {"hard": "training on decisions only"}
+    text = f"With {spread(own, decimals, seeds)}{HARD}% {measure}, the student "
+    text += _compare(own, rivals[first], named[first], decimals, seeds)
+    if best != first:
+        rival = f"the strongest black-box baseline, {named[best]}"
+        text += f"; it {_compare(own, rivals[best], rival, decimals, seeds)}"
+    return text + (". With one seed, chance is not ruled out." if seeds == 1 else ".")
+
+
+def _compare(own: Mapping[str, float], other: Mapping[str, float], name: str, decimals: int, seeds: int) -> str:
+    gap, noise = own["mean"] - other["mean"], own["sd"] + other["sd"]
+    told, points = f"{name} ({spread(other, decimals, seeds)}{HARD}%)", f"{percent(abs(gap), decimals)} points"
+    if round(abs(gap), 6) == 0:
+        return f"equals {told}"
+    if seeds > 1 and abs(gap) <= noise:
+        side = "above" if gap > 0 else "below"
+        return f"is within noise of {told}: {points} {side}, no more than both deviations together"
+    clear = "" if seeds == 1 else ", more than both deviations together"
+    return f"{'beats' if gap > 0 else 'falls behind'} {told} by {points}{clear}"

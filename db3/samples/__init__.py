@@ -1,1 +1,0 @@
-"""Samples: the images of the transfer set."""

@@ -1,0 +1,1 @@
+"""Surrogates: networks trained on decisions, whose gradients guide a search."""

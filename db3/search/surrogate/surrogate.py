@@ -1,0 +1,302 @@
+"""Primers: small networks trained on decisions already paid for, whose gradients say where the teacher's boundary is.
+
+Several networks of other first weights are averaged: their errors differ, what they have learnt of the teacher does
+not. Decisions near the boundary teach most, so a budget of decisions is best spent in part on images made by the
+primers themselves (`scout`): minimal perturbations of other samples, asked, learnt, and made again.
+"""
+
+import functools
+import math
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from db3.errors import BudgetSpent
+from db3.networks import build
+from db3.rng import generator
+from db3.search.minimal_perturbation import Steps, minimal_perturbation
+from db3.search.subspace import error_basis
+from db3.search.surrogate.parallel import abreast
+from db3.teachers.adapters.quantised import to_bytes
+from db3.teachers.base import ImageShape
+
+CALL = 64
+"""Rows of the one call shape: a network's floats may change in the last bits with the shape of a call."""
+
+_WARMUP = 20
+_BASIS_SAMPLES = 384
+_SCOUT = Steps(8)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Images and the teacher's decisions on them: what a primer may learn from."""
+
+    images: UInt8[Tensor, "n d"]
+    decisions: Int[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.decisions)
+
+    def to(self, device: torch.device) -> "Answers":
+        return Answers(self.images.to(device), self.decisions.to(device))
+
+    def joined(self, other: "Answers") -> "Answers":
+        return Answers(torch.cat([self.images, other.images]), torch.cat([self.decisions, other.decisions]))
+
+
+@dataclass(frozen=True)
+class PrimerSettings:
+    """How primers are built and trained.
+
+    Attributes:
+        architecture: a name that `db3.networks.build` knows.
+        networks: how many are averaged.
+        steps: of the first training.
+        retrain: steps of every later one at least; it goes on from the weights there are.
+        most: steps of a later one at most; between the two, as many as it takes to see every new answer once.
+        batch: images a step; of a later training half of them are new answers. Small ones stay in a CPU's cache.
+        lr: AdamW's highest learning rate; the later trainings take half.
+        basis: directions kept along which the networks differ.
+        seed: of weights and order.
+    """
+
+    architecture: str = "lenet5"
+    networks: int = 3
+    steps: int = 600
+    retrain: int = 300
+    most: int = 1500
+    batch: int = 64
+    lr: float = 2e-3
+    basis: int = 300
+    seed: int = 0
+
+
+class Primer:
+    """An ensemble and its margin.
+
+    Args:
+        shape: (C, H, W).
+        classes: K.
+        settings: how.
+        bounds: smallest and largest pixel value.
+        device: where it computes; images and classes that it is given lie there too.
+        workers: networks that are trained at the same time, on a CPU; they change no bit.
+    """
+
+    def __init__(
+        self,
+        shape: ImageShape,
+        classes: int,
+        settings: PrimerSettings,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        device: str | torch.device = "cpu",
+        workers: int = 1,
+    ) -> None:
+        self.shape, self.settings, self.bounds, self.device = shape, settings, bounds, torch.device(device)
+        self._workers = workers if self.device.type == "cpu" else 1
+        # First weights of their own: never those that a teacher of the same architecture may have begun with.
+        seeds = [generator(settings.seed, "primer", number).initial_seed() for number in range(settings.networks)]
+        self.networks = [
+            build(settings.architecture, shape, classes, seed=seed)
+            .to(self.device)
+            .to(memory_format=torch.channels_last)
+            .eval()
+            for seed in seeds
+        ]
+        self.basis = torch.zeros(1, math.prod(shape), device=self.device)
+        self._trainings = 0
+
+    def margin(
+        self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"], member: int | None = None
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
+        """Mean log-probability of class k less that of the best other class, and its gradient.
+
+        Called in one padded shape, so that a pair's numbers do not depend on its neighbours. Between machines, and
+        between numbers of threads, they may differ in the last bits, unlike all else in a search.
+
+        Args:
+            images: within the bounds.
+            targets: k.
+            member: this network alone; None: all, averaged.
+        """
+        networks = self.networks if member is None else [self.networks[member]]
+        values, gradients = images.new_empty(len(images)), torch.empty_like(images)
+        for rows, pixels, classes in self._calls(images, targets):
+            value, gradient = _margin(networks, pixels, classes)
+            count = len(values[rows])
+            values[rows], gradients[rows] = value[:count], gradient.flatten(1)[:count]
+        return values, gradients
+
+    def value(self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The margin alone: a third of the work."""
+        values = images.new_empty(len(images))
+        with torch.inference_mode():
+            for rows, pixels, classes in self._calls(images, targets):
+                values[rows] = _lead(self.networks, pixels, classes)[: len(values[rows])]
+        return values
+
+    def coordinates(self, images: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
+        """Images in the basis, each coordinate scaled by how much the networks differ along it."""
+        places = images.new_empty(len(images), len(self.basis))
+        for rows, pixels, _ in self._calls(images, images.new_zeros(len(images), dtype=torch.int64)):
+            places[rows] = (pixels.flatten(1) @ self.basis.T)[: len(places[rows])]
+        return places
+
+    def pixels(self, levels: UInt8[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """Images kept at 1/255 of the bounds' span."""
+        low, high = self.bounds
+        return levels.float() / 255 * (high - low) + low  # divided first: on [0, 1] the very float of a stored pixel
+
+    def learn(self, old: Answers, new: Answers | None = None) -> None:
+        """Train on answers and find the basis; with `new`, go on from the weights there are, half of each batch new."""
+        self.fit(old, new)
+        self.orient(old)
+
+    def fit(self, old: Answers, new: Answers | None = None) -> None:
+        """`learn` without the basis, which only coordinates need."""
+        settings, old = self.settings, old.to(self.device)
+        steps, lr = settings.steps, settings.lr
+        parts = [(old, settings.batch)]
+        if new is not None:
+            half = settings.batch // 2
+            steps, lr = min(max(settings.retrain, len(new) // half), settings.most), settings.lr / 2
+            parts = [(old, settings.batch - half), (new.to(self.device), half)]
+        trainings = [
+            functools.partial(
+                self._train, network, parts, steps, lr, generator(settings.seed, "primer", number, self._trainings)
+            )
+            for number, network in enumerate(self.networks)
+        ]
+        abreast(trainings, self._workers)
+        self._trainings += 1
+
+    def _train(
+        self, network: nn.Module, parts: list[tuple[Answers, int]], steps: int, lr: float, draw: torch.Generator
+    ) -> None:
+        network.train().requires_grad_(True)
+        optimiser = torch.optim.AdamW(network.parameters(), lr, weight_decay=1e-4, fused=True)
+        for step in range(steps):
+            cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+            optimiser.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / _WARMUP) * cosine
+            chosen = [(a, torch.randint(len(a), (count,), generator=draw).to(self.device)) for a, count in parts]
+            levels = torch.cat([answers.images[rows] for answers, rows in chosen])
+            images = self.pixels(levels).view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
+            loss = F.cross_entropy(network(images), torch.cat([a.decisions[rows] for a, rows in chosen]))
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        network.eval().requires_grad_(False)
+
+    def orient(self, known: Answers) -> None:
+        """Find the basis: directions along which the networks differ, at points on their own boundary."""
+        images, targets = strangers(self, known.to(self.device), _BASIS_SAMPLES, generator(self.settings.seed, "basis"))
+        points, _ = minimal_perturbation(self.margin, images, targets, Steps(5), self.bounds)
+        members = [functools.partial(self.margin, member=number) for number in range(len(self.networks))]
+        self.basis = error_basis(members, points, targets, self.bounds, self.settings.basis)
+
+    def _calls(
+        self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]
+    ) -> Iterator[tuple[slice, Float[Tensor, "c h w x"], Int[Tensor, " c"]]]:
+        """Cut into calls of one shape, the last one padded with its first image."""
+        for start in range(0, len(images), CALL):
+            part, k = images[start : start + CALL], targets[start : start + CALL]
+            missing = CALL - len(part)
+            if missing:
+                part, k = torch.cat([part, part[:1].expand(missing, -1)]), torch.cat([k, k[:1].expand(missing)])
+            yield slice(start, start + CALL), part.view(CALL, *self.shape), k
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Weights, basis, and how often it was trained: all that a primer of the same settings needs to go on."""
+        weights = {
+            f"{number}.{name}": tensor.contiguous().cpu().numpy().copy()
+            for number, network in enumerate(self.networks)
+            for name, tensor in network.state_dict().items()
+        }
+        return {**weights, "basis": self.basis.cpu().numpy(), "trainings": np.array(self._trainings)}
+
+    def load(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Become the primer whose `arrays` these are; it has to be made with the same settings."""
+        for number, network in enumerate(self.networks):
+            prefix = f"{number}."
+            state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.items()})
+            network.eval().requires_grad_(False)
+        self.basis = torch.from_numpy(np.array(arrays["basis"])).to(self.device)
+        self._trainings = int(arrays["trainings"])
+
+
+def _lead(
+    networks: list[nn.Module], images: Float[Tensor, "n c h w"], targets: Int[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    images = images.contiguous(memory_format=torch.channels_last)
+    scores = torch.stack([F.log_softmax(network(images), dim=1) for network in networks]).mean(dim=0)
+    others = scores.scatter(1, targets[:, None], -torch.inf).amax(dim=1)
+    lead: Tensor = scores.gather(1, targets[:, None])[:, 0] - others
+    return lead
+
+
+def _margin(
+    networks: list[nn.Module], images: Float[Tensor, "n c h w"], targets: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n c h w"]]:
+    images = images.detach().requires_grad_(True)
+    value = _lead(networks, images, targets)
+    (gradient,) = torch.autograd.grad(value.sum(), images)
+    return value.detach(), gradient.contiguous()
+
+
+def strangers(
+    primer: Primer, known: Answers, count: int, draw: torch.Generator
+) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
+    """Images drawn from `known`, and for each a random class other than its decision."""
+    classes = int(known.decisions.max()) + 1
+    rows = torch.randint(len(known), (count,), generator=draw).to(primer.device)
+    shift = torch.randint(1, max(2, classes), (count,), generator=draw).to(primer.device)
+    return primer.pixels(known.images[rows]), (known.decisions[rows] + shift) % classes
+
+
+def scout(
+    primer: Primer, natural: Answers, decisions: int, rounds: int = 3, share: float = 0.6
+) -> Generator[Tensor, Tensor, Answers]:
+    """Train a primer within a budget of decisions, the samples' own included.
+
+    Args:
+        primer: untrained.
+        natural: samples with their decisions; the first (1 − share)·decisions are used.
+        decisions: the whole budget.
+        rounds: how often made images are asked and learnt.
+        share: of the budget that goes to made images.
+
+    Yields:
+        Images [m, D] to decide.
+
+    Returns:
+        Every answer paid for, fewer where the teacher refuses to go on; the primer has learnt them all.
+    """
+    natural = natural.to(primer.device)
+    kept = min(len(natural), decisions - int(share * decisions))
+    known = Answers(natural.images[:kept], natural.decisions[:kept])
+    samples = known
+    primer.fit(known)
+    for number in range(rounds):
+        count = (decisions - kept) // rounds
+        draw = generator(primer.settings.seed, "scout", number)
+        images, targets = strangers(primer, samples, count, draw)
+        found, _ = minimal_perturbation(primer.margin, images, targets, _SCOUT, primer.bounds)
+        overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw).to(primer.device)
+        made = (images + (found - images) * overshoot).clamp(*primer.bounds)
+        levels = to_bytes(made, primer.bounds)
+        try:
+            decided = yield primer.pixels(levels)
+        except BudgetSpent:
+            break
+        known = known.joined(Answers(levels, decided))
+        primer.fit(samples, Answers(known.images[kept:], known.decisions[kept:]))
+    primer.orient(samples)
+    return known

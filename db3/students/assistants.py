@@ -1,0 +1,142 @@
+"""Tutors: networks that learn the paid decisions and label images that nobody was asked about.
+
+A student of few weights learns more from a soft label than from a decision, and from many images than from few.
+Tutors are larger networks, several of them, trained on the same decisions: their averaged opinion of any number of
+fresh images costs no query. They know no more of the teacher than its decisions told; what they add is what larger
+networks make of them (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015; Bucila, Caruana
+and Niculescu-Mizil, "Model Compression", KDD 2006).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import nn
+
+from db3 import rng
+from db3.images.parents import draw_parents
+from db3.images.priors import prior_images
+from db3.images.variations import variations
+from db3.networks import build
+from db3.students.kd import teacher_logits
+from db3.training.examples import Examples, Group, channel_statistics
+from db3.training.processes import train_together
+from db3.training.train import TrainSettings
+
+_UNASKED = 1 << 31  # numbers of images from here on are never asked
+
+
+@dataclass(frozen=True)
+class TutorSettings:
+    """How tutors are made and what they label.
+
+    Attributes:
+        training: of each tutor.
+        architecture: larger than the student's.
+        networks: how many are averaged.
+        images: how many they label.
+        fresh: share of these that are prior images; the rest are variations of the decided ones.
+        share: of each of the student's batches.
+        temperature: of tutors and student in the divergence.
+    """
+
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(2000, balance=0.5))
+    architecture: str = "lenet5"
+    networks: int = 2
+    images: int = 100_000
+    fresh: float = 1 / 3
+    share: float = 0.75
+    temperature: float = 1.0
+
+
+def tutored(
+    images: UInt8[np.ndarray, "n c h w"],
+    decisions: Int64[np.ndarray, " n"],
+    classes: int,
+    settings: TutorSettings,
+    seed: int,
+    on_step: Callable[[], object] | None = None,
+    processes: int = 1,
+) -> Examples:
+    """Images never asked, with tutors' soft labels; `beside` puts them beside the decided ones.
+
+    Args:
+        images: decided.
+        decisions: the teacher's on them.
+        classes: K.
+        settings: how.
+        seed: of the tutors and the images.
+        on_step: called after each step of each tutor.
+        processes: that train each tutor together, see `train_together`.
+    """
+    examples = Examples(images, decisions)
+    networks = [
+        _tutor(examples, classes, settings, seed, number, on_step, processes) for number in range(settings.networks)
+    ]
+    unasked = unasked_images(images, decisions, settings.images, settings.fresh, seed)
+    labels = opinion(networks, unasked, settings.temperature)
+    return Examples(unasked, labels.argmax(axis=1).astype(np.int64), labels)
+
+
+def beside(groups: Sequence[Group], unasked: Examples, settings: TutorSettings) -> tuple[Group, ...]:
+    """The groups of a batch with what tutors labelled, which gets its share; the others divide the rest as before."""
+    less = 1 - settings.share
+    own = Group("unasked", unasked, settings.share, 0.0, 1.0, settings.temperature)
+    return (*(replace(group, share=group.share * less) for group in groups), own)
+
+
+def unasked_images(
+    images: UInt8[np.ndarray, "n c h w"], decisions: Int64[np.ndarray, " n"], count: int, fresh: float, seed: int
+) -> UInt8[np.ndarray, "m c h w"]:
+    """Prior images and variations of the decided ones, of numbers that the rounds do not reach."""
+    channels, height, width = images.shape[1:]
+    priors = round(count * fresh)
+    numbers = np.arange(_UNASKED, _UNASKED + count - priors)
+    children = variations(images, draw_parents(decisions, numbers, seed), numbers, seed)
+    return np.concatenate([prior_images((channels, height, width), range(_UNASKED, _UNASKED + priors), seed), children])
+
+
+def opinion(
+    networks: Sequence[nn.Module], images: UInt8[np.ndarray, "n c h w"], temperature: float
+) -> Float32[np.ndarray, "n k"]:
+    """Softmax of the mean logits / temperature; each network's logits are first centred over the classes."""
+    mean: torch.Tensor | None = None
+    for network in networks:
+        logits = torch.from_numpy(teacher_logits(network, images)).double()
+        logits = torch.log_softmax(logits, dim=1) / len(networks)
+        mean = logits if mean is None else mean + logits
+    if mean is None:
+        raise ValueError("there is no network; expected one or more")
+    labels: Float32[np.ndarray, "n k"] = torch.softmax(mean / temperature, dim=1).float().numpy()
+    return labels
+
+
+def _tutor(
+    examples: Examples,
+    classes: int,
+    settings: TutorSettings,
+    seed: int,
+    number: int,
+    on_step: Callable[[], object] | None,
+    processes: int,
+) -> nn.Module:
+    own = rng.generator(seed, "tutor", number).initial_seed()
+    mean, std = channel_statistics(examples.images)
+    channels, height, width = examples.images.shape[1:]
+    network = build(settings.architecture, (channels, height, width), classes, mean=mean, std=std, seed=own)
+    train_together(network, examples, settings.training, own, processes=processes, on_step=on_step)
+    return network
+
+
+def final_steps(queries: int, tutored: bool = False) -> int:
+    """Optimiser steps that suit so many decided images: more of them repay more steps, ever more slowly.
+
+    Linear in the logarithm between the numbers of queries below, and level beyond. Tutors' images are three quarters of
+    a batch: from 2.5·10⁴ queries on, what was decided takes more steps to be learnt beside them.
+    """
+    alone = [(10_000, 4000), (25_000, 6000), (100_000, 8000), (1_000_000, 12_000)]
+    beside_tutors = [(10_000, 4000), (25_000, 12_000), (100_000, 24_000)]
+    at, steps = zip(*(beside_tutors if tutored else alone), strict=True)
+    return round(float(np.interp(np.log(max(1, queries)), np.log(at), steps)))

@@ -1,0 +1,1 @@
+"""Adapters: how each kind of model is asked for decisions."""

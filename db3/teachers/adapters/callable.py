@@ -1,0 +1,123 @@
+"""A teacher that is any Python function: images in, classes out."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from db3.digest import digest_file
+from db3.errors import ConfigError, DataError, Db3Error, TeacherError
+from db3.teachers.adapters.declared import Declared, Fetched
+from db3.teachers.adapters.outputs import decisions_of
+from db3.teachers.adapters.preprocessing import Preprocessing, from_json
+from db3.teachers.base import TeacherSpec
+
+Answering = Callable[[npt.NDArray[Any]], Any]
+
+
+class CallableTeacher:
+    """A function that tells its decision; scores it returns are hidden.
+
+    The function is called with at most `spec.max_batch` images and never with padding, since it may cost money.
+
+    Args:
+        function: maps an array of the declared layout and type to n integers, names, or rows of K scores.
+        spec: shape, bounds, classes, the largest call and identity.
+        preprocessing: what the function sees of an image.
+        labels: names of the classes, for a function that answers with names.
+        sending: told the number of images before each call; it may raise to forbid it.
+    """
+
+    def __init__(
+        self,
+        function: Answering,
+        spec: TeacherSpec,
+        preprocessing: Preprocessing | None = None,
+        *,
+        labels: Sequence[str] = (),
+        sending: Callable[[int], None] | None = None,
+    ) -> None:
+        self._function, self._spec, self._labels = function, spec, labels
+        self._see, self._sending = preprocessing or Preprocessing(), sending or (lambda _: None)
+        self._see.check(spec.input_shape)
+        self._who = f"the function {getattr(function, '__qualname__', type(function).__name__)}"
+
+    @property
+    def spec(self) -> TeacherSpec:
+        return self._spec
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """Top-1 class of each image.
+
+        Raises:
+            TeacherError: the function raised, or did not answer with one class or K scores an image.
+        """
+        seen = self._see.array(images)
+        self._sending(len(images))
+        try:
+            output = self._function(seen)
+        except Db3Error:
+            raise
+        except Exception as error:  # a foreign function may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise TeacherError(
+                f"{self._who} failed on {len(images)} images ({reason}); mend it and run again"
+            ) from error
+        return decisions_of(output, len(images), self._spec.classes, self._who, self._labels).to(images.device)
+
+
+def fetch_callable(declared: Declared) -> Fetched:
+    """Find the function; it is not called, since that may cost money."""
+    name = str(declared.function)
+    find(name)
+    model = {"function": name, "version": declared.version, "source": source_digest(name)}
+    return Fetched(model, declared.call_batch)
+
+
+def open_callable(
+    card: dict[str, Any], spec: TeacherSpec, sending: Callable[[int], None] | None = None
+) -> CallableTeacher:
+    """The teacher that a card describes.
+
+    Raises:
+        DataError: the module's source changed since the teacher was fetched.
+    """
+    model = card["model"]
+    function = find(model["function"])
+    if source_digest(model["function"]) != model["source"]:
+        raise DataError(f"the source of {model['function']} changed; run the stage fetch_teacher again")
+    return CallableTeacher(function, spec, from_json(model["preprocessing"]), labels=model["labels"], sending=sending)
+
+
+def find(name: str) -> Answering:
+    """Import the module that the user named, and take the function from it.
+
+    Args:
+        name: `package.module:function`; the function may be a dotted path.
+
+    Raises:
+        ConfigError: the module or the function is missing, or is no function.
+    """
+    module, _, path = name.partition(":")
+    try:
+        found = reduce(getattr, path.split("."), importlib.import_module(module))
+    except ImportError as error:
+        raise ConfigError(
+            f"teacher.function is {name!r}, but {module} cannot be imported ({error}): run in its folder or install it"
+        ) from error
+    except AttributeError:
+        raise ConfigError(f"teacher.function is {name!r}, but {module} has no {path}: correct the name") from None
+    if not callable(found):
+        raise ConfigError(f"teacher.function is {name!r}, which is no function but {type(found).__name__}")
+    return found
+
+
+def source_digest(name: str) -> str | None:
+    """Digest of the named module's source file; None where it has none (a compiled module)."""
+    file = getattr(importlib.import_module(name.partition(":")[0]), "__file__", None)
+    return digest_file(Path(file)) if file and file.endswith(".py") else None

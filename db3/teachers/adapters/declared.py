@@ -1,0 +1,118 @@
+"""A foreign model as parameters describe it, and what fetching it found out."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from db3.digest import digest_file, digest_json
+from db3.errors import DataError
+from db3.files import whole_file
+from db3.teachers.adapters.preprocessing import Preprocessing
+from db3.teachers.base import ImageShape
+
+FOLDER = "model"  # below data/teacher/: the files of a foreign model, as they were given
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the user says of a model.
+
+    Attributes:
+        kind: `exported`, `onnx`, `http`, `http_image` or `callable`.
+        input_shape: (C, H, W) of the dataset's images.
+        classes: K.
+        labels: the model's names of the classes.
+        call_batch: rows of a call or request.
+        preprocessing: what the model sees of an image.
+        checkpoint: a local model's file.
+        function: of a callable, `package.module:function`.
+        version: of a remote model, or what the user calls its state.
+        input: name of the model's input; None: the only one.
+        output: name of the model's output; None: the only one.
+        http: settings of a remote model: `url`, `model`, `token`, …
+    """
+
+    kind: str
+    input_shape: ImageShape
+    classes: int
+    labels: tuple[str, ...]
+    call_batch: int = 64
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    checkpoint: Path | None = None
+    function: str | None = None
+    version: str | None = None
+    input: str | None = None
+    output: str | None = None
+    http: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """The local model's file.
+
+        Raises:
+            DataError: there is none.
+        """
+        path = Path(str(self.checkpoint)).expanduser()
+        if not path.is_file():
+            raise DataError(f"cannot read {path}: no such file; expected the model: correct teacher.checkpoint")
+        return path
+
+
+@dataclass(frozen=True)
+class Link:
+    """How a remote teacher is reached: nothing here decides an answer.
+
+    Attributes:
+        concurrency: requests in flight, of this process to one address.
+        per_second: requests begun a second at most; None: no limit.
+        timeout: seconds until a request must be answered in full.
+        attempts: for each request; each of them may be billed.
+        patience: longest Retry-After that is waited for, in seconds.
+        encoding: `json`, `binary`, or `auto`: binary where the server says that it knows it.
+        compress: gzip requests too.
+    """
+
+    concurrency: int = 4
+    per_second: float | None = None
+    timeout: float = 30.0
+    attempts: int = 5
+    patience: float = 300.0
+    encoding: str = "auto"
+    compress: bool = False
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What goes onto the card.
+
+    Attributes:
+        model: all that decides an answer beside the files; part of the identity. No secret ever.
+        call_batch: rows of a call, the model's own where it has a fixed number.
+        parameters: number of weights, where it can be known.
+        access: of a remote model: the NAME of the token's variable, its header and scheme; no part of the identity.
+    """
+
+    model: dict[str, Any]
+    call_batch: int
+    parameters: int | None = None
+    access: dict[str, str | None] | None = None
+
+
+def keep(source: Path, folder: Path, name: str) -> Path:
+    """Copy a model's file below `folder`; returns where it lies now."""
+    target = folder / FOLDER / name
+    try:
+        with source.open("rb") as file, whole_file(target) as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+    except OSError as error:
+        raise DataError(f"cannot read {source}: {error.strerror}; correct teacher.checkpoint") from error
+    return target
+
+
+def digest_kept(folder: Path) -> str:
+    """Digest of all files kept; of none, for a model that lies elsewhere."""
+    root = folder / FOLDER
+    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else []
+    return digest_json({path.relative_to(root).as_posix(): digest_file(path) for path in files})

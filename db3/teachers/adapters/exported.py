@@ -1,0 +1,162 @@
+"""A teacher that is a compiled PyTorch program: torch.export (.pt2), or TorchScript (.pt), which torch has deprecated.
+
+Both archives hold a program that runs when it is called, with the rights of this process: open only files that you
+would run. Pickled objects inside a .pt2 are refused all the same.
+"""
+
+import os
+import threading
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.export.passes import move_to_device_pass
+
+from db3.errors import ConfigError, DataError, TeacherError
+from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, keep
+from db3.teachers.adapters.outputs import decisions_of
+from db3.teachers.adapters.preprocessing import Preprocessing, from_json
+from db3.teachers.base import TeacherSpec
+
+_LOADING = threading.Lock()  # torch.export.load keeps state of the process, and so does _no_pickles
+SUFFIXES = (".pt2", ".pt", ".ts", ".torchscript")
+
+
+class ExportedTeacher:
+    """A compiled program that tells its decision and hides its scores.
+
+    Args:
+        model: path of the .pt2 or TorchScript file.
+        spec: shape, bounds, classes, call shape and identity; `max_batch` is the program's own where that is fixed.
+        preprocessing: what the program sees of an image.
+        device: where it runs.
+
+    Attributes:
+        fixed_batch: rows of a call, where the program allows one number only.
+        parameters: number of weights.
+
+    Raises:
+        DataError: the file is missing, damaged or of another format.
+    """
+
+    def __init__(
+        self, model: Path, spec: TeacherSpec, preprocessing: Preprocessing | None = None, *, device: str = "cpu"
+    ) -> None:
+        self._spec, self._who = spec, f"the program {model.name}"
+        self._see, self._device = preprocessing or Preprocessing(), torch.device(device)
+        self._see.check(spec.input_shape)
+        load = _load_exported if model.suffix == ".pt2" else _load_script
+        self._program, self.fixed_batch, self.parameters = _read(model, lambda: load(model, self._device))
+
+    @property
+    def spec(self) -> TeacherSpec:
+        return self._spec
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """Top-1 class of each image.
+
+        Raises:
+            TeacherError: the program failed, or its output is not one class or K scores an image.
+        """
+        try:
+            with torch.inference_mode():
+                output = self._program(self._see(images.to(self._device)))
+        except Exception as error:  # a foreign program may raise anything
+            raise TeacherError(
+                f"{self._who} failed on {len(images)} images of shape {list(self._see.shape(self._spec.input_shape))} "
+                f"({_reason(error)}): check teacher.call_batch, layout, dtype and resize"
+            ) from None
+        output = output[0] if isinstance(output, tuple | list) and len(output) == 1 else output
+        if not isinstance(output, Tensor):
+            raise TeacherError(
+                f"{self._who} gave {type(output).__name__}; expected one tensor: export it with one output"
+            )
+        return decisions_of(output, len(images), self._spec.classes, self._who).to(images.device)
+
+
+def fetch_exported(declared: Declared, folder: Path) -> Fetched:
+    """Copy the file, and try the program once on black images."""
+    source = declared.file
+    if source.suffix not in SUFFIXES:
+        raise DataError(f"{source} is no known program; expected one of {', '.join(SUFFIXES)}: export or rename it")
+    path = keep(source, folder, f"model{'.pt2' if source.suffix == '.pt2' else '.pt'}")
+    spec = TeacherSpec(declared.input_shape, (0.0, 1.0), declared.classes, declared.call_batch, "not fetched yet")
+    teacher = ExportedTeacher(path, spec, declared.preprocessing)
+    rows = teacher.fixed_batch or declared.call_batch
+    try:
+        teacher.decide(torch.zeros(rows, *declared.input_shape))
+    except TeacherError as error:
+        raise ConfigError(str(error)) from None
+    return Fetched({"file": path.name}, rows, teacher.parameters)
+
+
+def open_exported(card: dict[str, Any], folder: Path, spec: TeacherSpec, device: str) -> ExportedTeacher:
+    """The teacher that a card describes."""
+    model = card["model"]
+    return ExportedTeacher(folder / FOLDER / model["file"], spec, from_json(model["preprocessing"]), device=device)
+
+
+_Loaded = tuple[Callable[[Tensor], Any], int | None, int]
+
+
+def _read(model: Path, load: Callable[[], _Loaded]) -> _Loaded:
+    if not zipfile.is_zipfile(model):
+        raise DataError(
+            f"cannot open {model}: no archive of torch.export.save or torch.jit.save; copy or export it again"
+        )
+    try:
+        with _LOADING:
+            return load()
+    except Exception as error:  # a foreign archive may fail anywhere
+        raise DataError(
+            f"cannot open {model} ({_reason(error)}); expected what torch.export.save (.pt2) or torch.jit.save (.pt) "
+            "wrote: export it with this version of torch"
+        ) from None
+
+
+def _load_exported(model: Path, device: torch.device) -> _Loaded:
+    with _no_pickles():
+        program = torch.export.load(model)
+    if device.type != "cpu":
+        program = move_to_device_pass(program, device)
+    names = program.graph_signature.user_inputs
+    if len(names) != 1:
+        raise DataError(f"it takes {len(names)} inputs, not one of images")
+    value = next(node.meta["val"] for node in program.graph.nodes if node.name == names[0])
+    rows = value.shape[0] if value.ndim else None
+    parameters = sum(tensor.numel() for tensor in program.parameters())
+    return program.module(), rows if isinstance(rows, int) else None, parameters
+
+
+def _load_script(model: Path, device: torch.device) -> _Loaded:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # that TorchScript is deprecated is what the docs say
+        warnings.simplefilter("ignore", DeprecationWarning)
+        program = torch.jit.load(str(model), map_location=device).eval()  # type: ignore[no-untyped-call]
+    return program, None, sum(tensor.numel() for tensor in program.parameters())
+
+
+@contextmanager
+def _no_pickles() -> Iterator[None]:
+    """torch.export.load falls back to unpickling foreign objects; this variable forbids it."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _reason(error: Exception) -> str:
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= 200 else f"{words[:197]}..."

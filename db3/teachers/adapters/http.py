@@ -1,0 +1,225 @@
+"""A teacher behind the Open Inference Protocol (KServe v2): MLServer, Triton, KServe, TorchServe, OpenVINO."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from db3.errors import ConfigError, TeacherError
+from db3.teachers.adapters.connection import Access, Connection, Question, Reply
+from db3.teachers.adapters.declared import Declared, Fetched, Link
+from db3.teachers.adapters.inference_protocol import (
+    BINARY,
+    Interface,
+    answer_of,
+    interface_of,
+    json_of,
+    output_of,
+    request_of,
+)
+from db3.teachers.adapters.outputs import PartlyAnsweredError, decisions_of
+from db3.teachers.adapters.preprocessing import Preprocessing, from_json
+from db3.teachers.base import TeacherSpec
+
+_SEEN: dict[str, str] = {}  # versions that answered first, of models whose metadata tell none: one for all threads
+
+
+class HttpTeacher:
+    """A remote model that is asked several requests at a time.
+
+    Before the first question the server's and the model's metadata are read; a model that is not the one declared is
+    never asked.
+
+    Args:
+        url: of the server, without /v2 and without credentials.
+        model: its name there.
+        spec: `max_batch` is the number of images of a request; the teacher's own is what fills the link.
+        interface: names and types of input and output.
+        preprocessing: what the model sees of an image.
+        version: to ask for and to expect; None: the model has none.
+        metadata: as it was when the teacher was fetched; None: whatever it is.
+        labels: names of the classes, for a model that answers with names.
+        access: the token's variable.
+        link: limits, retries, encoding.
+        sending: called before each attempt with the number of images about to be sent; what it raises passes through.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        spec: TeacherSpec,
+        interface: Interface,
+        preprocessing: Preprocessing | None = None,
+        *,
+        version: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        labels: Sequence[str] = (),
+        access: Access | None = None,
+        link: Link | None = None,
+        sending: Callable[[int], None] | None = None,
+    ) -> None:
+        self._see, self._link, self._labels = preprocessing or Preprocessing(), link or Link(), labels
+        self._see.check(spec.input_shape)
+        self._rows = interface.rows or spec.max_batch
+        self._spec = replace(spec, max_batch=self._rows * self._link.concurrency)
+        self._server = _Server(url, model, version, access or Access(), self._link)
+        self._interface, self._version, self._metadata = interface, version, metadata
+        self._sending, self._binary, self._met = sending, False, False
+
+    @property
+    def spec(self) -> TeacherSpec:
+        return self._spec
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """Top-1 class of each image; any number of them.
+
+        Raises:
+            TeacherError: one line; `PartlyAnsweredError` where some of the images had been answered.
+        """
+        if not len(images):
+            return torch.empty(0, dtype=torch.int64)
+        if not self._met:
+            self._meet()
+        parts = torch.split(images.cpu(), self._rows)
+        names = [""] * len(parts)
+
+        def question(place: int) -> Question:
+            part = parts[place]
+            if self._interface.rows:
+                part = torch.cat([part, part[:1].expand(self._rows - len(part), *part.shape[1:])])
+            names[place] = secrets.token_hex(8)
+            body, headers = request_of(self._see.array(part), self._interface, names[place], self._binary)
+            return Question("POST", self._server.infer_url, body, headers, len(part))
+
+        def read(place: int, reply: Reply) -> Int[Tensor, " _"]:
+            return self._decisions(reply, names[place], len(parts[place]))
+
+        ask = [lambda place=place: question(place) for place in range(len(parts))]
+        told, error = self._server.connection.ask_all(ask, read, self._sending)
+        if error is not None:
+            raise PartlyAnsweredError.of(error, told, [len(part) for part in parts])
+        return torch.cat([part for part in told if part is not None]).to(images.device)
+
+    def _decisions(self, reply: Reply, name: str, count: int) -> Int[Tensor, " _"]:
+        who = self._server.who
+        value, rest = answer_of(reply, name, who)
+        self._check_version(value)
+        output = output_of(value, rest, self._interface.output, who)
+        sent = self._interface.rows or count
+        return decisions_of(output, sent, self._spec.classes, who, self._labels)[:count]
+
+    def _check_version(self, value: Mapping[str, Any]) -> None:
+        name, told = value.get("model_name"), value.get("model_version")
+        if name is not None and name != self._server.model:
+            raise TeacherError(f"{self._server.who} answered as {str(name)[:40]!r}: check teacher.http.model")
+        if told is None or str(told) == "":
+            return
+        if self._version is None:
+            self._version = _SEEN.setdefault(self._server.model_url, str(told))
+        if str(told) != self._version:
+            raise TeacherError(
+                f"{self._server.who} answered as version {str(told)[:40]!r}, but was version {self._version!r}: "
+                "its answers are not mixed; run the stage fetch_teacher again to take the new one"
+            )
+
+    def _meet(self) -> None:
+        extensions = self._server.extensions()
+        encoding = self._link.encoding
+        self._binary = encoding == "binary" or (encoding == "auto" and BINARY in extensions)
+        if self._metadata is not None and self._server.metadata() != self._metadata:
+            raise TeacherError(
+                f"{self._server.who} describes itself otherwise than when it was fetched: another model or version; "
+                "run the stage fetch_teacher again to take it"
+            )
+        self._met = True
+
+
+class _Server:
+    """The addresses of a model, and what the server says of it."""
+
+    def __init__(self, url: str, model: str, version: str | None, access: Access, link: Link) -> None:
+        self._root, self.model, self.who = f"{url}/v2", model, f"the model {model} at {url}"
+        self.model_url = f"{self._root}/models/{quote(model, safe='')}"
+        if version is not None:
+            self.model_url += f"/versions/{quote(version, safe='')}"
+        self.infer_url = httpx2.URL(f"{self.model_url}/infer")  # read once: that costs as much as sending it
+        self.connection = Connection(url, link, access, self.who)
+
+    def extensions(self) -> list[str]:
+        value = self._get(self._root)
+        found = value.get("extensions")
+        return [str(name) for name in found] if isinstance(found, list) else []
+
+    def metadata(self) -> dict[str, Any]:
+        """What the model says of itself: `name`, `versions`, `platform`, `inputs`, `outputs`."""
+        return self._get(self.model_url)
+
+    def _get(self, url: str) -> dict[str, Any]:
+        return self.connection.ask(lambda: Question("GET", url), lambda reply: json_of(reply.content, self.who))
+
+
+def fetch_http(declared: Declared, link: Link) -> Fetched:
+    """Read the metadata of server and model; the model is asked nothing."""
+    http, see = declared.http, declared.preprocessing
+    see.check(declared.input_shape)
+    access = Access.declared(http)
+    url, name = str(http["url"]).rstrip("/"), str(http["model"])
+    server = _Server(url, name, declared.version, access, link)
+    server.extensions()
+    metadata = server.metadata()
+    interface = interface_of(
+        metadata, see.shape(declared.input_shape), see.dtype, declared.input, declared.output, server.who
+    )
+    _check_classes(metadata, interface, declared.classes, server.who)
+    model = {
+        "url": url,
+        "name": name,
+        "version": declared.version or _only_version(metadata, server.who),
+        "interface": {"input": interface.input, "datatype": interface.datatype, "output": interface.output,
+                      "rows": interface.rows},
+        "metadata": metadata,
+    }  # fmt: skip
+    return Fetched(model, interface.rows or declared.call_batch, access=asdict(access))
+
+
+def open_http(
+    card: dict[str, Any], spec: TeacherSpec, sending: Callable[[int], None] | None, link: Link
+) -> HttpTeacher:
+    """The teacher that a card describes."""
+    model = card["model"]
+    return HttpTeacher(
+        model["url"],
+        model["name"],
+        spec,
+        Interface(**model["interface"]),
+        from_json(model["preprocessing"]),
+        version=model["version"],
+        metadata=model["metadata"],
+        labels=model["labels"],
+        access=Access(**card["access"]),
+        link=link,
+        sending=sending,
+    )
+
+
+def _only_version(metadata: Mapping[str, Any], who: str) -> str | None:
+    versions = [str(version) for version in metadata.get("versions") or []]
+    if len(versions) > 1:
+        raise ConfigError(f"{who} has the versions {', '.join(versions)}; expected one: set teacher.version")
+    return versions[0] if versions else None
+
+
+def _check_classes(metadata: Mapping[str, Any], interface: Interface, classes: int, who: str) -> None:
+    for entry in metadata.get("outputs") or []:
+        wide = [size for size in list(entry.get("shape") or [])[1:] if size != 1]
+        if entry.get("name") == interface.output and len(wide) == 1 and wide[0] not in (-1, classes):
+            raise ConfigError(
+                f"{who} tells {wide[0]} classes apart, the dataset {classes}: set teacher.classes={wide[0]}"
+            )

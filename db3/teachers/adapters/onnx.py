@@ -1,0 +1,195 @@
+"""A teacher that is an ONNX file, run by onnxruntime."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import onnx
+import onnxruntime
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from db3.errors import ConfigError, DataError, TeacherError
+from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, keep
+from db3.teachers.adapters.outputs import decisions_of
+from db3.teachers.adapters.preprocessing import Preprocessing, from_json
+from db3.teachers.base import ImageShape, TeacherSpec
+
+FILE = "model.onnx"
+_TYPES = {"float": "float32", "float16": "float16", "double": "float64", "uint8": "uint8"}
+
+
+class OnnxTeacher:
+    """An ONNX model that tells its decision and hides its scores.
+
+    Args:
+        model: path of the file; its external weights, if any, lie beside it.
+        spec: shape, bounds, classes, call shape and identity; `max_batch` is the file's own where that is fixed.
+        preprocessing: what the model sees of an image.
+        labels: names of the classes, for a model that answers with names.
+        input: name; None: the only one.
+        output: logits, probabilities, integer classes or names; None: the only one.
+        device: `cpu`, or `cuda` (needs onnxruntime-gpu).
+
+    Raises:
+        DataError: the file is missing, damaged, or its input does not fit the images.
+        ConfigError: a name is missing or unknown, or there is no such device.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        spec: TeacherSpec,
+        preprocessing: Preprocessing | None = None,
+        *,
+        labels: Sequence[str] = (),
+        input: str | None = None,  # noqa: A002  (ONNX's own word)
+        output: str | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self._spec, self._labels, self._who = spec, labels, f"the ONNX model {model.name}"
+        self._see = preprocessing or Preprocessing()
+        self._see.check(spec.input_shape)
+        self._session = _session(model, device)
+        taken = _named(self._session.get_inputs(), input, "input", self._who)
+        given = _named(self._session.get_outputs(), output, "output", self._who)
+        self._input, self._output = taken.name, given.name
+        self.fixed_batch = _batch(taken, self._see, spec.input_shape, self._who)
+        _check_output(given, spec.classes, self._who)
+
+    @property
+    def spec(self) -> TeacherSpec:
+        return self._spec
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Input and output that are used."""
+        return self._input, self._output
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """Top-1 class of each image.
+
+        Raises:
+            TeacherError: the model failed, or its output is not one class or K scores an image.
+        """
+        try:
+            output = self._session.run([self._output], {self._input: self._see.array(images)})[0]
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise TeacherError(
+                f"{self._who} failed on {len(images)} images ({_reason(error)}): check the file"
+            ) from None
+        return decisions_of(output, len(images), self._spec.classes, self._who, self._labels).to(images.device)
+
+
+def fetch_onnx(declared: Declared, folder: Path) -> Fetched:
+    """Copy the file and its external weights, and try the model once on black images."""
+    source = declared.file
+    try:
+        graph = onnx.load(str(source), load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError shares no base class with onnx's own
+        raise DataError(f"cannot read {source} ({_reason(error)}); expected an ONNX file: copy it again") from None
+    path = keep(source, folder, FILE)
+    tensors = graph.graph.initializer
+    for name in sorted(
+        {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+    ):
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(f"{source} keeps weights in {name}, outside its folder; expected them beside it: move them")
+        keep(source.parent / name, folder, name)
+    spec = TeacherSpec(declared.input_shape, (0.0, 1.0), declared.classes, declared.call_batch, "not fetched yet")
+    teacher = OnnxTeacher(
+        path, spec, declared.preprocessing, labels=declared.labels, input=declared.input, output=declared.output
+    )
+    rows = teacher.fixed_batch or declared.call_batch
+    teacher.decide(torch.zeros(rows, *declared.input_shape))
+    model = dict(zip(("input", "output"), teacher.names, strict=True))
+    return Fetched(model, rows, sum(math.prod(tensor.dims) for tensor in tensors))
+
+
+def open_onnx(card: dict[str, Any], folder: Path, spec: TeacherSpec, device: str) -> OnnxTeacher:
+    """The teacher that a card describes."""
+    model = card["model"]
+    return OnnxTeacher(
+        folder / FOLDER / FILE,
+        spec,
+        from_json(model["preprocessing"]),
+        labels=model["labels"],
+        input=model["input"],
+        output=model["output"],
+        device=device,
+    )
+
+
+def _session(model: Path, device: str) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3  # errors are raised; warnings about a foreign file help nobody
+    kind, _, number = device.partition(":")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if kind == "cuda":
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise ConfigError(
+                "runtime.device=cuda, but this onnxruntime has no CUDA: install onnxruntime-gpu, or set cpu"
+            )
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(number or 0)}))
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=providers)
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise DataError(
+            f"cannot open {model} ({_reason(error)}); expected an ONNX model: copy or export it again"
+        ) from None
+    if kind == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise ConfigError("runtime.device=cuda, but onnxruntime could not start CUDA: check the driver, or set cpu")
+    return session
+
+
+def _named(found: Sequence[Any], name: str | None, what: str, who: str) -> Any:
+    names = [entry.name for entry in found]
+    if name is None and len(names) == 1:
+        return found[0]
+    if name not in names:
+        asked = f"has no {what} {name!r}" if name else f"has {len(names)} {what}s"
+        raise ConfigError(f"{who} {asked}; expected one of {', '.join(names)}: set teacher.{what}")
+    if what == "input" and len(names) > 1:
+        raise ConfigError(f"{who} needs the inputs {', '.join(names)}; expected one of images: export it with one")
+    return found[names.index(name)]
+
+
+def _batch(taken: Any, see: Preprocessing, input_shape: ImageShape, who: str) -> int | None:
+    """The fixed number of rows, if any; refuses another shape or type than the images will have."""
+    dtype = _TYPES.get(taken.type.removeprefix("tensor(").removesuffix(")"))
+    if dtype != see.dtype:
+        want = f"set teacher.dtype={dtype}" if dtype else f"export it with one of {', '.join(_TYPES.values())}"
+        raise ConfigError(f"{who} takes {taken.type}, but teacher.dtype is {see.dtype}: {want}")
+    shape, want_shape = list(taken.shape), see.shape(input_shape)
+    fits = len(shape) == 4 and all(
+        not isinstance(have, int) or have == want for have, want in zip(shape[1:], want_shape, strict=True)
+    )
+    if not fits:
+        raise ConfigError(
+            f"{who} takes images of shape {_shown(shape)}, but would be shown [n, {', '.join(map(str, want_shape))}]: "
+            "set teacher.layout, teacher.resize or the dataset's size and channels"
+        )
+    return shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+
+
+def _check_output(given: Any, classes: int, who: str) -> None:
+    if not given.type.startswith("tensor("):
+        raise ConfigError(
+            f"{who}'s output {given.name} is {given.type}; expected a tensor: set teacher.output to another"
+        )
+    wide = [size for size in given.shape[1:] if size != 1]
+    if len(wide) == 1 and isinstance(wide[0], int) and wide[0] != classes:
+        raise ConfigError(f"{who} tells {wide[0]} classes apart, the dataset {classes}: set teacher.classes={wide[0]}")
+
+
+def _shown(shape: Sequence[Any]) -> str:
+    return f"[{', '.join(str(size) if size else 'n' for size in shape)}]"
+
+
+def _reason(error: Exception) -> str:
+    words = " ".join(str(error).split())
+    return words if len(words) <= 200 else f"{words[:197]}..."

@@ -1,0 +1,133 @@
+"""A teacher on disk: teacher.json, beside it whatever is local of the teacher, and the ways to open it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from db3.digest import digest_file, digest_json
+from db3.errors import DataError
+from db3.files import read_json
+from db3.networks import build, load_weights
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.catalogue import COUNTED_HERE, open_foreign
+from db3.teachers.adapters.declared import Link, digest_kept
+from db3.teachers.adapters.network import NetworkTeacher
+from db3.teachers.adapters.quantised import Quantised
+from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.budget import Paying
+from db3.teachers.meter import Meter
+from db3.teachers.votes import Majority
+
+CARD, WEIGHTS = "teacher.json", "teacher.safetensors"
+_DECIDING = ("architecture", "input_shape", "bounds", "classes", "call_batch")
+# Part of the identity where they are not these.
+_OPTIONAL: dict[str, Any] = {"quantise": "none", "votes": 1, "memory_format": "channels_last", "model": None}
+_LEVELS = {"none": 0, "uint8": 256}
+
+
+def identity(card: dict[str, Any], weights: str) -> str:
+    """Digest of all that decides an answer: architecture, shape, bounds, classes, call shape and the weights.
+
+    Of a foreign model that is its files, what it is shown (`model.preprocessing`) and what it is asked for; of a
+    remote one its address, name, version and metadata in place of files.
+    """
+    special = {key: card[key] for key, usual in _OPTIONAL.items() if card.get(key, usual) != usual}
+    return digest_json({**{key: card[key] for key in _DECIDING}, **special, "weights": weights})
+
+
+def is_open(card: dict[str, Any]) -> bool:
+    """Whether the teacher is a network of db3, whose scores the white-box baseline may see."""
+    return card.get("model") is None
+
+
+def digest_weights(folder: Path, card: dict[str, Any]) -> str:
+    """Digest of the files that make the teacher."""
+    return digest_file(folder / WEIGHTS) if is_open(card) else digest_kept(folder)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """teacher.json, checked against the files beside it.
+
+    Raises:
+        DataError: a file is missing, the card is incomplete, or the files are not those it was written for.
+    """
+    card: dict[str, Any] = read_json(folder / CARD)
+    absent = [key for key in (*_DECIDING, "identity") if key not in card]
+    if absent:
+        raise DataError(f"{folder / CARD} has no {', '.join(absent)}; run the stage fetch_teacher again")
+    if is_open(card) and not (folder / WEIGHTS).is_file():
+        raise DataError(f"{folder / WEIGHTS} is missing; run the stage fetch_teacher again")
+    found = identity(card, digest_weights(folder, card))
+    if found != card["identity"]:
+        raise DataError(
+            f"{folder / WEIGHTS if is_open(card) else folder} gives the teacher identity {found[:12]}, but {CARD} says "
+            f"{card['identity'][:12]}: the weights were replaced; run the stage fetch_teacher again"
+        )
+    return card
+
+
+def read_spec(folder: Path) -> TeacherSpec:
+    """What may be known of the teacher without asking it."""
+    card = read_card(folder)
+    channels, height, width = card["input_shape"]
+    low, high = card["bounds"]
+    return TeacherSpec(
+        input_shape=(channels, height, width),
+        bounds=(low, high),
+        classes=card["classes"],
+        max_batch=card["call_batch"],
+        identity=card["identity"],
+        levels=_LEVELS[card.get("quantise", "none")],
+    )
+
+
+def open_network(folder: Path) -> nn.Module:
+    """The teacher's network with its scores: for its own training and the white-box baseline, never for a search.
+
+    Raises:
+        DataError: the teacher is no network of db3.
+    """
+    card = read_card(folder)
+    if not is_open(card):
+        raise DataError(
+            f"{folder} holds a teacher of kind {card['kind']}, which hides its scores: only its decisions show"
+        )
+    channels, height, width = card["input_shape"]
+    network = build(card["architecture"], (channels, height, width), card["classes"])
+    load_weights(network, folder / WEIGHTS)
+    return network.eval()
+
+
+def open_teacher(
+    folder: Path,
+    device: str = "cpu",
+    *,
+    sending: Callable[[int], None] | None = None,
+    link: Link | None = None,
+) -> Meter:
+    """The teacher as the pipeline sees it: `Meter → Majority → Quantised → Paying → Batching → adapter`.
+
+    `Quantised` and `Majority` only where the card asks for them; `Batching` where the adapter does not do it itself;
+    `Paying` where `sending` is to be told of a model here, which counts nothing itself.
+
+    Args:
+        folder: with teacher.json.
+        device: where a local model runs.
+        sending: called before each attempt of an adapter whose attempts cost money, with the number of images about
+            to be sent; it may raise to forbid the sending. Possibly from several threads, but one at a time.
+        link: how a remote teacher is reached.
+    """
+    card = read_card(folder)
+    if is_open(card):
+        memory_format = card.get("memory_format", _OPTIONAL["memory_format"])
+        teacher: Teacher = Batching(NetworkTeacher(open_network(folder), read_spec(folder), device, memory_format))
+    else:
+        teacher = open_foreign(card, folder, read_spec(folder), device, sending, link or Link())
+    if sending and (is_open(card) or card["model"]["kind"] in COUNTED_HERE):
+        teacher = Paying(teacher, sending)
+    if teacher.spec.levels:
+        teacher = Quantised(teacher)
+    votes = card.get("votes", 1)
+    return Meter(Majority(teacher, votes) if votes > 1 else teacher)

@@ -1,0 +1,64 @@
+"""Tutors of the student: trained once for all seeds, on the very decisions that the student learns from."""
+
+from typing import TYPE_CHECKING
+
+from flows.config import Config
+from flows.engine.shards import map_shards
+
+if TYPE_CHECKING:
+    from db3.students.assistants import TutorSettings
+    from db3.students.variants import Arm
+    from flows.engine.store import Arrays
+
+_CODE = ("students", "training", "images", "networks", "rng", "arithmetic")
+
+
+def with_tutors(config: Config, arm: "Arm", classes: int) -> "Arm":
+    """The arm with images that nobody was asked about, labelled by tutors; they cost no query.
+
+    Tutors learn every decided image of the arm: the samples, and the images that a search asked.
+    """
+    from dataclasses import asdict, replace
+
+    import numpy as np
+
+    from db3.digest import digest_array, digest_code, digest_json
+    from db3.students.assistants import beside, tutored
+    from db3.training.examples import Examples
+    from flows.inputs import device_of
+
+    decided = [arm.examples, *(group.examples for group in arm.groups if group.name == "answered")]
+    images = np.concatenate([part.images for part in decided])
+    decisions = np.concatenate([part.decisions for part in decided])
+    channels, height, width = images.shape[1:]
+    settings, seed = _settings(config, (channels, height, width)), config.samples.seed
+    processes = config.runtime.processes
+
+    def compute(_: int) -> "Arrays":
+        told = tutored(images, decisions, classes, settings, seed, processes=processes)
+        return {"images": told.images, "decisions": told.decisions, "soft_labels": np.asarray(told.soft_labels)}
+
+    machine = [device_of(config), config.runtime.threads, processes]
+    content = [digest_array(images), digest_array(decisions), classes, seed, asdict(settings)]
+    key = digest_json(["tutors", *content, *machine, digest_code(*_CODE)])
+    steps = settings.networks * settings.training.steps
+    (found,) = map_shards("tutors", [key], compute, config.runtime, [steps], "step")
+    told = Examples(found["images"], found["decisions"], found["soft_labels"])
+    title = f"{arm.title}, and what tutors make of them"
+    return replace(arm, title=title, groups=beside(arm.groups, told, settings))
+
+
+def _settings(config: Config, shape: tuple[int, int, int]) -> "TutorSettings":
+    from db3.networks.fitting import fitting
+    from db3.students.assistants import TutorSettings
+    from db3.training.train import TrainSettings
+
+    group, learn = config.distill.tutors, config.distill
+    return TutorSettings(
+        TrainSettings(group.steps, learn.batch, learn.lr, learn.weight_decay, learn.warmup, balance=learn.balance),
+        architecture=fitting(shape) if group.architecture == "auto" else group.architecture,
+        networks=group.networks,
+        images=group.images,
+        fresh=group.fresh,
+        share=group.share,
+    )

@@ -1,0 +1,1 @@
+"""How a stage's work is cut, placed and kept."""

@@ -1,0 +1,185 @@
+"""A stage: a function from parameters and the data folder to files, with an entry point and a Prefect flow.
+
+Example, the module flows/samples.py:
+    @stage("samples")
+    def samples(config: Config, data: Path) -> str:
+        ...
+        return "400 samples, 400 queries asked"
+
+
+    if __name__ == "__main__":
+        samples.cli()
+"""
+
+import argparse
+import errno
+import importlib
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from db3.errors import ConfigError, Db3Error
+from flows.config import Config, load_config, parse_config
+from flows.engine.locks import callers, end_with, running
+from flows.engine.threads import set_threads
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+DATA = Path("data")
+# The one folder below data/ that each stage writes.
+FOLDERS = {
+    "fetch_teacher": "teacher",
+    "samples": "samples",
+    "query_decisions": "decisions",
+    "soft_labels": "transfer",
+    "distill": "student",
+    "evaluate": "evaluation",
+    "report": "report",
+}
+
+Body = Callable[[Config, Path], str]
+
+
+def stage(name: str, folder: str | None = None, estimate: str | None = None) -> Callable[[Body], "Stage"]:
+    """Make a stage of a function `(config, data) -> summary line`.
+
+    Args:
+        name: of the stage in dvc.yaml, and of its flow in Prefect.
+        folder: below data/, written by this stage alone; by default the one in FOLDERS.
+        estimate: module whose `estimate(config, data)` says what the stage will cost: no part of it, so by name.
+    """
+    return lambda body: Stage(name, body, folder or FOLDERS.get(name, name), estimate)
+
+
+class Stage:
+    """A stage of the pipeline. Calling it runs the body and nothing else.
+
+    Attributes:
+        name: of the stage and of its flow.
+        folder: the one folder below data/ that it writes.
+    """
+
+    def __init__(self, name: str, body: Body, folder: str, estimate: str | None = None) -> None:
+        self.name, self.folder, self._body, self._estimate = name, folder, body, estimate
+        self.__doc__, self.__module__ = body.__doc__, body.__module__
+
+    def __repr__(self) -> str:
+        return f"Stage({self.name!r})"
+
+    def __call__(self, config: Config, data: Path) -> str:
+        """Run the body: read the folders before this stage's, write this stage's, say in one line what was done."""
+        return self._body(config, data)
+
+    def run(self, config: Config, data: Path = DATA) -> str:
+        """Run into an empty folder: as a Prefect flow run when PREFECT_API_URL is set, plainly when not.
+
+        Raises:
+            BusyError: another stage, or a pipeline that this stage is no part of, is at work in the current folder.
+            Whatever the body raises.
+        """
+        with ExitStack() as stack:
+            if "DB3_RUN" not in os.environ:
+                stack.enter_context(running(f"the stage {self.name}", "run"))
+            stack.enter_context(running(f"the stage {self.name}", "stage"))
+            stack.callback(_end_workers)
+            set_threads(config.runtime.threads)
+            tracked = bool(os.environ.get("PREFECT_API_URL"))
+            if tracked:
+                from flows.tracking.server import require_server
+
+                require_server()
+            _empty(data / self.folder)
+            return self._tracked(config, data) if tracked else self(config, data)
+
+    def _tracked(self, config: Config, data: Path) -> str:
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        from flows.tracking.tasks import run_linked
+
+        workers = 1 if config.runtime.runner == "local" else config.runtime.workers
+        flow = self.flow().with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
+        return run_linked(flow, {"parameters": config.model_dump(mode="json"), "data": str(data)})
+
+    def flow(self) -> "Flow[..., Any]":
+        """This stage as a Prefect flow of (parameters, data); built here because importing Prefect takes a second."""
+        from prefect import flow
+        from prefect.states import Completed
+
+        def run(parameters: dict[str, Any], data: str = str(DATA)) -> Any:
+            summary = self(parse_config(parameters), Path(data))
+            return Completed(message=summary, data=summary)
+
+        run.__doc__ = self.__doc__
+        return flow(name=self.name, persist_result=False)(run)
+
+    def cli(self) -> NoReturn:
+        """Run with params.yaml in the current folder, print the summary, exit.
+
+        Exit status: 0 done, 1 an error that is told in one line on stderr, 130 interrupted. DB3_TRACEBACK=1 adds the
+        traceback. An exception that db3 does not know is a defect and keeps its traceback.
+        """
+        parser = argparse.ArgumentParser(prog=f"python -m flows.{self.name}", description=self.__doc__)
+        if self._estimate:
+            parser.add_argument("--estimate", action="store_true", help="say what it will ask, take and cost, and end")
+        if self._estimate and parser.parse_args().estimate:
+            estimate: Body = importlib.import_module(self._estimate).estimate
+            leave(lambda: estimate(load_config(), DATA))
+        parser.parse_args()
+        end_with(callers())
+
+        def work() -> str:
+            config = load_config()
+            summary = self.run(config)
+            if load_config() != config:
+                raise ConfigError(
+                    "params.yaml was changed while this stage ran with the former values, so its outs belong to "
+                    "neither; run again"
+                )
+            return f"{self.name}: {summary}"
+
+        leave(work)
+
+
+def leave(work: Callable[[], str]) -> NoReturn:
+    """Do the work of an entry point, print the line it returns and end the process with the fitting status."""
+    try:
+        print(work(), flush=True)
+    except (Db3Error, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+            raise
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        if os.environ.get("DB3_TRACEBACK") == "1":
+            traceback.print_exc()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; finished shards are kept, run again to continue", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A plain exit would wait for the shards still running in threads; files appear whole or not at all.
+        os._exit(130)
+    sys.exit(0)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        place = f" while writing {error.filename}" if error.filename else ""
+        return f"no space left on the device{place}; free some, then run again: finished shards are kept"
+    return " ".join(str(error).split())
+
+
+def _empty(folder: Path) -> None:
+    """DVC removes a stage's outs before the run; a run by hand must not find an earlier run's files either."""
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _end_workers() -> None:
+    if "flows.engine.runners" in sys.modules:
+        sys.modules["flows.engine.runners"].close()

@@ -1,0 +1,138 @@
+"""Searches whose pairs share primers: any cut, any shape, any number of classes, replayed with no teacher."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from db3.networks.fitting import fitting
+from db3.search import Method, replay_distances, search_distances
+from db3.search.blocks import Distances
+from db3.search.driver import drive
+from db3.search.method import MethodName
+from db3.search.methods.auto import Primed, replayed, run_here
+from db3.search.surrogate.surrogate import PrimerSettings
+from db3.teachers.base import ImageShape, Teacher
+from db3.types import TransferImages
+from tests.search.problems import Constant, Recording, brightest, half_space, pool, truth
+from tests.teachers.unsteady import Unsteady
+
+TINY = PrimerSettings("compact", networks=2, steps=4, retrain=2, batch=16, basis=8)
+SHAPE: ImageShape = (1, 6, 6)
+FIELDS = ("distances", "asked", "at", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
+
+
+def _search(teacher: Teacher, images: TransferImages, parts: list[range], method: Method) -> list[Distances]:
+    primed = Primed(lambda _, asks: drive(asks, teacher), teacher.spec, images, parts, method, TINY, 12)
+    return list(primed.distances(run_here))
+
+
+@pytest.mark.parametrize("name", ["guided", "auto"])
+def test_a_cut_into_shards_changes_no_byte_and_journals_replay(name: MethodName) -> None:
+    teacher = brightest(SHAPE)
+    images = pool(teacher, 16)
+    method = Method(name, budget=14, checkpoints=(3, 9), points=2, answered=20)
+    (whole,) = _search(teacher, images, [range(10)], method)
+    parts = [range(3), range(3, 4), range(4, 10)]
+    cut = _search(teacher, images, parts, method)
+    for field in FIELDS:
+        joined = np.concatenate([getattr(part, field) for part in cut], axis=1 if field == "at" else 0)
+        assert joined.tobytes() == getattr(whole, field).tobytes(), field
+    assert whole.asked.max() <= 14
+
+    primed = Primed(lambda _, asks: drive(asks, teacher), teacher.spec, images, parts, method, TINY, 12)
+    found = primed.distances(run_here)
+    answer, left = replayed(found.scouted, [part.answers for part in found])
+    again = Primed(answer, teacher.spec, images, parts, method, TINY, 12).distances(run_here)
+    assert left() == 0
+    for one, other in zip(found, again, strict=True):
+        assert all(getattr(one, field).tobytes() == getattr(other, field).tobytes() for field in FIELDS)
+
+
+@pytest.mark.parametrize("budget", [0, 1, 10])
+def test_small_budgets_hold_and_count(budget: int) -> None:
+    teacher = brightest(SHAPE)
+    images, recording = pool(teacher, 12), Recording(teacher)
+    found = search_distances(recording, images, range(4), Method("auto", budget=budget), primer=TINY)
+    assert found.asked.max() <= budget
+    scouts = 18 if budget else 0
+    assert recording.asked == found.asked.sum() + scouts == len(found.answers)
+    nearest = search_distances(teacher, images, range(4), Method("sd")).distances
+    assert (found.distances <= nearest * (1 + 1e-6)).all()
+    assert (found.distances >= truth(teacher, images)[:4] * (1 - 1e-6)).all()
+    again = replay_distances(teacher.spec, images, range(4), Method("auto", budget=budget), found.answers, TINY)
+    assert again.distances.tobytes() == found.distances.tobytes()
+
+
+def test_a_journal_of_another_search_is_refused() -> None:
+    teacher = brightest(SHAPE)
+    images = pool(teacher, 12)
+    found = search_distances(teacher, images, range(3), Method("guided", budget=4), primer=TINY)
+    longer = np.append(found.answers, 0)
+    with pytest.raises(ValueError, match="1 answers more"):
+        replay_distances(teacher.spec, images, range(3), Method("guided", budget=4), longer, TINY)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes"), [((1, 8, 8), 2), ((1, 28, 28), 3), ((1, 32, 32), 1000), ((3, 72, 72), 2)]
+)
+def test_any_shape_and_any_number_of_classes(shape: ImageShape, classes: int) -> None:
+    teacher = brightest(shape, classes) if classes > 2 else half_space(shape)
+    images, budget = pool(teacher, 6), 2
+    architecture = "lenet5_fifth" if classes == 1000 else fitting(shape)  # 999 pairs: a quick one
+    settings = replace(TINY, architecture=architecture, networks=1, steps=1, retrain=1)
+    found = search_distances(teacher, images, range(1), Method("auto", budget=budget), primer=settings)
+    assert found.distances.shape == (1, classes)
+    assert found.asked.max() <= budget
+    assert np.isfinite(found.distances[0, images.decisions]).all()
+
+
+def test_a_class_that_is_never_reached_is_marked_and_ends() -> None:
+    teacher = Constant(1, SHAPE)
+    images = TransferImages(np.zeros((5, *SHAPE), np.uint8), np.ones(5, np.int64))
+    found = search_distances(teacher, images, range(5), Method("auto", budget=9), primer=TINY)
+    assert np.isinf(found.distances[:, [0, 2]]).all()
+    assert found.asked.max() <= 9
+    assert len(found.points) == 0
+
+
+def test_a_teacher_that_changes_its_mind_breaks_nothing() -> None:
+    steady = brightest(SHAPE)
+    images, method = pool(steady, 12), Method("auto", budget=12, points=3)
+    found = search_distances(Unsteady(steady, 0.3), images, range(4), method, primer=TINY)
+    assert found.asked.max() <= 12
+    again = replay_distances(steady.spec, images, range(4), method, found.answers, TINY)
+    assert again.distances.tobytes() == found.distances.tobytes()
+
+
+def test_a_teacher_of_uint8_sees_levels_only() -> None:
+    plain = brightest(SHAPE)
+    plain.__dict__["spec"] = replace(plain.spec, levels=256)
+    images, teacher = pool(plain, 12), Recording(plain)
+    search_distances(teacher, images, range(3), Method("auto", budget=10), primer=TINY)
+    asked = torch.cat(teacher.calls)
+    assert torch.equal(asked, (asked * 255).round() / 255)
+
+
+@pytest.mark.parametrize("name", ["bd", "hopskipjump", "semicircle", "auto"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_everything_asked_lies_on_the_device_named(name: MethodName, device: str) -> None:
+    """No image leaves the device between search and teacher; budgets hold there as well."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    here = brightest(SHAPE)
+
+    class There(Recording):
+        def decide(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.device.type == device
+            return super().decide(images.cpu()).to(images.device)
+
+    images = pool(here, 12)
+    method = Method(name, budget=40, checkpoints=(3,), points=2, answered=20)
+    found = search_distances(There(here), images, range(4), method, primer=TINY, device=device)
+    assert (found.asked <= 40).all()
+    assert found.asked.sum() > 0
+    assert np.isfinite(found.distances).all()
+    again = replay_distances(here.spec, images, range(4), method, found.answers, TINY, device)
+    assert all(getattr(again, field).tobytes() == getattr(found, field).tobytes() for field in FIELDS)

@@ -1,0 +1,77 @@
+"""Tutors on a problem that a small network learns in a few steps."""
+
+import numpy as np
+import pytest
+import torch
+
+from db3.images.priors import prior_images
+from db3.networks import build
+from db3.students.assistants import TutorSettings, beside, final_steps, opinion, tutored, unasked_images
+from db3.students.kd import teacher_logits
+from db3.training.examples import Examples, Group
+from db3.training.train import TrainSettings, train
+
+SHORT = TutorSettings(TrainSettings(40, 16), "compact", networks=2, images=30, share=0.5)
+
+
+def _decided() -> tuple[np.ndarray, np.ndarray]:
+    images = prior_images((1, 8, 8), range(80), 0)
+    upper, lower = images[:, :, :4].astype(int).sum(axis=(1, 2, 3)), images[:, :, 4:].astype(int).sum(axis=(1, 2, 3))
+    return images, (upper > lower).astype(np.int64)
+
+
+def test_images_never_asked_have_the_tutors_opinion() -> None:
+    images, decisions = _decided()
+    told = tutored(images, decisions, 2, SHORT, 0)
+    assert len(told) == 30
+    labels = told.soft_labels
+    assert labels is not None
+    assert np.array_equal(told.decisions, labels.argmax(axis=1))
+    seen = {image.tobytes() for image in images}
+    assert not any(image.tobytes() in seen for image in told.images)
+    again = tutored(images, decisions, 2, SHORT, 0)
+    assert np.array_equal(again.soft_labels, labels)
+    assert np.array_equal(again.images, told.images)
+
+
+def test_they_take_their_share_and_others_divide_the_rest() -> None:
+    images, decisions = _decided()
+    some = Examples(images, decisions)
+    told = Examples(images, decisions, np.eye(2, dtype=np.float32)[decisions])
+    answered, unasked = beside([Group("answered", some, 0.9)], told, SHORT)
+    assert (answered.share, unasked.share) == (pytest.approx(0.45), 0.5)
+    assert (unasked.ce, unasked.kl, unasked.temperature) == (0.0, 1.0, 1.0)
+    network = build("compact", (1, 8, 8), 2, seed=0)
+    train(network, some, TrainSettings(2, 32), 0, groups=[answered, unasked])  # shares of one batch
+
+
+def test_unasked_images_are_priors_and_variations() -> None:
+    images, decisions = _decided()
+    made = unasked_images(images, decisions, 30, 1 / 3, 4)
+    assert made.shape == (30, 1, 8, 8)
+    assert np.array_equal(made[:10], prior_images((1, 8, 8), range(1 << 31, (1 << 31) + 10), 4))
+
+
+def test_opinion_is_the_normalised_geometric_mean() -> None:
+    networks = [build("compact", (1, 8, 8), 3, seed=seed).eval() for seed in range(2)]
+    images = prior_images((1, 8, 8), range(5), 0)
+    chances = [torch.softmax(torch.from_numpy(teacher_logits(n, images)).double(), dim=1) for n in networks]
+    mean = (chances[0] * chances[1]).sqrt()
+    assert np.allclose(opinion(networks, images, 1.0), mean / mean.sum(dim=1, keepdim=True), atol=1e-6)
+    flat = opinion(networks, images, 100.0)
+    assert np.allclose(flat, 1 / 3, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("queries", "steps", "tutored"),
+    [
+        (10, 4000, 4000),
+        (10_000, 4000, 4000),
+        (25_000, 6000, 12_000),
+        (10**6, 12_000, 24_000),
+        (10**7, 12_000, 24_000),
+    ],
+)
+def test_more_queries_repay_more_steps(queries: int, steps: int, tutored: int) -> None:
+    assert (final_steps(queries), final_steps(queries, tutored=True)) == (steps, tutored)
+    assert final_steps(50_000) > final_steps(30_000)

@@ -1,0 +1,163 @@
+"""One picture a request, one class an answer."""
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator
+from email.parser import BytesParser
+from email.policy import HTTP
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from db3.errors import ConfigError, TeacherError
+from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.http_image import HttpImageTeacher, fetch_http_image, open_http_image, picture
+from db3.teachers.base import TeacherSpec
+from tests.contracts.teacher import TeacherContract
+from tests.teachers.hostile import _Server
+
+NAMES = ("night", "dusk", "day")
+SPEC = TeacherSpec((3, 4, 5), (0.0, 1.0), 3, 4, "thirds of brightness", levels=256)
+QUICK = Link(concurrency=3, timeout=5.0, attempts=3)
+
+
+class _Service(BaseHTTPRequestHandler):
+    """Names the third of brightness; takes all three forms of body."""
+
+    protocol_version = "HTTP/1.1"
+    pictures: list[np.ndarray[Any, Any]]
+    broken: list[Any]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        kind = self.headers["Content-Type"]
+        if kind == "application/json":
+            body = base64.b64decode(json.loads(body)["image"])
+        elif kind.startswith("multipart/"):
+            form = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+            part = next(iter(form.iter_parts()))
+            assert part.get_param("name", header="content-disposition") == "image"
+            body = part.get_content()
+        pixels = np.asarray(Image.open(io.BytesIO(body)))
+        self.pictures.append(pixels)
+        place = min(int(pixels.mean() / 256 * 3), 2)
+        scores = [{"label": name, "score": float(k == place)} for k, name in enumerate(NAMES)]
+        answer = self.broken.pop() if self.broken else {"best": place, "all": scores, "raw": np.eye(3)[place].tolist()}
+        status, answer = (503, {}) if answer is None else (200, answer)
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def service() -> Iterator[Any]:
+    handler = type("Bound", (_Service,), {"pictures": [], "broken": []})
+    server = _Server(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    handler.url = f"http://127.0.0.1:{server.server_address[1]}/classify"  # type: ignore[attr-defined]
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+class TestHttpImageTeacher(TeacherContract):
+    @pytest.fixture
+    def teacher(self, service: Any) -> HttpImageTeacher:
+        return HttpImageTeacher(service.url, SPEC, "max_by(all, &score).label", NAMES, link=QUICK)
+
+
+LEVELS = torch.tensor([0.1, 0.5, 0.9, 0.4, 0.8, 0.2]).view(-1, 1, 1, 1).expand(6, 3, 4, 5)
+THIRDS = [0, 1, 2, 1, 2, 0]
+
+
+@pytest.mark.parametrize("body", ["raw", "multipart", "json"])
+@pytest.mark.parametrize("answer", ["best", "raw", "max_by(all, &score).label"])
+def test_forms_of_body_and_answer(service: Any, body: str, answer: str) -> None:
+    sent: list[int] = []
+    teacher = HttpImageTeacher(service.url, SPEC, answer, NAMES, body=body, link=QUICK, sending=sent.append)
+    assert teacher.decide(LEVELS).tolist() == THIRDS
+    assert sent == [1] * 6
+
+
+def test_the_service_sees_the_very_pixels(service: Any) -> None:
+    image = (torch.arange(60) * 4).view(1, 3, 4, 5) / 255
+    HttpImageTeacher(service.url, SPEC, "best", NAMES, link=QUICK).decide(image)
+    assert np.array_equal(service.pictures[0].transpose(2, 0, 1).reshape(-1), np.arange(60) * 4)
+
+
+def test_grey_images_are_grey_pictures_and_a_jpeg_is_near() -> None:
+    image = torch.linspace(0, 1, 64).view(1, 8, 8)
+    assert Image.open(io.BytesIO(picture(image, "png"))).mode == "L"
+    jpeg = Image.open(io.BytesIO(picture(image, "jpeg")))
+    assert (jpeg.format, jpeg.mode) == ("JPEG", "L")
+    assert np.abs(np.asarray(jpeg) / 255 - image[0].numpy()).max() < 0.02
+    with pytest.raises(ConfigError, match="2 channels; expected 1 or 3"):
+        picture(torch.zeros(2, 8, 8), "png")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"best": "noon"}, "answered 'noon'; expected one of night, dusk, day"),
+        ({"best": 3}, "answered class 3; expected 0 … 2"),
+        ({"best": {"label": "day"}}, "expected a class number, a class name or 3 scores"),
+        ({"best": [0.5, 0.5]}, "expected"),
+        ({"other": 1}, r"answered with other, but nothing at teacher\.http\.answer"),
+        ([], "a JSON list, not an object"),
+    ],
+)
+def test_an_answer_that_is_no_class_stops_with_one_line(service: Any, answer: Any, message: str) -> None:
+    service.broken.append(answer)
+    with pytest.raises(TeacherError, match=message) as raised:
+        HttpImageTeacher(service.url, SPEC, "best", NAMES, link=QUICK).decide(LEVELS[:1])
+    assert "\n" not in str(raised.value)
+
+
+def test_what_passes_is_tried_again_and_counted(service: Any) -> None:
+    service.broken += [None, None]
+    sent: list[int] = []
+    teacher = HttpImageTeacher(service.url, SPEC, "best", NAMES, link=QUICK, sending=sent.append)
+    assert teacher.decide(LEVELS).tolist() == THIRDS
+    assert sum(sent) == len(service.pictures) == 8
+
+
+def test_fetching_asks_nothing_and_the_card_is_enough(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_TOKEN", "s3cr3t")
+    http = {
+        "url": service.url,
+        "answer": "best",
+        "body": "json",
+        "field": "image",
+        "format": "png",
+        "token": "OWN_TOKEN",
+    }
+    fetched = fetch_http_image(Declared("http_image", (3, 4, 5), 3, NAMES, 16, version="May", http=http))
+    assert service.pictures == []
+    assert "s3cr3t" not in repr(fetched)
+    model = {**fetched.model, "preprocessing": {"resize": [8, 8]}, "labels": list(NAMES)}
+    teacher = open_http_image({"model": model, "access": fetched.access}, SPEC, None, QUICK)
+    assert teacher.decide(LEVELS).tolist() == THIRDS
+    assert service.pictures[0].shape == (8, 8, 3)
+
+
+def test_a_path_that_cannot_be_read_is_one_line() -> None:
+    http = {"url": "http://127.0.0.1:9", "answer": "a[", "body": "raw", "field": "image", "format": "png"}
+    with pytest.raises(ConfigError, match=r"teacher\.http\.answer is 'a\['; expected a JMESPath") as raised:
+        fetch_http_image(Declared("http_image", (3, 4, 5), 3, NAMES, 16, http=http))
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,186 @@
+"""ONNX files of many forms, run by onnxruntime."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from db3.errors import ConfigError, DataError, TeacherError
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.onnx import OnnxTeacher, fetch_onnx
+from db3.teachers.adapters.preprocessing import Preprocessing
+from db3.teachers.base import TeacherSpec
+from tests.contracts.teacher import TeacherContract
+from tests.teachers.models import SPEC, as_onnx, brightest_pixel, graph, network, pixels, tensor
+
+ROW = TeacherSpec((1, 1, 4), (0.0, 1.0), 4, 3, "four pixels")
+BRIGHT = torch.tensor([[0.1, 0.9, 0.9, 0.0], [0.0, 0.0, 0.0, 0.5], [0.5, 0.5, 0.5, 0.5]]).view(3, 1, 1, 4)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return as_onnx(tmp_path_factory.mktemp("onnx") / "lenet.onnx", network())
+
+
+class TestOnnxTeacher(TeacherContract):
+    EXTRA = frozenset({"fixed_batch", "names"})
+
+    @pytest.fixture
+    def teacher(self, file: Path) -> OnnxTeacher:
+        return OnnxTeacher(file, SPEC)
+
+    def test_it_decides_as_its_network(self, teacher: OnnxTeacher) -> None:
+        images = pixels(64)
+        with torch.inference_mode():
+            assert torch.equal(Batching(teacher).decide(images), network()(images).argmax(dim=1))
+
+
+@pytest.mark.parametrize("index", [False, True], ids=["scores", "integer class"])
+@pytest.mark.parametrize("rows", ["n", 3], ids=["dynamic", "fixed"])
+def test_forms_of_output_and_batch(tmp_path: Path, index: bool, rows: int | str) -> None:
+    teacher = OnnxTeacher(brightest_pixel(tmp_path / "m.onnx", rows, index=index), ROW)
+    assert teacher.decide(BRIGHT).tolist() == [1, 3, 0]
+    assert teacher.fixed_batch == (3 if rows == 3 else None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [(TensorProto.UINT8, "uint8"), (TensorProto.FLOAT16, "float16"), (TensorProto.DOUBLE, "float64")],
+)
+def test_types_of_pixels(tmp_path: Path, kind: int, dtype: str) -> None:
+    scale = 255.0 if dtype == "uint8" else 1.0
+    file = brightest_pixel(tmp_path / "m.onnx", kind=kind)
+    assert OnnxTeacher(file, ROW, Preprocessing(scale=scale, dtype=dtype)).decide(BRIGHT).tolist() == [1, 3, 0]
+    with pytest.raises(ConfigError, match=rf"teacher\.dtype is float32: set teacher\.dtype={dtype}"):
+        OnnxTeacher(file, ROW)
+
+
+def test_channels_last(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Flatten", ["x"], ["y"], axis=1)]
+    file = graph(tmp_path / "m.onnx", [tensor("x", ["n", 1, 2, 3])], nodes, [tensor("y", ["n", 6])])
+    spec = TeacherSpec((3, 1, 2), (0.0, 1.0), 6, 4, "six pixels")
+    with pytest.raises(ConfigError, match=r"takes images of shape \[n, 1, 2, 3\], but would be shown \[n, 3, 1, 2\]"):
+        OnnxTeacher(file, spec)
+    image = torch.zeros(1, 3, 1, 2)
+    image[0, 1, 0, 1] = 1  # channel 1 of the second column: place 3 + 1
+    assert OnnxTeacher(file, spec, Preprocessing(layout="NHWC")).decide(image).tolist() == [4]
+
+
+def test_names_are_needed_where_there_are_several(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["scores"], axis=1),
+        helper.make_node("ArgMin", ["scores"], ["darkest"], axis=1, keepdims=0),
+    ]
+    outputs = [tensor("scores", ["n", 4]), tensor("darkest", ["n"], TensorProto.INT64)]
+    file = graph(tmp_path / "m.onnx", [tensor("x", ["n", 1, 1, 4])], nodes, outputs)
+    with pytest.raises(ConfigError, match=r"has 2 outputs; expected one of scores, darkest: set teacher\.output"):
+        OnnxTeacher(file, ROW)
+    with pytest.raises(ConfigError, match="has no input 'pixels'; expected one of x"):
+        OnnxTeacher(file, ROW, input="pixels", output="scores")
+    assert OnnxTeacher(file, ROW, output="darkest").decide(BRIGHT).tolist() == [3, 0, 0]
+
+
+def test_a_model_of_two_inputs_is_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "z"], ["y"])]
+    inputs = [tensor("x", ["n", 1, 1, 4]), tensor("z", ["n", 1, 1, 4])]
+    file = graph(tmp_path / "m.onnx", inputs, nodes, [tensor("y", ["n", 1, 1, 4])])
+    with pytest.raises(ConfigError, match="needs the inputs x, z"):
+        OnnxTeacher(file, ROW, input="x")
+
+
+def test_class_names_as_output(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["scores"], axis=1),
+        helper.make_node("ArgMax", ["scores"], ["place"], axis=1, keepdims=0),
+        helper.make_node("Gather", ["names", "place"], ["label"]),
+    ]
+    names = helper.make_tensor("names", TensorProto.STRING, [4], [b"a", b"b", b"c", b"d"])
+    made = helper.make_graph(
+        nodes, "names", [tensor("x", ["n", 1, 1, 4])], [tensor("label", ["n"], TensorProto.STRING)], [names]
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert OnnxTeacher(tmp_path / "m.onnx", ROW, labels=("d", "c", "b", "a")).decide(BRIGHT).tolist() == [2, 0, 3]
+
+
+def test_another_number_of_classes_is_named(tmp_path: Path) -> None:
+    file = brightest_pixel(tmp_path / "m.onnx")
+    spec = TeacherSpec((1, 1, 4), (0.0, 1.0), 10, 3, "ten of four")
+    with pytest.raises(ConfigError, match=r"tells 4 classes apart, the dataset 10: set teacher\.classes=4"):
+        OnnxTeacher(file, spec)
+
+
+@pytest.mark.parametrize("content", [b"", b"no protobuf at all", b"\x08\x08"])
+def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.onnx").write_bytes(content)
+    with pytest.raises(DataError, match=r"m\.onnx") as raised:
+        OnnxTeacher(tmp_path / "m.onnx", ROW)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_that_fails_when_it_runs_is_one_line(tmp_path: Path) -> None:
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [2, 4])  # right for two images only
+    made = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "two",
+        [tensor("x", ["n", 1, 1, 4])],
+        [tensor("y", ["m", 4])],
+        [shape],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    teacher = OnnxTeacher(tmp_path / "m.onnx", ROW)
+    assert teacher.decide(BRIGHT[:2]).tolist() == [1, 3]
+    with pytest.raises(TeacherError, match="failed on 3 images") as raised:
+        teacher.decide(BRIGHT)
+    assert "\n" not in str(raised.value)
+
+
+def test_no_cuda_is_one_line(tmp_path: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    with pytest.raises(ConfigError, match="has no CUDA: install onnxruntime-gpu"):
+        OnnxTeacher(brightest_pixel(tmp_path / "m.onnx"), ROW, device="cuda")
+
+
+def declared(checkpoint: Path, **more: object) -> Declared:
+    return Declared("onnx", ROW.input_shape, ROW.classes, tuple("abcd"), 3, checkpoint=checkpoint, **more)  # type: ignore[arg-type]
+
+
+def test_fetching_keeps_the_file_and_tells_its_interface(tmp_path: Path) -> None:
+    file = brightest_pixel(tmp_path / "m.onnx", 2)
+    fetched = fetch_onnx(declared(file), tmp_path / "teacher")
+    assert (tmp_path / "teacher/model/model.onnx").read_bytes() == file.read_bytes()
+    assert fetched.model == {"input": "images", "output": "scores"}
+    assert fetched.call_batch == 2
+
+
+def test_external_weights_travel_with_the_file(tmp_path: Path) -> None:
+    weights = np.eye(4, dtype=np.float32)[::-1].copy()
+    made = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"], axis=1), helper.make_node("MatMul", ["f", "w"], ["y"])],
+        "external",
+        [tensor("x", ["n", 1, 1, 4])],
+        [tensor("y", ["n", 4])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file = tmp_path / "m.onnx"
+    onnx.save(model, str(file), save_as_external_data=True, location="m.weights", size_threshold=0)
+    assert fetch_onnx(declared(file), tmp_path / "teacher").parameters == 16
+    kept = OnnxTeacher(tmp_path / "teacher/model/model.onnx", ROW)
+    assert kept.decide(BRIGHT).tolist() == [1, 0, 0]
+    (tmp_path / "m.weights").rename(tmp_path / "lost")
+    with pytest.raises(DataError, match=r"m\.weights: No such file"):
+        fetch_onnx(declared(file), tmp_path / "again")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing\.onnx: no such file"):
+        fetch_onnx(declared(tmp_path / "nothing.onnx"), tmp_path / "teacher")

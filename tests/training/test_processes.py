@@ -1,0 +1,224 @@
+"""Two and three real gloo processes on the CPU: the student of one process, and no process left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from db3.errors import ConfigError, Db3Error
+from db3.networks import build
+from db3.training.augmentation import augmentation
+from db3.training.examples import Examples, Group
+from db3.training.processes import _cause, _Told, check_processes, train_together
+from db3.training.train import HistoryRow, TrainSettings
+
+Network = Callable[..., nn.Module]
+Bars = Callable[..., Examples]
+Weights = Callable[[nn.Module], bytes]
+
+ROOT = Path(__file__).resolve().parents[2]
+_SHORT = TrainSettings(steps=40, batch=17, lr=1e-2, warmup=5, ce=0.4, kl=0.6, temperature=3.0)
+
+
+def soft(examples: Examples, seed: int = 0) -> Examples:
+    labels = np.random.default_rng(seed).dirichlet(np.ones(3), len(examples)).astype(np.float32)
+    return replace(examples, soft_labels=labels)
+
+
+def difference(one: nn.Module, other: nn.Module) -> float:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def ranks_of(process: psutil.Process) -> list[psutil.Process]:
+    """Processes that train for it; multiprocessing's own helper is none."""
+    return [child for child in process.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+
+
+@dataclass(frozen=True)
+class Trained:
+    network: nn.Module
+    history: list[HistoryRow]
+    steps: int
+
+
+@pytest.fixture(scope="module")
+def mixture(small_network: Network, bars: Bars, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Trained]:
+    """Everything at once: mapped images, soft labels, two groups, augmentation, dropout, a part held out, 17 images."""
+    originals = soft(bars(60))
+    np.save(path := tmp_path_factory.mktemp("mapped") / "images.npy", originals.images)
+    originals = replace(originals, images=np.load(path, mmap_mode="r"))
+    groups = [
+        Group("ties", soft(bars(20, seed=1)), 0.3, ce=0.0, kl=0.7, temperature=2.0),
+        Group("answered", bars(30, seed=2), 0.2, parents=np.arange(30)),
+    ]
+    plan = replace(_SHORT, select="best", holdout=0.2, balance=0.5)
+
+    def trained(processes: int) -> Trained:
+        network, steps = small_network(dropout=0.3), list[int]()
+        history = train_together(
+            network, originals, plan, 3, processes=processes, groups=groups,
+            augment=augmentation("warp", 5), on_step=lambda: steps.append(1),
+        )  # fmt: skip
+        return Trained(network, history, len(steps))
+
+    return trained
+
+
+def test_two_processes_make_the_student_of_one_and_the_same_bytes_again(
+    mixture: Callable[[int], Trained], small_network: Network, weights: Weights
+) -> None:
+    one, two, again = mixture(1), mixture(2), mixture(2)
+    assert difference(one.network, small_network(dropout=0.3)) > 0.02
+    assert difference(one.network, two.network) < 1e-5
+    assert not two.network.training
+    assert (one.steps, two.steps) == (40, 40)
+    assert [row.step for row in one.history] == [row.step for row in two.history]
+    losses = [row.loss for row in two.history]
+    assert losses == pytest.approx([row.loss for row in one.history], rel=1e-5)
+    assert weights(two.network) == weights(again.network)
+    assert two.history == again.history
+
+
+def test_a_batch_that_no_number_divides_has_every_image_once(small_network: Network, bars: Bars) -> None:
+    """Five images, one of them a group's, on three processes: one of these has two parts, the others one."""
+    groups = [Group("ties", soft(bars(9, seed=1)), 0.2, ce=0.0, kl=1.0)]
+    plan = replace(_SHORT, batch=5, steps=30)
+    networks = [small_network(dropout=0.2) for _ in range(2)]
+    for network, processes in zip(networks, (1, 3), strict=True):
+        train_together(network, soft(bars(11)), plan, 1, processes=processes, groups=groups)
+    assert difference(*networks) < 1e-5
+
+
+def test_a_network_with_batch_norm_and_residuals_takes_the_same_step() -> None:
+    """One step: rounding grows fast in such networks, between one and two threads of one process as well."""
+    drawn = np.random.default_rng(0)
+    examples = Examples(drawn.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8), drawn.integers(0, 4, 20))
+    plan = TrainSettings(1, batch=9, lr=1e-2, warmup=0)
+    networks = [build("resnet18_small", (3, 16, 16), 4, seed=1) for _ in range(2)]
+    losses = [
+        train_together(network, examples, plan, 0, processes=processes)[0].loss
+        for network, processes in zip(networks, (1, 2), strict=True)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    states = [network.state_dict() for network in networks]
+    for name, one in states[0].items():
+        other = states[1][name]
+        if "running" in name:
+            torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+        else:  # AdamW's first step is the gradient's sign times the rate; where it is all but 0, rounding decides
+            assert float(((one - other).abs() > 1e-4).double().mean()) < 1e-3, name
+
+
+def test_a_killed_process_ends_the_others_and_is_named(small_network: Network, bars: Bars) -> None:
+    me, seen = psutil.Process(), list[tuple[str, str]]()
+
+    def kill() -> None:
+        if not seen:
+            ranks = ranks_of(me)
+            assert len(ranks) == 2
+            for rank in ranks:
+                seen.extend((c.laddr.ip, c.status) for c in rank.net_connections("inet"))
+            ranks[-1].kill()
+
+    with pytest.raises(Db3Error, match=r"process \d of the 2 that train a network was ended by SIGKILL") as info:
+        train_together(small_network(), bars(20), replace(_SHORT, kl=0.0, steps=100_000), 0, processes=2, on_step=kill)
+    assert "\n" not in str(info.value)
+    assert ranks_of(me) == []
+    assert seen  # the sums go through sockets, of this machine alone
+    assert {address.removeprefix("::ffff:") for address, _ in seen} == {"127.0.0.1"}
+
+
+LONG = """
+import numpy as np
+from torch import nn
+from db3.training.examples import Examples
+from db3.training.processes import train_together
+from db3.training.train import TrainSettings
+
+if __name__ == "__main__":
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    examples = Examples(np.zeros((8, 1, 2, 2), np.uint8), np.zeros(8, np.int64))
+    step = lambda: print("step", flush=True)
+    train_together(network, examples, TrainSettings(10**7, batch=4), 0, processes=2, on_step=step)
+"""
+
+
+_SLOWLY = [pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("how", [*_SLOWLY, signal.SIGKILL], ids=lambda how: how.name)
+def test_whatever_ends_the_run_ends_its_processes(how: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text(LONG)
+    (tmp_path / "tmp").mkdir()
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "long.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    with process, process.stdout as lines:
+        assert lines.readline() == "step\n"
+        ranks = ranks_of(psutil.Process(process.pid))
+        assert len(ranks) == 2
+        # As a terminal does it: Ctrl-C goes to all of them, a kill to one.
+        (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
+        _, alive = psutil.wait_procs(ranks, timeout=30)
+        assert alive == []
+        lines.read()
+    assert process.returncode != 0
+    until = time.monotonic() + 30
+    while list((tmp_path / "tmp").iterdir()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_error_of_the_training_is_told_as_in_one_process(small_network: Network, bars: Bars) -> None:
+    with pytest.raises(Db3Error, match="lower lr"):
+        train_together(small_network(), bars(20), replace(_SHORT, kl=0.0, lr=1e30), 0, processes=2)
+    assert ranks_of(psutil.Process()) == []
+
+
+def test_the_first_cause_is_told() -> None:
+    late, early = _Told(2.0, "Connection closed by peer"), _Told(1.0, ConfigError("no soft labels"))
+    assert _cause([1, 1], [late, early]) is early.what
+    assert "process 1 of the 2" in str(_cause([1, -9], [late]))
+    assert "Connection closed" in str(_cause([None, 1], [late]))
+    assert "could not begin" in str(_cause([None, 1], []))
+
+
+@pytest.mark.parametrize(
+    ("processes", "device", "told"),
+    [
+        (0, "cpu", "processes is 0; expected 1 or more"),
+        (18, "cpu", "processes is 18, but a batch holds 17 images; .*lower processes or raise batch"),
+        (2, "cuda:0", "processes is 2, but the device is cuda:0; expected cpu, or cuda"),
+        (2, "mps", "processes is 2, but the device is mps"),
+        (17, "cuda", r"processes is 17, but \d+ GPUs are visible"),
+    ],
+)
+def test_a_number_that_cannot_be_served_is_refused(
+    processes: int, device: str, told: str, small_network: Network, bars: Bars
+) -> None:
+    with pytest.raises(ConfigError, match=told) as info:
+        train_together(small_network(), bars(20), _SHORT, 0, processes=processes, device=device)
+    assert "\n" not in str(info.value)
+
+
+def test_one_process_needs_nothing_of_the_machine() -> None:
+    check_processes(1, 1, "mps")
