@@ -1,10 +1,10 @@
 """Distance against queries for every search, on the same samples, teacher and start samples, in one run.
 
-    python -m benchmarks.engine --pairs 540 --primer 20000 --json FILE
+    python -m benchmarks.engine --pairs 540 --surrogate 20000 --json FILE
 
 Prints a table of mean distance / white-box minimum and writes it as JSON; a file that an earlier run of the same
 problem wrote is extended. The teacher is data/teacher/ (`--teacher`); its scores are seen by the white-box minimum
-alone. Samples and start samples are among the decisions that `--primer` counts.
+alone. Samples and start samples are among the decisions that `--surrogate` counts.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from db3.search.methods.mbd import minimal_boundary_distance
 from db3.search.methods.semicircle import SemicircleSettings, semicircle
 from db3.search.starts import nearest_starts
 from db3.search.subspace import cells
-from db3.search.surrogate.surrogate import Answers, Primer, PrimerSettings, scout
+from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings, ask_synthetic
 from db3.teachers.base import Teacher
 from db3.teachers.folder import open_network, open_teacher
 
@@ -41,9 +41,9 @@ CHECKPOINTS = (25, 50, 100, 250, 500, 1000, 4000)
 OWN = ("bd", "sign_opt", "hopskipjump", "semicircle", "guided", "auto")
 PEERS = {"foolbox": foolbox_hop_skip_jump, "art": art_hop_skip_jump}
 _TOLERANCE = 0.01
-_SCOUTED = 0.6  # share of the primers' decisions that goes to images they make themselves
-_MANY = 5000  # decisions from which on primers are trained longer
-_SAME = ("teacher", "device", "seed", "pairs", "primer", "primer_architecture")
+_SYNTHETIC_SHARE = 0.6  # share of the surrogates' decisions that goes to images they make themselves
+_MANY = 5000  # decisions from which on surrogates are trained longer
+_SAME = ("teacher", "device", "seed", "pairs", "surrogate", "surrogate_architecture")
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Problem:
     starts: torch.Tensor
     natural: Answers
     minimum: torch.Tensor
-    primer: int
+    surrogate: int
     architecture: str
     seed: int
-    scouted: list[tuple[dict[str, Any], Answers]] = field(default_factory=list)
+    synthetic_answers: list[tuple[dict[str, Any], Answers]] = field(default_factory=list)
 
 
 def main() -> None:
@@ -95,8 +95,8 @@ def _described(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
         "device": options.device,
         "seed": options.seed,
         "pairs": len(problem.pairs),
-        "primer": options.primer,
-        "primer_architecture": options.primer_architecture,
+        "surrogate": options.surrogate,
+        "surrogate_architecture": options.surrogate_architecture,
         "minimum": float(problem.minimum.mean()),
         **{part: {} for part in ("ratio", "median", "distance", "asked", "below_minimum", "measured_pairs", "seconds")},
     }
@@ -151,8 +151,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--root", help="folder of the dataset's files; default: DB3_DATA_ROOT")
     parser.add_argument("--pairs", type=int, default=540, help="spread evenly over all class combinations")
-    parser.add_argument("--primer", type=int, default=20000, help="decisions that primers are trained on")
-    parser.add_argument("--primer-architecture", default="lenet5")
+    parser.add_argument("--surrogate", type=int, default=20000, help="decisions that surrogates are trained on")
+    parser.add_argument("--surrogate-architecture", default="lenet5")
     parser.add_argument("--budget", type=int, default=1000, help="queries per pair")
     parser.add_argument("--algorithms", default=",".join((*OWN, *PEERS)), help="comma-separated")
     parser.add_argument("--device", default="cpu")
@@ -167,7 +167,7 @@ def _options() -> argparse.Namespace:
 
 def _problem(options: argparse.Namespace) -> Problem:
     teacher = open_teacher(options.teacher, options.device)
-    kept = options.primer - int(_SCOUTED * options.primer)
+    kept = options.surrogate - int(_SYNTHETIC_SHARE * options.surrogate)
     images = open_dataset(options.dataset, options.root, train_limit=kept).train().images
     levels = torch.from_numpy(np.array(images)).flatten(1)
     shape = teacher.spec.input_shape
@@ -186,8 +186,8 @@ def _problem(options: argparse.Namespace) -> Problem:
         starts,
         Answers(levels, decisions),
         minimum,
-        options.primer,
-        options.primer_architecture,
+        options.surrogate,
+        options.surrogate_architecture,
         options.seed,
     )
 
@@ -215,8 +215,8 @@ def _curve(name: str, problem: Problem, checkpoints: list[int]) -> tuple[torch.T
         return None if curve is None else (curve, float(checkpoints[-1]))
     search = Search(problem.pairs, checkpoints[-1], checkpoints)
     run: dict[str, Callable[[], None]] = {
-        "guided": lambda: _primed(problem, search, guided),
-        "auto": lambda: _primed(problem, search, auto),
+        "guided": lambda: _with_surrogates(problem, search, guided),
+        "auto": lambda: _with_surrogates(problem, search, auto),
     }
     run.get(name, lambda: _driven(problem, [_asks(name, problem, search)]))()
     # A search that ended early stands where it ended.
@@ -239,26 +239,28 @@ def _asks(name: str, problem: Problem, search: Search) -> Asks:
         yield from semicircle(search, cells(shape, 2, seed), SemicircleSettings())
 
 
-def _primed(problem: Problem, search: Search, algorithm: Callable[..., None]) -> None:
-    """Both guided searches begin with the same primers, which are trained once."""
+def _with_surrogates(problem: Problem, search: Search, algorithm: Callable[..., None]) -> None:
+    """Both guided searches begin with the same surrogates, which are trained once."""
     spec = problem.teacher.spec
     # Steps in proportion to what there is to learn, within what was measured.
-    steps, retrain = (1000, 400) if problem.primer >= _MANY else (600, 300)
-    settings = PrimerSettings(problem.architecture, steps=steps, retrain=retrain, seed=problem.seed)
-    primer = Primer(spec.input_shape, spec.classes, settings, spec.bounds)
-    if not problem.scouted:
+    steps, retrain = (1000, 400) if problem.surrogate >= _MANY else (600, 300)
+    settings = SurrogateSettings(problem.architecture, steps=steps, retrain=retrain, seed=problem.seed)
+    surrogate = Surrogate(spec.input_shape, spec.classes, settings, spec.bounds)
+    if not problem.synthetic_answers:
         known: list[Answers] = []
 
-        def scouting() -> Asks:
-            known.append((yield from scout(primer, problem.natural, problem.primer, share=_SCOUTED)))
+        def synthetic_queries() -> Asks:
+            known.append(
+                (yield from ask_synthetic(surrogate, problem.natural, problem.surrogate, share=_SYNTHETIC_SHARE))
+            )
 
         begun = time.perf_counter()
-        drive([scouting()], problem.teacher)
-        problem.scouted.append((primer.arrays(), known[0]))
-        print(f"primers trained in {time.perf_counter() - begun:.0f} s", flush=True)
-    arrays, answers = problem.scouted[0]
-    primer.load(arrays)
-    algorithm(problem.teacher, [search], [problem.starts[:, 0]], primer, answers)
+        drive([synthetic_queries()], problem.teacher)
+        problem.synthetic_answers.append((surrogate.arrays(), known[0]))
+        print(f"surrogates trained in {time.perf_counter() - begun:.0f} s", flush=True)
+    arrays, answers = problem.synthetic_answers[0]
+    surrogate.load(arrays)
+    algorithm(problem.teacher, [search], [problem.starts[:, 0]], surrogate, answers)
 
 
 def _queries_to_paper(result: dict[str, Any]) -> dict[str, int | None]:

@@ -34,7 +34,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes.set_ylim(1, max(max(values.values()) for values in ratios.values()) * 1.03)
     axes.set_xlabel("queries per pair")
     axes.set_ylabel("mean distance / white-box minimum")
-    axes.set_title(f"Boundary distance, {result['pairs']} pairs, primer of {result['primer']:,} decisions", fontsize=11)
+    axes.set_title(
+        f"Boundary distance, {result['pairs']} pairs, surrogate of {result['surrogate']:,} decisions", fontsize=11
+    )
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     buffer = io.BytesIO()

@@ -32,12 +32,12 @@ from db3.images.augmented import augmented_images
 from db3.networks import build
 from db3.rng import permutation
 from db3.search import Distances, Method, search_distances
-from db3.search.method import PRIMED
+from db3.search.method import WITH_SURROGATES
 from db3.soft_labels import Recipe, recipe
-from db3.students import variants as arms
+from db3.students import variants
 from db3.students.kd import teacher_logits
-from db3.students.searched import Answered, Points, Searched, searched
-from db3.students.variants import Arm
+from db3.students.searched import Points, QueriedImages, Searched, searched
+from db3.students.variants import Variant
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
@@ -49,11 +49,11 @@ from db3.training.train import TrainSettings, train
 from db3.types import TransferImages
 
 ALGORITHMS = ("bd", "bd_spread", "sign_opt", "hopskipjump", "semicircle", "guided", "auto")
-USES = ("margin", "inverse", "ties", "margin_ties", "answered", "auto")
+USES = ("margin", "inverse", "boundary_points", "margin_ties", "queried_images", "auto")
 PLAIN = ("hard", "smoothing", "augmented", "kd")
-_FIELDS = ("distances", "asked", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
+_FIELDS = ("distances", "asked", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
 _ROWS = 50  # samples searched at once
-_SCOUTS = 1.5  # queries a sample that primers spend on images of their own, see `search_distances`
+_SYNTHETIC_QUERIES = 1.5  # queries a sample that surrogates spend on images of their own, see `search_distances`
 _VALIDATION = 6000
 
 
@@ -136,8 +136,8 @@ def _bench(options: argparse.Namespace) -> Bench:
     )
 
 
-def _jobs(bench: Bench) -> Iterator[tuple[dict[str, Any], Callable[[], Arm]]]:
-    """What identifies a student but for its seed, and how its arm is built when it is needed."""
+def _jobs(bench: Bench) -> Iterator[tuple[dict[str, Any], Callable[[], Variant]]]:
+    """What identifies a student but for its seed, and how its variant is built when it is needed."""
     wanted = bench.options.uses.split(",")
     for use in ("hard", "smoothing", "kd"):
         if use in wanted:
@@ -152,49 +152,51 @@ def _jobs(bench: Bench) -> Iterator[tuple[dict[str, Any], Callable[[], Arm]]]:
                 yield job, partial(_searched, bench, algorithm, budget, use)
 
 
-def _student(bench: Bench, arm: Arm, seed: int) -> dict[str, Any]:
+def _student(bench: Bench, variant: Variant, seed: int) -> dict[str, Any]:
     options = bench.options
     mean, std = channel_statistics(bench.images)
     shape = bench.images.shape[1:]
     network = build(options.architecture, shape, bench.classes, mean=mean, std=std, seed=seed)
-    settings = arm.settings(TrainSettings(steps=options.steps, batch=options.batch, lr=options.lr))
-    train(network, arm.examples, settings, seed, groups=arm.groups)
+    settings = variant.settings(TrainSettings(steps=options.steps, batch=options.batch, lr=options.lr))
+    train(network, variant.examples, settings, seed, groups=variant.groups)
     tested = decide_all(network, bench.test[0], 500)
     return {
-        "queries_per_sample": round(arm.queries_per_sample, 3),
+        "queries_per_sample": round(variant.queries_per_sample, 3),
         "validation": float((decide_all(network, bench.validation[0], 500) == bench.validation[1]).mean()),
         "agreement": float((tested == bench.test[1]).mean()),
         "accuracy": float((tested == bench.test[2]).mean()),
     }
 
 
-def _plain(bench: Bench, use: str) -> Arm:
+def _plain(bench: Bench, use: str) -> Variant:
     if use == "hard":
-        return arms.hard(bench.images, bench.decisions)
+        return variants.hard(bench.images, bench.decisions)
     if use == "smoothing":
-        return arms.smoothing(bench.images, bench.decisions, bench.classes, 0.1)
+        return variants.smoothing(bench.images, bench.decisions, bench.classes, 0.1)
     logits = teacher_logits(open_network(bench.data / "teacher"), bench.images)
-    return arms.kd(bench.images, bench.decisions, logits, 8.0)
+    return variants.kd(bench.images, bench.decisions, logits, 8.0)
 
 
-def _augmented(bench: Bench, count: int) -> Arm:
+def _augmented(bench: Bench, count: int) -> Variant:
     made = augmented_images(bench.images, range(count), 0)
     told = decide_all(open_teacher(bench.data / "teacher"), made, 1)
     everything = np.concatenate([bench.images, made]), np.concatenate([bench.decisions, told])
-    return arms.augmented(*everything, originals=len(bench.images))
+    return variants.augmented(*everything, originals=len(bench.images))
 
 
-def _searched(bench: Bench, algorithm: str, budget: int, use: str) -> Arm:
+def _searched(bench: Bench, algorithm: str, budget: int, use: str) -> Variant:
     found = _search(bench, algorithm, budget)
-    asked = int(found["asked"].sum()) + (round(_SCOUTS * len(bench.images)) if algorithm in PRIMED else 0)
+    asked = int(found["asked"].sum()) + (
+        round(_SYNTHETIC_QUERIES * len(bench.images)) if algorithm in WITH_SURROGATES else 0
+    )
     cost = 1 + asked / len(bench.images)
     per_pair = float(found["asked"].mean()) * bench.classes / (bench.classes - 1)
     plans = {
         "margin": recipe(per_pair, points=False, answers=False),
         "inverse": replace(recipe(per_pair, points=False, answers=False), mapping="inverse"),
-        "ties": Recipe("hard", 2.0, 1.0, 0.5, 0, 0),
+        "boundary_points": Recipe("hard", 2.0, 1.0, 0.5, 0, 0),
         "margin_ties": Recipe("margin", 2.0, 8.0, 0.5, 0, 0),
-        "answered": Recipe("hard", 2.0, 1.0, 0, 0, 0.9),
+        "queried_images": Recipe("hard", 2.0, 1.0, 0, 0, 0.9),
         "auto": recipe(per_pair),
     }
     samples = Searched(
@@ -202,10 +204,10 @@ def _searched(bench: Bench, algorithm: str, budget: int, use: str) -> Arm:
         bench.decisions,
         np.array(found["distances"]),
         Points(found["points"], np.array(found["point_pairs"])),
-        Answered(
-            found["answered"],
-            np.array(found["answered_decisions"]),
-            np.array(found["answered_keys"][:, 0]),
+        QueriedImages(
+            found["queried_images"],
+            np.array(found["queried_decisions"]),
+            np.array(found["queried_keys"][:, 0]),
         ),
     )
     return searched(f"{algorithm}-{use}", use, samples, plans[use], cost)
@@ -234,9 +236,9 @@ def _run(bench: Bench, algorithm: str, budget: int) -> list[Distances]:
         "guided": Method("guided", budget),
         "auto": Method("auto", budget),
     }
-    method = replace(methods[algorithm], points=every, answered=every * budget)
+    method = replace(methods[algorithm], points=every, queried_images=every * budget)
     # Rows apart bound the memory; the primed methods learn from all pairs together.
-    size = count if algorithm in PRIMED else _ROWS
+    size = count if algorithm in WITH_SURROGATES else _ROWS
     parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
     pool, teacher = TransferImages(bench.images, bench.decisions), _teacher(bench.data / "teacher")
     return [search_distances(teacher, pool, part, method) for part in parts]

@@ -154,7 +154,8 @@ def main() -> None:
         f"the teacher's has {size} rows"
     )
     print(
-        f"{'search':14}{'bare/s':>10}{'engine/s':>10}{'share':>8}{'least':>8}{'most':>8}{'queries':>10}{'peak MiB':>10}"
+        f"{'search':14}{'bare/s':>10}{'engine/s':>10}{'share':>8}{'least':>8}{'maximum':>8}{'queries':>10}"
+        f"{'peak MiB':>10}"
     )
     shares = {}
     for method in options.methods.split(","):

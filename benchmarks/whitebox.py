@@ -17,7 +17,7 @@ _LONGER = 1.001  # a minimum lies on the boundary, where another call shape may 
 
 @dataclass(frozen=True)
 class WhiteBox:
-    """The margin of a network with its scores in view; the same form as a primer's."""
+    """The margin of a network with its scores in view; the same form as a surrogate's."""
 
     network: nn.Module
     shape: tuple[int, int, int]

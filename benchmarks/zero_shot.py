@@ -5,7 +5,7 @@
 
 `--samples priors` sees no real image and no statistic of one; `augmented` begins with `--real` training images, drawn
 without a look at a label; `generator` trains one against students after the first prior images, `generator_alone`
-without these. Several budgets, comma-separated, give the curve. A seed decides images, choices, tutors and
+without these. Several budgets, comma-separated, give the curve. A seed decides images, choices, teacher assistants and
 student; `--seed` is the first of them. `--searched SHARE` spends a share of the budget on boundary searches from some
 of the images (`auto`, 8 queries a pair), whose every asked image is learnt as a decided one. `validation` is agreement
 with the teacher on synthetic images asked for that purpose alone and counted apart (`queries.validation`): settings are
@@ -32,7 +32,7 @@ from db3.datasets.draw import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import build
 from db3.search import Method, search_distances
-from db3.students.assistants import TutorSettings, beside, final_steps, tutored
+from db3.students.assistants import AssistantSettings, assisted, beside, final_steps
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
@@ -47,7 +47,7 @@ from db3.types import TransferImages
 from db3.zero_shot.rounds import SOURCES, Gathered, RoundSettings, gather
 
 _VALIDATION_SEED = 1_000_003
-_PER_PAIR, _SCOUTS = 8, 1.5  # queries of a boundary search: for each pair, and a sample before it
+_PER_PAIR, _SYNTHETIC_QUERIES = 8, 1.5  # queries of a boundary search: for each pair, and a sample before it
 _TEACHERS = {1: ("lenet5", 4000, "warp"), 3: ("compact", 4000, "crop_flip")}  # by channels: architecture, steps
 
 
@@ -96,9 +96,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--student", default="lenet5_half")
     parser.add_argument("--steps", type=int, help="of the student; default: by the queries")
     parser.add_argument(
-        "--tutors",
+        "--assistants",
         type=int,
-        default=TutorSettings().networks,
+        default=AssistantSettings().networks,
         help="networks that label unasked images for the student",
     )
     parser.add_argument("--rounds", type=int, default=RoundSettings().rounds)
@@ -120,7 +120,7 @@ def _bench(options: argparse.Namespace) -> Bench:
     if options.validation:
         ask = partial(decide_all, teacher, batch=256)
         kept = gather(ask, teacher.spec.input_shape, teacher.spec.classes, options.validation, seed=_VALIDATION_SEED)
-        later = kept.rounds > 0  # balanced by a primer; the first ones are not
+        later = kept.rounds > 0  # balanced by a surrogate; the first ones are not
         validation = kept.images[later], kept.decisions[later]
     return Bench(teacher, dataset, (images, told, labels), validation, options)
 
@@ -184,13 +184,13 @@ def _real(bench: Bench, seed: int) -> np.ndarray[Any, Any] | None:
 def _searched(bench: Bench, found: Gathered, left: int, seed: int) -> list[Group]:
     """Every image that boundary searches from some of the images asked; a batch holds its share of them all."""
     spec = replace(bench.teacher.spec, levels=256)  # what is learnt is what was asked
-    count = int(left / ((spec.classes - 1) * _PER_PAIR + _SCOUTS))
+    count = int(left / ((spec.classes - 1) * _PER_PAIR + _SYNTHETIC_QUERIES))
     rows = draw_samples(len(found.images), count, seed)
     pool = TransferImages(found.images[rows], found.decisions[rows])
-    method = Method("auto", _PER_PAIR, seed=seed, answered=(spec.classes - 1) * _PER_PAIR)
+    method = Method("auto", _PER_PAIR, seed=seed, queried_images=(spec.classes - 1) * _PER_PAIR)
     asked = search_distances(Quantised(_Levels(bench.teacher, spec)), pool, range(count), method)
-    told = Examples(asked.answered, asked.answered_decisions)
-    return [Group("answered", told, len(told.images) / (len(told.images) + len(found.images)), 1.0, 0.0)]
+    told = Examples(asked.queried_images, asked.queried_decisions)
+    return [Group("queried_images", told, len(told.images) / (len(told.images) + len(found.images)), 1.0, 0.0)]
 
 
 @dataclass(frozen=True)
@@ -207,14 +207,14 @@ class _Levels:
 def _student(
     found: Gathered, groups: Sequence[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
 ) -> nn.Module:
-    plan = TrainSettings(options.steps or final_steps(asked, bool(options.tutors)), balance=0.5)
+    plan = TrainSettings(options.steps or final_steps(asked, bool(options.assistants)), balance=0.5)
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
-    if options.tutors:
-        tutor = TutorSettings(networks=options.tutors, architecture=_TEACHERS[found.images.shape[1]][0])
+    if options.assistants:
+        assistant = AssistantSettings(networks=options.assistants, architecture=_TEACHERS[found.images.shape[1]][0])
         images, decisions = (
             np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions")
         )
-        groups = beside(groups, tutored(images, decisions, classes, tutor, seed), tutor)
+        groups = beside(groups, assisted(images, decisions, classes, assistant, seed), assistant)
     mean, std = channel_statistics(found.images)
     student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
     train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)
@@ -222,7 +222,7 @@ def _student(
 
 
 def _key(options: argparse.Namespace, budget: int, seed: int) -> dict[str, Any]:
-    names = ("dataset", "samples", "student", "steps", "tutors", "rounds", "fresh", "searched", "validation")
+    names = ("dataset", "samples", "student", "steps", "assistants", "rounds", "fresh", "searched", "validation")
     real = options.real if options.samples == "augmented" else 0
     return {**{name: getattr(options, name) for name in names}, "real": real, "budget": budget, "seed": seed}
 

@@ -43,9 +43,9 @@ from db3.search.methods.untargeted import Descent
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.starts import nearest_starts
 from db3.soft_labels import Recipe
-from db3.students import variants as arms
+from db3.students import variants
 from db3.students.searched import Searched, searched
-from db3.students.variants import Arm
+from db3.students.variants import Variant
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.base import ImageShape, TeacherSpec
@@ -90,8 +90,10 @@ def main() -> None:
         _picture(made, options.picture)
     if options.json:
         write_json(options.json, result)
-    for name, queries, arm in _arms(teacher, made, options) if options.seeds else ():
-        result["students"][name] = _students(arm, spec, options, (np.array(test.images), truth, np.array(test.labels)))
+    for name, queries, variant in _variants(teacher, made, options) if options.seeds else ():
+        result["students"][name] = _students(
+            variant, spec, options, (np.array(test.images), truth, np.array(test.labels))
+        )
         result["students"][name]["queries"] = queries
         _print_student(name, result["students"][name])
         if options.json:
@@ -146,10 +148,10 @@ def _samples(teacher: Meter, options: argparse.Namespace) -> PseudoSamples:
         step=options.step,
         descent=Descent(directions=options.directions, cell=options.cell),
     )
-    most = options.iterations * (options.queries + 1 + moves.halvings) + options.noise // options.count + 1
+    maximum = options.iterations * (options.queries + 1 + moves.halvings) + options.noise // options.count + 1
     settings = Zsdb3(
         count=options.count,
-        budget=options.budget or options.count * (most + 20),
+        budget=options.budget or options.count * (maximum + 20),
         noise=options.noise,
         moves=moves,
         pictured=options.count,  # every state of every sample: the curve
@@ -231,12 +233,12 @@ def whitebox_margin(
     return nearest
 
 
-def _arms(teacher: Meter, made: PseudoSamples, options: argparse.Namespace) -> Iterator[tuple[str, int, Arm]]:
+def _variants(teacher: Meter, made: PseudoSamples, options: argparse.Namespace) -> Iterator[tuple[str, int, Variant]]:
     """Name, queries in all, and what the student learns from."""
     ends = (0, len(made.snapshot_iterations) - 1)
     for state, iteration in enumerate(made.snapshot_iterations):
         images, asked = made.snapshots[state], made.snapshot_queries[state]
-        yield f"hard@{iteration}", asked, arms.hard(images, made.decisions)
+        yield f"hard@{iteration}", asked, variants.hard(images, made.decisions)
         if not options.bd or state not in ends:
             continue
         found, paid = _distances(teacher, TransferImages(images, made.decisions), options.bd)
@@ -246,7 +248,7 @@ def _arms(teacher: Meter, made: PseudoSamples, options: argparse.Namespace) -> I
     if options.control:
         count = min(options.control, sum(made.queries.values()))
         images = smooth_noise(teacher.spec.input_shape, range(count), options.seed)
-        yield f"source {count}", count, arms.hard(images, decide_all(teacher, images, 1))
+        yield f"source {count}", count, variants.hard(images, decide_all(teacher, images, 1))
 
 
 def _distances(teacher: Meter, pool: TransferImages, budget: int) -> tuple[Searched, int]:
@@ -257,8 +259,8 @@ def _distances(teacher: Meter, pool: TransferImages, budget: int) -> tuple[Searc
     return Searched(pool.images, pool.decisions, np.concatenate(found)), teacher.asked - before
 
 
-def _students(arm: Arm, spec: TeacherSpec, options: argparse.Namespace, test: Sequence[Any]) -> dict[str, Any]:
-    runs = [_student(arm, spec, options, test, seed) for seed in range(options.seeds)]
+def _students(variant: Variant, spec: TeacherSpec, options: argparse.Namespace, test: Sequence[Any]) -> dict[str, Any]:
+    runs = [_student(variant, spec, options, test, seed) for seed in range(options.seeds)]
     described = {
         name: {
             "mean": float(np.mean([run[name] for run in runs])),
@@ -270,13 +272,13 @@ def _students(arm: Arm, spec: TeacherSpec, options: argparse.Namespace, test: Se
 
 
 def _student(
-    arm: Arm, spec: TeacherSpec, options: argparse.Namespace, test: Sequence[Any], seed: int
+    variant: Variant, spec: TeacherSpec, options: argparse.Namespace, test: Sequence[Any], seed: int
 ) -> dict[str, float]:
     images, truth, labels = test
-    mean, std = channel_statistics(arm.examples.images)
+    mean, std = channel_statistics(variant.examples.images)
     network = build(options.architecture, spec.input_shape, spec.classes, mean=mean, std=std, seed=seed)
-    settings = arm.settings(TrainSettings(steps=options.steps))
-    train(network, arm.examples, settings, seed, device=options.device)
+    settings = variant.settings(TrainSettings(steps=options.steps))
+    train(network, variant.examples, settings, seed, device=options.device)
     told = decide_all(network, images, 500)
     recalls = [float((told[labels == k] == k).mean()) for k in np.unique(labels)]
     return {

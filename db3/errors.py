@@ -1,4 +1,4 @@
-"""Errors that a user can mend.
+"""Errors that a user can fix.
 
 Every message is one line: the value received, what was expected, the remedy. Entry points print that line and
 exit with a non-zero status; a traceback appears only on request (`DB3_TRACEBACK=1`). Anything that is not a

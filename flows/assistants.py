@@ -1,4 +1,4 @@
-"""Tutors of the student: trained once for all seeds, on the very decisions that the student learns from."""
+"""Teacher assistants of the student: trained once for all seeds, on the very decisions that the student learns from."""
 
 from typing import TYPE_CHECKING
 
@@ -6,28 +6,28 @@ from flows.config import Config
 from flows.engine.shards import map_shards
 
 if TYPE_CHECKING:
-    from db3.students.assistants import TutorSettings
-    from db3.students.variants import Arm
+    from db3.students.assistants import AssistantSettings
+    from db3.students.variants import Variant
     from flows.engine.store import Arrays
 
 _CODE = ("students", "training", "images", "networks", "rng", "arithmetic")
 
 
-def with_tutors(config: Config, arm: "Arm", classes: int) -> "Arm":
-    """The arm with images that nobody was asked about, labelled by tutors; they cost no query.
+def with_assistants(config: Config, variant: "Variant", classes: int) -> "Variant":
+    """The variant with images that nobody was asked about, labelled by teacher assistants; they cost no query.
 
-    Tutors learn every decided image of the arm: the samples, and the images that a search asked.
+    Teacher assistants learn every decided image of the variant: the samples, and the images that a search asked.
     """
     from dataclasses import asdict, replace
 
     import numpy as np
 
     from db3.digest import digest_array, digest_code, digest_json
-    from db3.students.assistants import beside, tutored
+    from db3.students.assistants import assisted, beside
     from db3.training.examples import Examples
     from flows.inputs import device_of
 
-    decided = [arm.examples, *(group.examples for group in arm.groups if group.name == "answered")]
+    decided = [variant.examples, *(group.examples for group in variant.groups if group.name == "queried_images")]
     images = np.concatenate([part.images for part in decided])
     decisions = np.concatenate([part.decisions for part in decided])
     channels, height, width = images.shape[1:]
@@ -35,26 +35,26 @@ def with_tutors(config: Config, arm: "Arm", classes: int) -> "Arm":
     processes = config.runtime.processes
 
     def compute(_: int) -> "Arrays":
-        told = tutored(images, decisions, classes, settings, seed, processes=processes)
+        told = assisted(images, decisions, classes, settings, seed, processes=processes)
         return {"images": told.images, "decisions": told.decisions, "soft_labels": np.asarray(told.soft_labels)}
 
     machine = [device_of(config), config.runtime.threads, processes]
     content = [digest_array(images), digest_array(decisions), classes, seed, asdict(settings)]
-    key = digest_json(["tutors", *content, *machine, digest_code(*_CODE)])
+    key = digest_json(["assistants", *content, *machine, digest_code(*_CODE)])
     steps = settings.networks * settings.training.steps
-    (found,) = map_shards("tutors", [key], compute, config.runtime, [steps], "step")
+    (found,) = map_shards("assistants", [key], compute, config.runtime, [steps], "step")
     told = Examples(found["images"], found["decisions"], found["soft_labels"])
-    title = f"{arm.title}, and what tutors make of them"
-    return replace(arm, title=title, groups=beside(arm.groups, told, settings))
+    title = f"{variant.title}, and what teacher assistants make of them"
+    return replace(variant, title=title, groups=beside(variant.groups, told, settings))
 
 
-def _settings(config: Config, shape: tuple[int, int, int]) -> "TutorSettings":
+def _settings(config: Config, shape: tuple[int, int, int]) -> "AssistantSettings":
     from db3.networks.fitting import fitting
-    from db3.students.assistants import TutorSettings
+    from db3.students.assistants import AssistantSettings
     from db3.training.train import TrainSettings
 
-    group, learn = config.distill.tutors, config.distill
-    return TutorSettings(
+    group, learn = config.distill.assistants, config.distill
+    return AssistantSettings(
         TrainSettings(group.steps, learn.batch, learn.lr, learn.weight_decay, learn.warmup, balance=learn.balance),
         architecture=fitting(shape) if group.architecture == "auto" else group.architecture,
         networks=group.networks,

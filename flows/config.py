@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from db3.errors import ConfigError
 
-ARMS = ("hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd")
+VARIANTS = ("hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd")
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Portion = Annotated[float, Field(ge=0, le=1)]
 Calls = Annotated[int, Field(ge=1, le=65536)]
-Arm = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
+Variant = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
 
 
 class Group(BaseModel):
@@ -169,14 +169,14 @@ class Teacher(Group):
 class Rounds(Group):
     """How made samples are chosen, round by round (methods priors, augmented); see db3.zero_shot.rounds."""
 
-    first: float = Field(0.15, gt=0, le=1, description="share of the budget asked before a primer is trained")
+    first: float = Field(0.15, gt=0, le=1, description="share of the budget asked before a surrogate is trained")
     count: int = Field(10, ge=1, description="rounds that share the rest")
     pool: int = Field(6, ge=1, description="images proposed for each one asked")
     fresh: Portion | Literal["auto"] = Field(
         "auto", description="share of a round that are prior images; the rest: variations; auto: by the real images"
     )
-    architecture: str = Field("auto", description="of the primer; auto: by the images' shape")
-    steps: int = Field(150, ge=1, description="the primer's optimiser steps a round")
+    architecture: str = Field("auto", description="of the surrogate; auto: by the images' shape")
+    steps: int = Field(150, ge=1, description="the surrogate's optimiser steps a round")
 
 
 class Zsdb3(Group):
@@ -210,14 +210,16 @@ class Samples(Group):
         return self
 
 
-class Primer(Group):
+class Surrogate(Group):
     """Networks trained on decisions already paid for; their gradients guide the search (methods guided, auto)."""
 
     architecture: str = Field("auto", description="a name that db3.networks.build knows; auto: by the images' shape")
     networks: int = Field(3, ge=1, le=64, description="averaged; two or more see where they may be wrong")
     steps: int = Field(600, ge=1, description="optimiser steps of the first training")
     retrain: int = Field(300, ge=1, description="steps of every later one")
-    scouts: float = Field(1.5, ge=0, le=1000, description="queries per sample on images that primers make first")
+    synthetic_queries: float = Field(
+        1.5, ge=0, le=1000, description="queries per sample on images that surrogates make first"
+    )
 
 
 class Query(Group):
@@ -232,9 +234,11 @@ class Query(Group):
     smoothing: float = Field(0.1, gt=0, description="probing radius, as a share of the distance")
     cell: int = Field(1, ge=1, description="random directions are constant over cells of this many pixels a side")
     step: float = Field(0.2, gt=0, description="mbd: first step size along the estimated gradient")
-    primer: Primer
+    surrogate: Surrogate
     points: int = Field(9, ge=0, description="boundary points kept of each sample, nearest classes first")
-    answered: int = Field(150, ge=0, description="images asked that are kept of each sample, with their decisions")
+    queried_images: int = Field(
+        150, ge=0, description="images asked that are kept of each sample, with their decisions"
+    )
     checkpoints: list[Annotated[int, Field(ge=1)]] = Field(
         default_factory=list, description="queries per pair at which distances are kept"
     )
@@ -257,9 +261,13 @@ class SoftLabels(Group):
     gap: Positive | Literal["auto"] = Field("auto", description="mean log-odds between the decision and another class")
     beta: Positive | Literal["auto"] = Field("auto", description="margin: p = softmax(-beta d); auto: from gap")
     temperature: Positive | Literal["auto"] = Field("auto", description="inverse: p = softmax(z / temperature)")
-    ties: Share | Literal["auto"] = Field("auto", description="share of each batch: boundary points, half m, half k")
-    ties_smoothing: Share | Literal["auto"] = Field("auto", description="of the ties' labels, spread over all classes")
-    answered: Share | Literal["auto"] = Field("auto", description="share of each batch: images asked, as decided")
+    boundary_points: Share | Literal["auto"] = Field(
+        "auto", description="share of each batch: boundary points, half m, half k"
+    )
+    boundary_points_smoothing: Share | Literal["auto"] = Field(
+        "auto", description="of the boundary points' labels, spread over all classes"
+    )
+    queried_images: Share | Literal["auto"] = Field("auto", description="share of each batch: images asked, as decided")
 
 
 class Weights(Group):
@@ -273,10 +281,10 @@ class Weights(Group):
         return self
 
 
-class Tutors(Group):
+class Assistants(Group):
     """Larger networks that learn the same decisions and label images nobody was asked about: free of queries."""
 
-    networks: int = Field(0, ge=0, le=16, description="averaged; 0: no tutors")
+    networks: int = Field(0, ge=0, le=16, description="averaged; 0: no teacher assistants")
     architecture: str = Field("auto", description="a name that db3.networks.build knows; auto: by the images' shape")
     steps: int = Field(2000, ge=1, description="optimiser steps of each")
     images: int = Field(100_000, ge=1, description="that they label: prior images, and variations of the decided ones")
@@ -294,12 +302,12 @@ class Distill(Group):
     weight_decay: float = Field(1e-4, ge=0)
     temperature: Positive | Literal["auto"] = Field("auto", description="student's inside the KL; auto: the recipe's")
     weights: Weights
-    tutors: Tutors
+    assistants: Assistants
     warmup: int = Field(50, ge=0, description="steps of linear warm-up, then a cosine to zero")
     balance: float = Field(0.0, ge=0, le=1, description="samples are drawn as (count of their class)^-balance")
     select: Literal["last", "best"] = Field("last", description="best: by agreement on a held-out part")
     holdout: float = Field(0.1, gt=0, lt=1, description="select best: share of the transfer set kept aside")
-    baselines: list[Arm] = Field(default_factory=list)
+    baselines: list[Variant] = Field(default_factory=list)
     label_smoothing: float = Field(0.1, gt=0, lt=1, description="baseline smoothing: mass spread over all classes")
     noise: float = Field(1.0, gt=0, description="baseline noise: standard deviation of the random logits")
     kd_temperature: float = Field(8.0, gt=0, description="baseline kd: temperature of teacher and student")
@@ -310,7 +318,7 @@ class Distill(Group):
 class Evaluate(Group):
     """What is measured, and how often."""
 
-    seeds: int = Field(3, ge=1, le=100, description="students per arm; accuracy is mean and sd over them")
+    seeds: int = Field(3, ge=1, le=100, description="students per variant; accuracy is mean and sd over them")
     batch: int = Field(256, ge=1)
     latency_runs: int = Field(30, ge=0, description="timed calls of one image; kept outside the versioned metrics")
 

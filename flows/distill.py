@@ -1,4 +1,4 @@
-"""Stage distill: train the student and every baseline, a shard for each arm and seed; export the student."""
+"""Stage distill: train the student and every baseline, a shard for each variant and seed; export the student."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from flows.engine.stage import stage
 if TYPE_CHECKING:
     from torch import nn
 
-    from db3.students.variants import Arm
+    from db3.students.variants import Variant
     from db3.training.examples import Examples
     from db3.training.train import TrainSettings
     from flows.engine.store import Arrays
@@ -21,18 +21,21 @@ _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyT
 
 @stage("distill")
 def distill(config: Config, data: Path) -> str:
-    """Train every arm with every seed for the same number of steps; export arm `student` of the first seed."""
+    """Train every variant with every seed for the same number of steps; export variant `student` of the first seed."""
     from db3.training.processes import check_processes
     from db3.training.train import TrainSettings
-    from flows.assistants import with_tutors
+    from flows.assistants import with_assistants
     from flows.inputs import device_of, manifest_of
-    from flows.variants import build_arms
+    from flows.variants import build_variants
 
     check_processes(config.runtime.processes, config.distill.batch, device_of(config))
-    arms, seeds, learn = build_arms(config, data), range(config.evaluate.seeds), config.distill
+    variants, seeds, learn = build_variants(config, data), range(config.evaluate.seeds), config.distill
     classes = len(manifest_of(data, "transfer")["class_names"])
-    if learn.tutors.networks:  # the student's, at each point of its curve; a baseline has none
-        arms = [with_tutors(config, arm, classes) if arm.name.startswith("student") else arm for arm in arms]
+    if learn.assistants.networks:  # the student's, at each point of its curve; a baseline has none
+        variants = [
+            with_assistants(config, variant, classes) if variant.name.startswith("student") else variant
+            for variant in variants
+        ]
     common = TrainSettings(
         steps=learn.steps,
         batch=learn.batch,
@@ -43,26 +46,26 @@ def distill(config: Config, data: Path) -> str:
         select=learn.select,
         holdout=learn.holdout,
     )
-    jobs = [(arm, seed) for arm in arms for seed in seeds]
+    jobs = [(variant, seed) for variant in variants for seed in seeds]
     shards = map_shards(
         "distill",
-        [_key(config, arm, common, seed) for arm, seed in jobs],
+        [_key(config, variant, common, seed) for variant, seed in jobs],
         lambda index: _train(config, jobs[index][0], classes, common, jobs[index][1]),
         config.runtime,
         [learn.steps] * len(jobs),
         "step",
     )
-    history = ["arm,seed,step,loss,lr"]
-    for (arm, seed), arrays in zip(jobs, shards, strict=True):
+    history = ["variant,seed,step,loss,lr"]
+    for (variant, seed), arrays in zip(jobs, shards, strict=True):
         rows = arrays.pop("history")
-        history += [f"{arm.name},{seed},{int(step)},{loss:.6f},{lr:.8f}" for step, loss, lr in rows]
-        _save(config, data, arm, classes, seed, arrays)
-    _write(config, data, arms, list(seeds), history)
+        history += [f"{variant.name},{seed},{int(step)},{loss:.6f},{lr:.8f}" for step, loss, lr in rows]
+        _save(config, data, variant, classes, seed, arrays)
+    _write(config, data, variants, list(seeds), history)
     kept = f", {shards.reused} were already trained" if shards.reused else ""
-    return f"{len(arms)} arms x {len(seeds)} seeds, {learn.steps:,} steps each{kept}"
+    return f"{len(variants)} variants x {len(seeds)} seeds, {learn.steps:,} steps each{kept}"
 
 
-def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
+def _key(config: Config, variant: "Variant", common: "TrainSettings", seed: int) -> str:
     """Digest of all that decides a student's weights."""
     from dataclasses import asdict
 
@@ -76,15 +79,15 @@ def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
 
     groups = [
         [group.name, group.share, group.ce, group.kl, group.temperature, *content(group.examples)]
-        for group in arm.groups
+        for group in variant.groups
     ]
     return digest_json(
         [
             "student",
             config.distill.architecture,
-            asdict(arm.settings(common)),
+            asdict(variant.settings(common)),
             seed,
-            content(arm.examples),
+            content(variant.examples),
             groups,
             device_of(config),
             config.runtime.threads,
@@ -94,52 +97,52 @@ def _key(config: Config, arm: "Arm", common: "TrainSettings", seed: int) -> str:
     )
 
 
-def _train(config: Config, arm: "Arm", classes: int, common: "TrainSettings", seed: int) -> "Arrays":
+def _train(config: Config, variant: "Variant", classes: int, common: "TrainSettings", seed: int) -> "Arrays":
     import numpy as np
 
     from db3.training.processes import train_together
     from flows.inputs import device_of
 
-    network = _new_student(config, arm, classes, seed)
+    network = _new_student(config, variant, classes, seed)
     rows = train_together(
         network,
-        arm.examples,
-        arm.settings(common),
+        variant.examples,
+        variant.settings(common),
         seed,
         processes=config.runtime.processes,
-        groups=arm.groups,
+        groups=variant.groups,
         device=device_of(config),
     )
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     return {**weights, "history": np.array([[row.step, row.loss, row.lr] for row in rows])}
 
 
-def _new_student(config: Config, arm: "Arm", classes: int, seed: int) -> "nn.Module":
+def _new_student(config: Config, variant: "Variant", classes: int, seed: int) -> "nn.Module":
     from db3.networks import build
     from db3.training.examples import channel_statistics
 
-    images = arm.examples.images
+    images = variant.examples.images
     channels, height, width = images.shape[1:]
     mean, std = channel_statistics(images)
     return build(config.distill.architecture, (channels, height, width), classes, mean=mean, std=std, seed=seed)
 
 
-def _save(config: Config, data: Path, arm: "Arm", classes: int, seed: int, weights: "Arrays") -> None:
+def _save(config: Config, data: Path, variant: "Variant", classes: int, seed: int, weights: "Arrays") -> None:
     import torch
 
     from db3.networks import save_weights
 
-    network = _new_student(config, arm, classes, seed)
+    network = _new_student(config, variant, classes, seed)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    save_weights(network, data / "student" / _file(arm, seed), {"architecture": config.distill.architecture})
+    save_weights(network, data / "student" / _file(variant, seed), {"architecture": config.distill.architecture})
 
 
-def _file(arm: "Arm", seed: int) -> str:
-    return f"arms/{arm.name}/{seed}.safetensors"
+def _file(variant: "Variant", seed: int) -> str:
+    return f"variants/{variant.name}/{seed}.safetensors"
 
 
-def _write(config: Config, data: Path, arms: "list[Arm]", seeds: list[int], history: list[str]) -> None:
-    """history.csv, arms.json, and the exported student with its card."""
+def _write(config: Config, data: Path, variants: "list[Variant]", seeds: list[int], history: list[str]) -> None:
+    """history.csv, variants.json, and the exported student with its card."""
     import shutil
 
     from db3.files import write_json, write_text
@@ -150,8 +153,8 @@ def _write(config: Config, data: Path, arms: "list[Arm]", seeds: list[int], hist
 
     folder, manifest = data / "student", manifest_of(data, "transfer")
     write_text(folder / "history.csv", "\n".join(history) + "\n")
-    write_json(folder / "arms.json", [_describe(config, arm, seeds) for arm in arms])
-    first = arms[0]
+    write_json(folder / "variants.json", [_describe(config, variant, seeds) for variant in variants])
+    first = variants[0]
     shutil.copyfile(folder / _file(first, seeds[0]), folder / "student.safetensors")
     classes = len(manifest["class_names"])
     network = _new_student(config, first, classes, seeds[0])
@@ -177,23 +180,23 @@ def _write(config: Config, data: Path, arms: "list[Arm]", seeds: list[int], hist
     write_text(folder / "README.md", model_card(student, _training(config, manifest["mapping"])))
 
 
-def _describe(config: Config, arm: "Arm", seeds: list[int]) -> dict[str, Any]:
+def _describe(config: Config, variant: "Variant", seeds: list[int]) -> dict[str, Any]:
     return {
-        "name": arm.name,
-        "title": arm.title,
-        "queries_per_sample": arm.queries_per_sample,
-        "black_box": arm.black_box,
+        "name": variant.name,
+        "title": variant.title,
+        "queries_per_sample": variant.queries_per_sample,
+        "black_box": variant.black_box,
         "seeds": seeds,
         "steps": config.distill.steps,
-        "files": [_file(arm, seed) for seed in seeds],
+        "files": [_file(variant, seed) for seed in seeds],
     }
 
 
-def _export(network: "nn.Module", arm: "Arm", folder: Path) -> dict[str, Any]:
+def _export(network: "nn.Module", variant: "Variant", folder: Path) -> dict[str, Any]:
     from db3.files import write_bytes
     from db3.students.export import check_parity, export_onnx
 
-    images = arm.examples.images
+    images = variant.examples.images
     channels, height, width = images.shape[1:]
     model = export_onnx(network, (channels, height, width))
     parity = check_parity(model, network, images[:_PARITY_SAMPLES])

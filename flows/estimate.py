@@ -6,7 +6,7 @@ from flows.config import Config
 from flows.planned import planned
 
 _LOCAL = ("train", "checkpoint", "exported", "onnx")  # asking these costs nothing but time
-_ASSUMED = 100.0  # queries a second of a teacher behind a line, which is not asked to find out
+_ASSUMED = 100.0  # queries a second of a remote teacher, which is not asked to find out
 _PROBE = 1.0  # seconds
 
 
@@ -20,31 +20,33 @@ def estimate(config: Config, data: Path) -> str:
     made = config.samples.method != "real"
     samples = (config.samples.budget or 0 if made else count) + min(config.samples.recheck, count)
     same = config.query.augmented == "same"
-    search = plan.scouts + plan.expected
+    search = plan.synthetic_queries + plan.expected
     expected = search + (search if same else plan.augmented)
     done = (data / "samples" / "manifest.json").is_file()
     beside = tested + (0 if done else samples)
-    whole, most, votes = expected + beside, plan.most + beside, config.teacher.votes
+    whole, maximum, votes = expected + beside, plan.maximum + beside, config.teacher.votes
     total, price = config.budget.total, config.budget.price_per_1000
     rate, source = _rate(config, data)
     lines = [
         "estimate: nothing is asked of a teacher that costs money",
         f"  samples        {samples:>14,}{' (already asked)' if done else ''}",
-        f"  scouts         {plan.scouts:>14,}",
+        f"  synthetic queries         {plan.synthetic_queries:>14,}",
         f"  searches       {plan.expected:>14,} expected, {plan.pairs:,} at most",
         f"  augmented      {expected - search:>14,} expected, {plan.augmented:,} at most",
         f"  test images    {tested:>14,} to measure agreement by",
-        f"  queries        {whole:>14,} expected, {most:,} at most",
+        f"  queries        {whole:>14,} expected, {maximum:,} at most",
     ]
     if votes > 1:
-        lines.append(f"  paid           {most * votes:>14,} at most, {votes} votes each; a steady teacher needs fewer")
+        lines.append(
+            f"  paid           {maximum * votes:>14,} at most, {votes} votes each; a steady teacher needs fewer"
+        )
     if total is not None:
         lines.append(f"  budget.total   {total:>14,} paid at most, samples and test images included")
     lines.append(f"  time           {_duration(whole / rate):>14} at {rate:,.0f} queries/s ({source})")
     if price is None:
         lines.append("  cost           unknown: set budget.price_per_1000")
     else:
-        ends = [value if total is None else min(value, total) for value in (whole, most * votes)]
+        ends = [value if total is None else min(value, total) for value in (whole, maximum * votes)]
         costs = [value * price / 1000 for value in ends]
         lines.append(f"  cost           {costs[0]:>14,.2f} expected, {costs[1]:,.2f} at most, at {price:g} per 1,000")
     return "\n".join(lines)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from db3.datasets.base import Part
-    from db3.evaluation import Arm
+    from db3.evaluation import Variant
 
 
 @stage("evaluate")
@@ -38,10 +38,10 @@ def evaluate(config: Config, data: Path) -> str:
     student = read_json(data / "student" / "student.json")
     test = dataset_of(config, card).test()
     teacher, words = _teacher(config, data, test, transfer)
-    arms = [_arm(config, data, entry, test.images) for entry in read_json(data / "student" / "arms.json")]
+    variants = [_variant(config, data, entry, test.images) for entry in read_json(data / "student" / "variants.json")]
     metrics = build_metrics(
         teacher,
-        arms,
+        variants,
         test.labels,
         teacher=Size(card["parameters"], card["bytes"], card["multiply_adds"]),
         student=Size(student["parameters"], student["bytes"], student["multiply_adds"]),
@@ -53,11 +53,11 @@ def evaluate(config: Config, data: Path) -> str:
     folder = data / "evaluation"
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "summary.json", build_summary(metrics))
-    own = next(arm for arm in arms if arm.name == "student")
+    own = next(variant for variant in variants if variant.name == "student")
     counts = np.zeros((0, 0), np.int64) if teacher is None else confusion(teacher, own.decisions[0], card["classes"])
     write_confusion(folder / "confusion.csv", counts)
-    write_accuracy(folder / "accuracy.csv", teacher, arms, test.labels)
-    write_curve(folder / "curve.csv", arms, test.labels)
+    write_accuracy(folder / "accuracy.csv", teacher, variants, test.labels)
+    write_curve(folder / "curve.csv", variants, test.labels)
     return f"{_summary(metrics)}; {words}{_latency(config, data)}"
 
 
@@ -87,14 +87,14 @@ def _teacher(
     return None, f"{few}: agreement with the teacher is not measured; "
 
 
-def _arm(config: Config, data: Path, entry: dict[str, Any], images: Any) -> "Arm":
-    from db3.evaluation import Arm, decide_all
+def _variant(config: Config, data: Path, entry: dict[str, Any], images: Any) -> "Variant":
+    from db3.evaluation import Variant, decide_all
 
     decisions = {
         seed: decide_all(_student(data, file), images, config.evaluate.batch)
         for seed, file in zip(entry["seeds"], entry["files"], strict=True)
     }
-    return Arm(entry["name"], entry["queries_per_sample"], entry["black_box"], decisions)
+    return Variant(entry["name"], entry["queries_per_sample"], entry["black_box"], decisions)
 
 
 def _student(data: Path, file: str = "student.safetensors") -> "nn.Module":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from db3.datasets import Dataset
     from db3.search import Method
     from db3.search.method import MethodName
-    from db3.search.surrogate.surrogate import PrimerSettings
+    from db3.search.surrogate.surrogate import SurrogateSettings
     from db3.teachers.adapters.declared import Link
     from db3.types import TransferImages
     from db3.zero_shot.rounds import RoundSettings
@@ -77,22 +77,22 @@ def method_of(config: Config) -> "Method":
         cell=query.cell,
         checkpoints=() if name == "none" else tuple(query.checkpoints),
         points=query.points,
-        answered=query.answered,
+        queried_images=query.queried_images,
         seed=query.seed,
     )
 
 
-def primer_of(config: Config, shape: tuple[int, int, int]) -> "PrimerSettings":
-    """The primers that the group `query.primer` describes, for images of this shape."""
+def surrogate_of(config: Config, shape: tuple[int, int, int]) -> "SurrogateSettings":
+    """The surrogates that the group `query.surrogate` describes, for images of this shape."""
     from db3.networks.fitting import fitting
-    from db3.search.surrogate.surrogate import PrimerSettings
+    from db3.search.surrogate.surrogate import SurrogateSettings
 
-    primer = config.query.primer
-    return PrimerSettings(
-        architecture=fitting(shape) if primer.architecture == "auto" else primer.architecture,
-        networks=primer.networks,
-        steps=primer.steps,
-        retrain=primer.retrain,
+    surrogate = config.query.surrogate
+    return SurrogateSettings(
+        architecture=fitting(shape) if surrogate.architecture == "auto" else surrogate.architecture,
+        networks=surrogate.networks,
+        steps=surrogate.steps,
+        retrain=surrogate.retrain,
         seed=config.query.seed,
     )
 

@@ -42,7 +42,7 @@ def made(config: Config, asking: "Asking", card: dict[str, Any] | None = None) -
 
 
 def _key(config: Config, asking: "Asking", *decided_by: Any) -> str:
-    """Digest of all that decides a piece; primers' bits follow the device and the threads, as a student's do."""
+    """Digest of all that decides a piece; surrogates' bits follow the device and the threads, as a student's do."""
     from db3.digest import digest_code, digest_json
     from flows.inputs import device_of
 

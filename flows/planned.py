@@ -12,32 +12,32 @@ class Plan:
     """Images that query_decisions asks for.
 
     Attributes:
-        scouts: made by the first primers.
+        synthetic queries: made by the first surrogates.
         pairs: the boundary searches', if each pair spends its budget.
         expected: the boundary searches', if each pair's brackets close as they should.
         augmented: the baseline's, if the boundary searches ask for all of theirs.
     """
 
-    scouts: int
+    synthetic_queries: int
     pairs: int
     expected: int
     augmented: int
 
     @property
-    def most(self) -> int:
+    def maximum(self) -> int:
         """Images that may be asked for."""
-        return self.scouts + self.pairs + self.augmented
+        return self.synthetic_queries + self.pairs + self.augmented
 
 
 def planned(config: Config, count: int, classes: int) -> Plan:
     """What the group `query` says for `count` samples of `classes` classes."""
     query, name = config.query, search_name(config)
-    primed, budget = name in ("guided", "auto"), 0 if name in ("none", "sd") else query.budget
+    surrogate_search, budget = name in ("guided", "auto"), 0 if name in ("none", "sd") else query.budget
     pairs = count * (classes - 1)
-    scouts = round(query.primer.scouts * count) if primed and budget else 0
+    synthetic_queries = round(query.surrogate.synthetic_queries * count) if surrogate_search and budget else 0
     each = min(budget, _closing(query.tolerance) * query.starts) if name == "bd" else budget
-    same = scouts + pairs * budget
-    return Plan(scouts, pairs * budget, pairs * each, same if query.augmented == "same" else query.augmented)
+    same = synthetic_queries + pairs * budget
+    return Plan(synthetic_queries, pairs * budget, pairs * each, same if query.augmented == "same" else query.augmented)
 
 
 def _closing(tolerance: float) -> int:

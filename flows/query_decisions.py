@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from flows.searches import Found
 
 _AUGMENTED_CODE = ("teachers", "networks", "arithmetic", "rng", "images")
-_MERGED = ("distances", "asked", "at", "point_pairs", "answered_decisions", "answered_keys")
-_IMAGES = ("points", "answered")
+_MERGED = ("distances", "asked", "at", "point_pairs", "queried_decisions", "queried_keys")
+_IMAGES = ("points", "queried_images")
 _AUGMENTED_SHARD = 16384  # images of the augmented baseline decided in one shard
 
 
@@ -28,7 +28,7 @@ def query_decisions(config: Config, data: Path) -> str:
     samples = manifest_of(data, "samples")
     plan = planned(config, samples["count"], len(samples["decided"]))
     before = paid_before(data, {"samples": samples["digest"]}, samples["queries"]["paid"])
-    asking = Asking(config, data, "query_decisions", plan.most, before)
+    asking = Asking(config, data, "query_decisions", plan.maximum, before)
     told = decided(config, data, asking)
     count, asked = told["unfinished"], told["queries"]
     kept = f", {asking.reused} of {asking.pieces} shards were already computed" if asking.reused else ""
@@ -46,7 +46,7 @@ def decided(config: Config, data: Path, asking: "Asking") -> dict[str, Any]:
 
     found = search(config, data, asking)
     arrays, unfinished = _written(data, found)
-    boundary, paid = int(arrays["asked"].sum()) + len(found.scouted), asking.costs["paid"]
+    boundary, paid = int(arrays["asked"].sum()) + len(found.synthetic_answers), asking.costs["paid"]
     wanted = boundary if config.query.augmented == "same" else config.query.augmented
     count = asking.affordable("augmented", wanted)
     arrays |= _augmented(config, data, asking, count)
@@ -55,7 +55,7 @@ def decided(config: Config, data: Path, asking: "Asking") -> dict[str, Any]:
         "queries": {
             "asked": boundary,
             "paid": paid,
-            "scouts": len(found.scouted),
+            "synthetic_queries": len(found.synthetic_answers),
             "augmented": len(arrays.get("augmented", ())),
         },
         "flips": flips_of(asking.costs["compared"], asking.costs["changed"]),
@@ -148,7 +148,7 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
         },
         "unreached": int(np.isinf(arrays["distances"]).sum()),
         "points": len(arrays["point_pairs"]),
-        "answered": len(arrays["answered_decisions"]),
+        "queried_images": len(arrays["queried_decisions"]),
         "shard": config.query.shard,
         "seed": config.query.seed,
         "teacher": samples["teacher"],

@@ -1,4 +1,4 @@
-"""The boundary searches of query_decisions: shards that stand apart, or shards that teach primers in phases."""
+"""The boundary searches of query_decisions: shards that stand apart, or shards that teach surrogates in phases."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CODE = ("search", "teachers", "networks", "arithmetic", "rng", "types")
 _FIELDS = (
     *("distances", "asked", "at", "points", "point_pairs"),
-    *("answered", "answered_decisions", "answered_keys", "unfinished"),
+    *("queried_images", "queried_decisions", "queried_keys", "unfinished"),
 )
 
 
@@ -27,11 +27,13 @@ class Found:
     """What the searches found, shard by shard; each shard is read anew whenever it is looked at.
 
     Attributes:
-        scouted: answers to the images that primers made before the search began.
+        synthetic: answers to the images that surrogates made before the search began.
     """
 
-    def __init__(self, count: int, read: "Callable[[int], Distances]", scouted: "npt.NDArray[np.int64]") -> None:
-        self._count, self._read, self.scouted = count, read, scouted
+    def __init__(
+        self, count: int, read: "Callable[[int], Distances]", synthetic_answers: "npt.NDArray[np.int64]"
+    ) -> None:
+        self._count, self._read, self.synthetic_answers = count, read, synthetic_answers
 
     def __iter__(self) -> "Iterator[Distances]":
         return (self._read(index) for index in range(self._count))
@@ -39,12 +41,12 @@ class Found:
 
 def search(config: Config, data: Path, asking: Asking) -> Found:
     """Search every sample's boundary distances by the configured method."""
-    from db3.search.method import PRIMED
+    from db3.search.method import WITH_SURROGATES
     from flows.inputs import manifest_of, search_name
 
     count, size = manifest_of(data, "samples")["count"], config.query.shard
     parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
-    return (_primed if search_name(config) in PRIMED else _apart)(config, data, asking, parts)
+    return (_with_surrogates if search_name(config) in WITH_SURROGATES else _apart)(config, data, asking, parts)
 
 
 def _decided_by(data: Path) -> list[Any]:
@@ -67,13 +69,13 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
     keys = [digest_json(["distances", part.start, part.stop, *decided_by]) for part in parts]
     classes = len(manifest_of(data, "samples")["decided"])
     budget = 0 if method.name in ("none", "sd") else method.budget
-    most = [len(part) * (classes - 1) * budget for part in parts]
+    maximum = [len(part) * (classes - 1) * budget for part in parts]
 
     def compute(index: int) -> "Arrays":
         found = search_distances(asking.teacher(), pool, parts[index], method, device=device)
         return {name: getattr(found, name) for name in _FIELDS}
 
-    shards = asking.map("search", keys, compute, most)
+    shards = asking.map("search", keys, compute, maximum)
 
     def read(index: int) -> "Distances":
         arrays = shards[index]
@@ -82,32 +84,32 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
     return Found(len(parts), read, np.empty(0, np.int64))
 
 
-def _primed(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
+def _with_surrogates(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
     from db3.digest import digest_json
     from db3.search.driver import drive
-    from db3.search.methods.auto import IN_FLIGHT, Primed
-    from flows.inputs import device_of, method_of, primer_of, transfer_images
+    from db3.search.methods.auto import IN_FLIGHT, SurrogateSearch
+    from flows.inputs import device_of, method_of, surrogate_of, transfer_images
 
     pool, spec = transfer_images(data), asking.spec
-    scouts = round(config.query.primer.scouts * len(pool.decisions))
-    # Primers are trained here: their bits follow the number of threads, as a student's do.
+    synthetic_queries = round(config.query.surrogate.synthetic_queries * len(pool.decisions))
+    # Surrogates are trained here: their bits follow the number of threads, as a student's do.
     device = device_of(config)
     base = digest_json([*_decided_by(data), device, config.runtime.threads])
-    primed = Primed(
+    surrogate_search = SurrogateSearch(
         lambda _, searches: drive(searches, asking.teacher(), IN_FLIGHT),
         spec,
         pool,
         parts,
         method_of(config),
-        primer_of(config, spec.input_shape),
-        scouts,
+        surrogate_of(config, spec.input_shape),
+        synthetic_queries,
         base,
         device,
         1 if config.runtime.runner == "local" else config.runtime.workers,
     )
 
     def run(unit: Any) -> Shards:
-        return asking.map(unit.name, unit.keys, unit.compute, unit.most, follows=True)
+        return asking.map(unit.name, unit.keys, unit.compute, unit.maximum, follows=True)
 
-    found = primed.distances(run)
-    return Found(len(parts), found.__getitem__, found.scouted)
+    found = surrogate_search.distances(run)
+    return Found(len(parts), found.__getitem__, found.synthetic_answers)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @stage("soft_labels")
 def soft_labels(config: Config, data: Path) -> str:
-    """Build the transfer set: samples with soft labels, ties and answered images, sealed by one digest."""
+    """Build the transfer set: samples with soft labels, boundary points and queried images, sealed by one digest."""
     import numpy as np
 
     from db3.digest import digest_arrays
@@ -31,8 +31,8 @@ def soft_labels(config: Config, data: Path) -> str:
     if labels is None:
         labels = np.eye(distances.shape[1], dtype=np.float32)[pool.decisions]
     arrays = {"images": pool.images, "decisions": pool.decisions, "soft_labels": labels}
-    arrays |= _ties(data, recipe, distances, pool.decisions, scale) if recipe.ties else {}
-    arrays |= _answered(data) if recipe.answered else {}
+    arrays |= _boundary_points(data, recipe, distances, pool.decisions, scale) if recipe.boundary_points else {}
+    arrays |= _queried_images(data) if recipe.queried_images else {}
     for name, array in arrays.items():
         write_array(data / "transfer" / f"{name}.npy", array)
     queries = {name: samples["queries"][name] + decided["queries"][name] for name in ("asked", "paid")}
@@ -40,7 +40,9 @@ def soft_labels(config: Config, data: Path) -> str:
         "digest": digest_arrays(arrays),
         "mapping": recipe.mapping,
         "recipe": asdict(recipe),
-        "samples_of": {name: len(arrays[name]) for name in ("images", "ties", "answered") if name in arrays},
+        "samples_of": {
+            name: len(arrays[name]) for name in ("images", "boundary_points", "queried_images") if name in arrays
+        },
         "queries": {**queries, "per_sample": round(queries["paid"] / len(labels), 6)},
         "spent": decided["spent"],
         "unfinished": decided["unfinished"],
@@ -71,7 +73,7 @@ def recipe_of(config: Config, decided: dict[str, Any]) -> "Recipe":
     best = recipe(
         decided["queries"]["per_pair"],
         points=decided["points"] > 0,
-        answers=decided["answered"] > 0,
+        answers=decided["queried_images"] > 0,
         distances=searched,
     )
     if group.mapping not in ("auto", best.mapping):  # another mapping than the rule's: its companions do not apply
@@ -79,9 +81,9 @@ def recipe_of(config: Config, decided: dict[str, Any]) -> "Recipe":
     given = {
         "gap": group.gap,
         "temperature": config.distill.temperature,
-        "ties": group.ties,
-        "smoothing": group.ties_smoothing,
-        "answered": group.answered,
+        "boundary_points": group.boundary_points,
+        "smoothing": group.boundary_points_smoothing,
+        "queried_images": group.queried_images,
     }
     return replace(best, **{name: float(value) for name, value in given.items() if value != "auto"})
 
@@ -90,7 +92,7 @@ def labels_of(
     config: Config, distances: "npt.NDArray[np.float32]", decisions: "npt.NDArray[np.int64]", recipe: "Recipe"
 ) -> "tuple[Any, float | None]":
     """Soft labels by the recipe's mapping with its configured or automatic scale, None where bare decisions are learnt;
-    also for the arms of distill.
+    also for the variants of distill.
     """
     from db3.soft_labels import soft_labels as build
 
@@ -101,7 +103,7 @@ def labels_of(
     return build(recipe.mapping, distances, decisions, None if given == "auto" else float(given), recipe.gap)
 
 
-def _ties(
+def _boundary_points(
     data: Path,
     recipe: "Recipe",
     distances: "npt.NDArray[np.float32]",
@@ -110,20 +112,26 @@ def _ties(
 ) -> dict[str, Any]:
     """Boundary points as samples: labels of the samples' own scale, so that the two agree."""
     from db3.files import read_array
-    from db3.soft_labels import tie_labels
+    from db3.soft_labels import boundary_point_labels
 
     pairs = read_array(data / "decisions" / "point_pairs.npy", mapped=False)
-    labels = tie_labels(distances, decisions, pairs, scale if recipe.mapping == "margin" else None, recipe.smoothing)
+    labels = boundary_point_labels(
+        distances, decisions, pairs, scale if recipe.mapping == "margin" else None, recipe.smoothing
+    )
     points = read_array(data / "decisions" / "points.npy")
-    return {"ties": points, "ties_soft_labels": labels, "ties_pairs": pairs} if len(points) else {}
+    return (
+        {"boundary_points": points, "boundary_points_soft_labels": labels, "boundary_points_pairs": pairs}
+        if len(points)
+        else {}
+    )
 
 
-def _answered(data: Path) -> dict[str, Any]:
+def _queried_images(data: Path) -> dict[str, Any]:
     from db3.files import read_array
 
-    names = ("answered", "answered_decisions", "answered_keys")
+    names = ("queried_images", "queried_decisions", "queried_keys")
     arrays = {name: read_array(data / "decisions" / f"{name}.npy") for name in names}
-    return arrays if len(arrays["answered"]) else {}
+    return arrays if len(arrays["queried_images"]) else {}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which arms a run compares, built from the folders before distill."""
+"""Which variants a run compares, built from the folders before distill."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from flows.soft_labels import labels_of
 
 if TYPE_CHECKING:
     from db3.soft_labels.build import Mapping
-    from db3.students.variants import Arm
+    from db3.students.variants import Variant
     from db3.training.examples import Group
 
 _SHARES = (1 / 4, 1 / 2)  # of the images made: points of their curve
@@ -22,7 +22,7 @@ _MAPPINGS = {
 }
 
 
-def build_arms(config: Config, data: Path) -> "list[Arm]":
+def build_variants(config: Config, data: Path) -> "list[Variant]":
     """The student first, then the baselines asked for, then the points of the curve."""
     return [_student(config, data), *_baselines(config, data), *(_curve(config, data) if config.distill.curve else [])]
 
@@ -46,7 +46,7 @@ def _soft(
     cost: float,
     temperature: float,
     groups: "tuple[Group, ...]" = (),
-) -> "Arm":
+) -> "Variant":
     from db3.students.variants import soft
     from db3.training.examples import Examples
 
@@ -58,9 +58,13 @@ def _soft(
     return soft(name, title, examples, cost, ce=weights.ce, kl=weights.kl, temperature=temperature, groups=groups)
 
 
-def _student(config: Config, data: Path) -> "Arm":
+def _student(config: Config, data: Path) -> "Variant":
     manifest = manifest_of(data, "transfer")
-    also = [name for name, held in (("ties", "ties"), ("images asked", "answered")) if held in manifest["samples_of"]]
+    also = [
+        name
+        for name, held in (("boundary_points", "boundary_points"), ("images asked", "queried_images"))
+        if held in manifest["samples_of"]
+    ]
     title = " and ".join([_MAPPINGS[manifest["mapping"]], *also])
     labels = None if manifest["mapping"] == "hard" else _read(data, "soft_labels")
     cost, groups = manifest["queries"]["per_sample"], _groups(data, manifest)
@@ -73,27 +77,27 @@ def _groups(data: Path, manifest: dict[str, Any], until: int | None = None) -> "
     Args:
         data: the folder.
         manifest: of the transfer set.
-        until: leave out what a search found after so many queries of its pair. Of ties only those stay whose search
-            had ended by then: where the others' points stood is not kept.
+        until: leave out what a search found after so many queries of its pair. Of boundary points only those stay
+            whose search had ended by then: where the others' points stood is not kept.
     """
     from db3.files import read_array
-    from db3.students import variants as arms
+    from db3.students import variants
 
     groups, recipe = [], manifest["recipe"]
-    if "ties" in manifest["samples_of"]:
-        labels, pairs = _read(data, "ties_soft_labels"), _read(data, "ties_pairs")
+    if "boundary_points" in manifest["samples_of"]:
+        labels, pairs = _read(data, "boundary_points_soft_labels"), _read(data, "boundary_points_pairs")
         asked = read_array(data / "decisions" / "asked.npy", mapped=False)[pairs[:, 0], pairs[:, 1]]
         rows = _rows(asked, until)
         if len(rows):
-            points = _read(data, "ties", mapped=True)[rows]
-            share, temperature = recipe["ties"], recipe["temperature"]
-            groups.append(arms.ties(points, pairs[rows], labels[rows], share, temperature=temperature))
-    if "answered" in manifest["samples_of"]:
-        decisions, keys = _read(data, "answered_decisions"), _read(data, "answered_keys")
+            points = _read(data, "boundary_points", mapped=True)[rows]
+            share, temperature = recipe["boundary_points"], recipe["temperature"]
+            groups.append(variants.boundary_points(points, pairs[rows], labels[rows], share, temperature=temperature))
+    if "queried_images" in manifest["samples_of"]:
+        decisions, keys = _read(data, "queried_decisions"), _read(data, "queried_keys")
         rows = _rows(keys[:, 2] + 1, until)
         if len(rows):
-            images = _read(data, "answered", mapped=True)[rows]
-            groups.append(arms.answered(images, decisions[rows], keys[rows, 0], recipe["answered"]))
+            images = _read(data, "queried_images", mapped=True)[rows]
+            groups.append(variants.queried_images(images, decisions[rows], keys[rows, 0], recipe["queried_images"]))
     return tuple(groups)
 
 
@@ -103,16 +107,16 @@ def _rows(queries: Any, until: int | None) -> Any:
     return np.arange(len(queries)) if until is None else np.flatnonzero(queries <= until)
 
 
-def _baselines(config: Config, data: Path) -> "list[Arm]":
-    from db3.students import variants as arms
+def _baselines(config: Config, data: Path) -> "list[Variant]":
+    from db3.students import variants
 
     learn = config.distill
     images, decisions, labels = _transfer(data)
     classes, seed = labels.shape[1], config.query.seed
     build = {
-        "hard": lambda: arms.hard(images, decisions),
-        "smoothing": lambda: arms.smoothing(images, decisions, classes, learn.label_smoothing),
-        "noise": lambda: arms.noise(
+        "hard": lambda: variants.hard(images, decisions),
+        "smoothing": lambda: variants.smoothing(images, decisions, classes, learn.label_smoothing),
+        "noise": lambda: variants.noise(
             images, decisions, classes, learn.noise, seed, ce=learn.weights.ce, kl=learn.weights.kl
         ),
         "inverse": lambda: _mapped(config, data, "inverse"),
@@ -141,7 +145,7 @@ def _impossible(config: Config, data: Path) -> set[str]:
     return set(reasons)
 
 
-def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":
+def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Variant":
     """Labels of the samples by one mapping, and nothing beside them."""
     from db3.files import read_array
     from db3.soft_labels import alone
@@ -155,7 +159,7 @@ def _mapped(config: Config, data: Path, mapping: "Mapping") -> "Arm":
     return _soft(config, data, mapping, TITLES[mapping], labels, cost, temperature)
 
 
-def _augmented(data: Path) -> "Arm":
+def _augmented(data: Path) -> "Variant":
     """The original samples and their variations, which are made again from the samples and the seed."""
     import numpy as np
 
@@ -175,7 +179,7 @@ def _augmented(data: Path) -> "Arm":
     return augmented(np.concatenate([images, made]), np.concatenate([decisions, told]), originals=len(images))
 
 
-def _kd(config: Config, data: Path) -> "Arm":
+def _kd(config: Config, data: Path) -> "Variant":
     from db3.students.kd import teacher_logits
     from db3.students.variants import kd
     from db3.teachers.folder import open_network
@@ -185,7 +189,7 @@ def _kd(config: Config, data: Path) -> "Arm":
     return kd(images, decisions, logits, config.distill.kd_temperature)
 
 
-def _curve(config: Config, data: Path) -> "list[Arm]":
+def _curve(config: Config, data: Path) -> "list[Variant]":
     """The student as it would be had each pair stopped after the queries of a checkpoint."""
     import numpy as np
 
@@ -198,17 +202,17 @@ def _curve(config: Config, data: Path) -> "list[Arm]":
     asked = read_array(data / "decisions" / "asked.npy")
     at = read_array(data / "decisions" / "distances_at.npy")
     before = (manifest["queries"]["asked"] - int(asked.sum())) / len(asked) + 1
-    arms, recipe, decisions = [], Recipe(**transfer["recipe"]), _read(data, "decisions")
+    variants, recipe, decisions = [], Recipe(**transfer["recipe"]), _read(data, "decisions")
     for checkpoint, distances in zip(manifest["checkpoints"], at, strict=True):
         labels, _ = labels_of(config, np.array(distances), decisions, recipe)
         cost = before + float(np.minimum(asked, checkpoint).sum()) / len(asked)
         title = f"the student after {checkpoint} queries per pair"
         groups = _groups(data, transfer, checkpoint)
-        arms.append(_soft(config, data, f"student@{checkpoint}", title, labels, cost, recipe.temperature, groups))
-    return arms
+        variants.append(_soft(config, data, f"student@{checkpoint}", title, labels, cost, recipe.temperature, groups))
+    return variants
 
 
-def _grown(data: Path, cost: float) -> "list[Arm]":
+def _grown(data: Path, cost: float) -> "list[Variant]":
     """The student as it would be, had the rounds that made the samples ended after a quarter or half of them, about.
 
     Args:
@@ -226,9 +230,9 @@ def _grown(data: Path, cost: float) -> "list[Arm]":
         return []
     ends = np.flatnonzero(np.diff(read_array(path, mapped=False))) + 1  # images decided when each round ended
     images, decisions = _read(data, "images", mapped=True), _read(data, "decisions")
-    arms = []
+    variants = []
     for count in sorted({int(ends[np.abs(ends - share * len(images)).argmin()]) for share in _SHARES if len(ends)}):
         title, paid = f"the student of the first {count:,} images", cost * count / len(images)
         first = Examples(images[:count], decisions[:count])
-        arms.append(soft(f"student@{count}", title, first, paid, ce=1.0, kl=0.0))
-    return arms
+        variants.append(soft(f"student@{count}", title, first, paid, ce=1.0, kl=0.0))
+    return variants

@@ -85,8 +85,8 @@ class Replay(Asking):
         recorded = sum(len(found.answers) for (name, _), (_, found) in self._recordings.items() if name == work)
         return min(count, recorded)
 
-    def _limits(self, most: Sequence[int]) -> list[int | None]:
-        return [None] * len(most)
+    def _limits(self, maximum: Sequence[int]) -> list[int | None]:
+        return [None] * len(maximum)
 
     def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> "Arrays":  # noqa: ARG002
         import numpy as np

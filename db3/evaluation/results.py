@@ -26,7 +26,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """One way of training a student, and what its students decided on the test split.
 
     Attributes:
@@ -43,13 +43,13 @@ class Arm:
 
     @property
     def is_checkpoint(self) -> bool:
-        """Whether it is a point on the student's curve and not an arm of its own."""
+        """Whether it is a point on the student's curve and not a variant of its own."""
         return self.name.startswith("student@")
 
 
 def build_metrics(
     teacher_decisions: Labels | None,
-    arms: Sequence[Arm],
+    variants: Sequence[Variant],
     labels: Labels | None,
     *,
     teacher: Size,
@@ -63,20 +63,24 @@ def build_metrics(
 
     Without labels every accuracy, and so the curve's too, is null and agreement alone tells students apart: keys never
     come and go, so a reader needs no second schema. Without the teacher's decisions on the test split its accuracy and
-    every agreement are null. Shares are rounded to six decimals. The curve is the `student@Q` arms and the student
+    every agreement are null. Shares are rounded to six decimals. The curve is the `student@Q` variants and the student
     itself, by queries. `queries.spent` says that the budget ended the searches; `queries.evaluation` counts the test
     images that the teacher was asked about, which `queries.asked` does not hold.
 
     Raises:
-        DataError: there is no arm named `student`, or an arm has no seeds or another number of images.
+        DataError: there is no variant named `student`, or a variant has no seeds or another number of images.
     """
-    own = next((arm for arm in arms if arm.name == "student"), None)
+    own = next((variant for variant in variants if variant.name == "student"), None)
     if own is None:
         raise DataError(
-            f"arms {[arm.name for arm in arms]} hold no `student`; expected it: run the distill stage again"
+            f"variants {[variant.name for variant in variants]} hold no `student`; expected it: run the "
+            "distill stage again"
         )
-    baselines = [arm for arm in arms if arm is not own and not arm.is_checkpoint]
-    curve = sorted((arm for arm in arms if arm is own or arm.is_checkpoint), key=lambda arm: arm.queries_per_sample)
+    baselines = [variant for variant in variants if variant is not own and not variant.is_checkpoint]
+    curve = sorted(
+        (variant for variant in variants if variant is own or variant.is_checkpoint),
+        key=lambda variant: variant.queries_per_sample,
+    )
     return {
         "teacher": {
             "accuracy": None
@@ -93,19 +97,19 @@ def build_metrics(
         },
         "transfer": {"digest": transfer_digest},
         "baselines": {
-            arm.name: {
-                **_scores(arm, teacher_decisions, labels),
-                "queries_per_sample": _rounded(arm.queries_per_sample),
-                "black_box": arm.black_box,
+            variant.name: {
+                **_scores(variant, teacher_decisions, labels),
+                "queries_per_sample": _rounded(variant.queries_per_sample),
+                "black_box": variant.black_box,
             }
-            for arm in baselines
+            for variant in baselines
         },
         "curve": [
             {
-                "queries_per_sample": _rounded(arm.queries_per_sample),
-                "accuracy": _scores(arm, teacher_decisions, labels)["accuracy"],
+                "queries_per_sample": _rounded(variant.queries_per_sample),
+                "accuracy": _scores(variant, teacher_decisions, labels)["accuracy"],
             }
-            for arm in curve
+            for variant in curve
         ],
         "test_images": len(next(iter(own.decisions.values()))),
         "seeds": len(own.decisions),
@@ -133,20 +137,22 @@ def build_summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def accuracies(arm: Arm, labels: Labels) -> list[float]:
+def accuracies(variant: Variant, labels: Labels) -> list[float]:
     """Accuracy of each seed's student, in the order of the seeds."""
-    return [accuracy(arm.decisions[seed], labels) for seed in sorted(arm.decisions)]
+    return [accuracy(variant.decisions[seed], labels) for seed in sorted(variant.decisions)]
 
 
-def agreements(arm: Arm, teacher_decisions: Int[np.ndarray, " n"]) -> list[float]:
+def agreements(variant: Variant, teacher_decisions: Int[np.ndarray, " n"]) -> list[float]:
     """Agreement of each seed's student with the teacher, in the order of the seeds."""
-    return [agreement(arm.decisions[seed], teacher_decisions) for seed in sorted(arm.decisions)]
+    return [agreement(variant.decisions[seed], teacher_decisions) for seed in sorted(variant.decisions)]
 
 
-def _scores(arm: Arm, teacher_decisions: Labels | None, labels: Labels | None) -> dict[str, dict[str, float] | None]:
+def _scores(
+    variant: Variant, teacher_decisions: Labels | None, labels: Labels | None
+) -> dict[str, dict[str, float] | None]:
     return {
-        "accuracy": None if labels is None else _summary(accuracies(arm, labels)),
-        "agreement": None if teacher_decisions is None else _summary(agreements(arm, teacher_decisions)),
+        "accuracy": None if labels is None else _summary(accuracies(variant, labels)),
+        "agreement": None if teacher_decisions is None else _summary(agreements(variant, teacher_decisions)),
     }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from db3.evaluation.measures import summary
-from db3.evaluation.results import DECIMALS, Arm, Labels, accuracies, agreements
+from db3.evaluation.results import DECIMALS, Labels, Variant, accuracies, agreements
 from db3.files import write_text
 
 
@@ -20,28 +20,32 @@ def write_confusion(path: Path, counts: Int[np.ndarray, "k k"]) -> None:
     _write(path, "teacher,student,count", (f"{row},{column},{count}" for row, column, count in cells))
 
 
-def write_accuracy(path: Path, teacher_decisions: Labels | None, arms: Sequence[Arm], labels: Labels | None) -> None:
-    """accuracy.csv: `arm,seed,accuracy,agreement`, every arm and seed.
+def write_accuracy(
+    path: Path, teacher_decisions: Labels | None, variants: Sequence[Variant], labels: Labels | None
+) -> None:
+    """accuracy.csv: `variant,seed,accuracy,agreement`, every variant and seed.
 
     Accuracy is empty without labels, agreement without the teacher's decisions.
     """
     lines = []
-    for arm in arms:
-        seeds = sorted(arm.decisions)
-        right = [""] * len(seeds) if labels is None else [_number(value) for value in accuracies(arm, labels)]
+    for variant in variants:
+        seeds = sorted(variant.decisions)
+        right = [""] * len(seeds) if labels is None else [_number(value) for value in accuracies(variant, labels)]
         alike = [""] * len(seeds)
         if teacher_decisions is not None:
-            alike = [_number(value) for value in agreements(arm, teacher_decisions)]
-        lines += [f"{arm.name},{seed},{a},{b}" for seed, a, b in zip(seeds, right, alike, strict=True)]
-    _write(path, "arm,seed,accuracy,agreement", lines)
+            alike = [_number(value) for value in agreements(variant, teacher_decisions)]
+        lines += [f"{variant.name},{seed},{a},{b}" for seed, a, b in zip(seeds, right, alike, strict=True)]
+    _write(path, "variant,seed,accuracy,agreement", lines)
 
 
-def write_curve(path: Path, arms: Sequence[Arm], labels: Labels | None) -> None:
-    """curve.csv: `arm,queries_per_sample,accuracy,sd`, one row an arm; empty but for its header without labels."""
-    rows = [] if labels is None else [(arm, summary(accuracies(arm, labels))) for arm in arms]
+def write_curve(path: Path, variants: Sequence[Variant], labels: Labels | None) -> None:
+    """curve.csv: `variant,queries_per_sample,accuracy,sd`, one row a variant; empty but for its header without
+    labels.
+    """
+    rows = [] if labels is None else [(variant, summary(accuracies(variant, labels))) for variant in variants]
     _write(
         path,
-        "arm,queries_per_sample,accuracy,sd",
+        "variant,queries_per_sample,accuracy,sd",
         (f"{a.name},{_number(a.queries_per_sample)},{_number(s['mean'])},{_number(s['sd'])}" for a, s in rows),
     )
 

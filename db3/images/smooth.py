@@ -9,7 +9,7 @@ from db3.arithmetic.sums import row_sum
 from db3.images.fields import interpolate, warp
 from db3.teachers.base import ImageShape
 
-_TURN, _LEAST, _MOST = 0.4142, 0.6, 1.2  # tangent of half the largest angle (45°), scales
+_TURN, _MINIMUM, _MAXIMUM = 0.4142, 0.6, 1.2  # tangent of half the largest angle (45°), scales
 _SHIFT, _BEND, _KNOTS = 0.3, 0.3, 5  # in half sides
 
 
@@ -38,7 +38,7 @@ def _turned(
     images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], role: int
 ) -> Float[Tensor, "m c h w"]:
     drawn = draw(seed, number, role, 4 + 2 * _KNOTS * _KNOTS) * 2 - 1
-    scale = (_LEAST + _MOST) / 2 + (_MOST - _LEAST) / 2 * drawn[:, 1]
+    scale = (_MINIMUM + _MAXIMUM) / 2 + (_MAXIMUM - _MINIMUM) / 2 * drawn[:, 1]
     knots = drawn[:, 4:].reshape(-1, 2, _KNOTS, _KNOTS) * _BEND
     return warp(images, drawn[:, 0] * _TURN, scale, drawn[:, 2:4] * _SHIFT, knots, "reflection")
 

@@ -1,4 +1,4 @@
-"""A small convolutional network for images of any shape: primers need one that always fits."""
+"""A small convolutional network for images of any shape: surrogates need one that always fits."""
 
 from collections import OrderedDict
 

@@ -1,4 +1,4 @@
-"""Which architecture a network takes that learns decisions on the way: a primer, or a tutor."""
+"""Which architecture a network takes that learns decisions on the way: a surrogate, or a teacher assistant."""
 
 
 def fitting(shape: tuple[int, int, int]) -> str:

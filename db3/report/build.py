@@ -17,8 +17,8 @@ from db3.report.made_samples import story
 from db3.report.matrices import confusion_matrix, distance_matrix
 from db3.report.pseudo import snapshot_grid
 from db3.report.read import Run, read_run
-from db3.report.results_table import query_marks, standings, titles
-from db3.report.summary import verdict
+from db3.report.results_table import query_marks, results_table, titles
+from db3.report.summary import summary_line
 from db3.report.training import mean_losses
 
 
@@ -56,7 +56,9 @@ def render(run: Run, params: Mapping[str, Any]) -> str:
 
 def _results(run: Run) -> dict[str, Any]:
     named, measure, marks = titles(run), measure_of(run.metrics), query_marks(run)
-    losses = {arm: points for arm, points in mean_losses(run.losses).items() if not arm.startswith("student@")}
+    losses = {
+        variant: points for variant, points in mean_losses(run.losses).items() if not variant.startswith("student@")
+    }
     unit = "queries" if run.is_made else "queries per sample"
     drawn = [mark for mark in marks if mark.kind != "level"]
     return {
@@ -64,15 +66,19 @@ def _results(run: Run) -> dict[str, Any]:
         "metrics": run.metrics,
         "measure": measure,
         "decimals": words.decimals_for(int(run.metrics["test_images"])),
-        "verdict": verdict(run.metrics, named),
-        "standings": standings(run),
+        "summary_line": summary_line(run.metrics, named),
+        "results_table": results_table(run),
         "marks": marks,
         "unit": unit,
         "queries_chart": both(lambda width: queries_chart(marks, measure, width, unit)) if drawn else None,
         "confusion": confusion_matrix(run.confusion, run.names),
         "losses": [
-            (words.capital(named.get(arm, arm)), points, loss_panel(points, named.get(arm, arm), arm == "student"))
-            for arm, points in losses.items()
+            (
+                words.capital(named.get(variant, variant)),
+                points,
+                loss_panel(points, named.get(variant, variant), variant == "student"),
+            )
+            for variant, points in losses.items()
         ],
     }
 

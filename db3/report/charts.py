@@ -22,7 +22,7 @@ def both(draw: Callable[[int], Markup]) -> Markup:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point in percent. kind: `student`, `step` (on its curve, unlabelled), `arm`, or `level` (a line across)."""
+    """A point in percent. kind: `student`, `step` (on its curve, unlabelled), `variant`, or `level` (a line across)."""
 
     name: str
     queries: float
@@ -37,9 +37,9 @@ def queries_chart(marks: Sequence[Mark], measure: str, width: int, unit: str = "
     points, levels = [m for m in marks if m.kind != "level"], [m for m in marks if m.kind == "level"]
     low, high = _visible([m.mean - m.sd for m in points], [m.mean + m.sd for m in marks])
     margin = 14 + _LETTER * max(len(m.name) for m in marks if m.kind != "step")
-    least = max(1.0, min(m.queries for m in points))
-    largest = max(2 * least, *(m.queries for m in points))
-    x = Scale(0.8 * least, 1.08 * largest, 46, width - margin, log=True)
+    minimum = max(1.0, min(m.queries for m in points))
+    largest = max(2 * minimum, *(m.queries for m in points))
+    x = Scale(0.8 * minimum, 1.08 * largest, 46, width - margin, log=True)
     frame = Frame(x, Scale(low, high, height - 52, 34))
     parts = frame.axes(unit, f"{measure}, %", 6 if width == WIDE else 4)
     for mark in levels:
@@ -159,7 +159,7 @@ def asked_chart(asked: Asked, width: int) -> Markup:
 
 
 def loss_panel(points: Sequence[tuple[Number, Number]], name: str, student: bool) -> Markup:
-    """One arm's training loss by step, on its own scale: losses of different targets cannot be compared."""
+    """One variant's training loss by step, on its own scale: losses of different targets cannot be compared."""
     width, height = 216, 132
     low, high = min(loss for _, loss in points), max(loss for _, loss in points)
     log = 0 < _STEEP * low < high
@@ -171,7 +171,7 @@ def loss_panel(points: Sequence[tuple[Number, Number]], name: str, student: bool
         parts.append(element("text", label(tick), x=x.start - 6, y=y(tick) + 4, class_="tick end"))
     for tick, place in ((0.0, ""), (x.high, " end")):
         parts.append(element("text", label(tick), x=x(tick), y=height - 6, class_=f"tick{place}"))
-    parts.append(path([(x(step), y(loss)) for step, loss in points], "line student" if student else "line arm"))
+    parts.append(path([(x(step), y(loss)) for step, loss in points], "line student" if student else "line variant"))
     first, last = points[0], points[-1]
     said = f"Training loss of {name}: {first[1]:.3f} at step {first[0]:.0f}, {last[1]:.3f} at step {last[0]:.0f}."
     return drawing(width, height, said, parts)

@@ -82,13 +82,13 @@ def _ended(run: Run) -> str:
 def _beside(run: Run) -> list[str]:
     """What the transfer set holds besides the samples."""
     held = run.transfer.get("samples_of") or {}
-    words = {"ties": "boundary points as ties", "answered": "images asked, as decided"}
+    words = {"boundary_points": "boundary points as boundary points", "queried_images": "images asked, as decided"}
     return [f"{number(held[name])} {text}" for name, text in words.items() if held.get(name)]
 
 
 def _seeds(run: Run) -> str:
     used = sorted({score.seed for score in run.scores})
-    return f"{', '.join(map(str, used))} ({'one student' if len(used) == 1 else f'{len(used)} students'} an arm)"
+    return f"{', '.join(map(str, used))} ({'one student' if len(used) == 1 else f'{len(used)} students'} a variant)"
 
 
 def environment(run: Run) -> Rows:

@@ -18,7 +18,7 @@ _SIDE = 56  # pixels; larger images are scaled down to it
 _GAP, _APART = 2, 8  # transparent pixels between images; between states
 _LETTER = 7.4  # widest mean advance of a 12 px system font
 _LONGEST = 14  # letters of a class name that are shown
-_LEAST = 48  # pixels of a state's column: room for its numbers
+_MINIMUM = 48  # pixels of a state's column: room for its numbers
 
 
 def snapshot_grid(shown: Snapshots, class_names: Sequence[str], states: str = "iterations") -> Markup:
@@ -62,12 +62,12 @@ def _grid(shown: Snapshots, class_names: Sequence[str], titles: tuple[str, str],
     present = np.unique(shown.decisions)
     classes = [int(present[place]) for place in _evenly(len(present), _ROWS)]
     states = _evenly(len(shown.iterations), _COLUMNS if width == WIDE else 3)
-    most = int(np.bincount(shown.decisions).max())
-    picture = mosaic(shown, classes, states, min(most, 3 if width == WIDE else 1))
+    maximum = int(np.bincount(shown.decisions).max())
+    picture = mosaic(shown, classes, states, min(maximum, 3 if width == WIDE else 1))
     names = [_short(class_names[k]) for k in classes]
     left, top = round(12 + _LETTER * max(len(name) for name in (*names, *titles))), 40
     # Not beyond twice the size, so that few states do not become posters, but wide enough for their numbers.
-    scale = min((width - left) / picture.width, max(2.0, _LEAST * len(states) / picture.width))
+    scale = min((width - left) / picture.width, max(2.0, _MINIMUM * len(states) / picture.width))
     across, down = picture.width * scale, picture.height * scale
     style = "image-rendering:pixelated"
     parts = [element("image", href=data_uri(picture), x=left, y=top, width=across, height=down, style=style)]

@@ -19,9 +19,9 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Score:
-    """One student of one arm: a row of accuracy.csv (accuracy is None without labels)."""
+    """One student of one variant: a row of accuracy.csv (accuracy is None without labels)."""
 
-    arm: str
+    variant: str
     seed: int
     accuracy: float | None
     agreement: float | None
@@ -31,7 +31,7 @@ class Score:
 class Loss:
     """A row of the student's history.csv."""
 
-    arm: str
+    variant: str
     seed: int
     step: int
     loss: float
@@ -43,7 +43,7 @@ class Run:
 
     teacher: Json
     student: Json
-    arms: Sequence[Json]
+    variants: Sequence[Json]
     metrics: Json
     samples: Json
     search: Json
@@ -94,7 +94,7 @@ def read_run(data: Path) -> Run:
     return Run(
         teacher=teacher,
         student=_read_object(data / "student/student.json", "architecture"),
-        arms=_read_arms(data / "student/arms.json"),
+        variants=_read_variants(data / "student/variants.json"),
         metrics=_read_object(
             data / "evaluation/metrics.json", "teacher", "student", "queries", "transfer", "test_images"
         ),
@@ -131,10 +131,12 @@ def _read_object(path: Path, *keys: str) -> Json:
     return value  # type: ignore[no-any-return]
 
 
-def _read_arms(path: Path) -> list[Json]:
+def _read_variants(path: Path) -> list[Json]:
     value = read_json(path)
-    if not isinstance(value, list) or not all(isinstance(arm, dict) and "name" in arm for arm in value):
-        raise DataError(f"{path} holds no list of named arms; delete its folder and run the stage that writes it again")
+    if not isinstance(value, list) or not all(isinstance(variant, dict) and "name" in variant for variant in value):
+        raise DataError(
+            f"{path} holds no list of named variants; delete its folder and run the stage that writes it again"
+        )
     return value
 
 
@@ -172,11 +174,11 @@ def _read_confusion(path: Path, classes: int) -> Int[np.ndarray, "k k"]:
 
 
 def _read_scores(path: Path) -> list[Score]:
-    rows = _read_table(path, ("arm", "seed", "accuracy", "agreement"))
+    rows = _read_table(path, ("variant", "seed", "accuracy", "agreement"))
     try:
         return [
             Score(
-                row["arm"],
+                row["variant"],
                 int(row["seed"]),
                 *(float(row[kind]) if row[kind] else None for kind in ("accuracy", "agreement")),
             )
@@ -190,8 +192,8 @@ def _read_losses(path: Path) -> list[Loss]:
     if not path.exists():
         return []
     try:
-        rows = _read_table(path, ("arm", "seed", "step", "loss"))
-        return [Loss(r["arm"], int(r["seed"]), int(r["step"]), float(r["loss"])) for r in rows]
+        rows = _read_table(path, ("variant", "seed", "step", "loss"))
+        return [Loss(r["variant"], int(r["seed"]), int(r["step"]), float(r["loss"])) for r in rows]
     except ValueError as error:
         raise DataError(f"{path} holds a cell that is no number ({error}); run distill again") from None
 

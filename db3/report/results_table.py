@@ -24,13 +24,13 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Result:
     """One row.
 
     Attributes:
-        name: the arm's name, or `teacher`.
+        name: the variant's name, or `teacher`.
         title: what it was trained on, in words.
-        kind: `teacher`, `student`, `arm`, or `closed` (not available from a black box).
+        kind: `teacher`, `student`, `variant`, or `closed` (not available from a black box).
         score: the measure that students are ranked by, as text.
         agreement: agreement with the teacher, as text.
         queries: queries asked per sample, as text.
@@ -47,10 +47,10 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Standings:
+class ResultsTable:
     """The rows, the measure that sorts them, its axis's ends in percent and the teacher's place on it."""
 
-    rows: list[Standing]
+    rows: list[Result]
     measure: str
     low: str
     high: str
@@ -58,24 +58,24 @@ class Standings:
 
 
 def titles(run: Run) -> dict[str, str]:
-    """Title of each arm, its name where arms.json gives none."""
-    return {str(arm["name"]): str(arm.get("title") or arm["name"]) for arm in run.arms}
+    """Title of each variant, its name where variants.json gives none."""
+    return {str(variant["name"]): str(variant.get("title") or variant["name"]) for variant in run.variants}
 
 
-def standings(run: Run) -> Standings:
+def results_table(run: Run) -> ResultsTable:
     """Numbers of metrics.json, row by row; students are ranked by the mean of the measure."""
     metrics, measure, named = run.metrics, measure_of(run.metrics), titles(run)
     decimals, seeds = decimals_for(int(metrics["test_images"])), int(metrics.get("seeds", 2))
     entries = [("student", "student", metrics["student"], metrics["queries"]["per_sample"])]
     for name, values in (metrics.get("baselines") or {}).items():
-        entries.append((name, "arm" if values["black_box"] else "closed", values, values.get("queries_per_sample")))
+        entries.append((name, "variant" if values["black_box"] else "closed", values, values.get("queries_per_sample")))
     entries.sort(key=lambda entry: (entry[1] == "closed", -entry[2][measure]["mean"], entry[0]))
     teacher = metrics["teacher"].get("accuracy") if measure == "accuracy" else None
     low, high = _axis([entry[2][measure] for entry in entries], teacher)
     rows = [] if teacher is None else [_teacher(run, _strip({"mean": teacher, "sd": 0.0}, low, high))]
     for name, kind, values, asked in entries:
         rows.append(
-            Standing(
+            Result(
                 name=name,
                 title=capital(named.get(name, name)),
                 kind=kind,
@@ -86,12 +86,12 @@ def standings(run: Run) -> Standings:
             )
         )
     place = None if teacher is None else _place(teacher, low, high)
-    return Standings(rows, measure, percent(low, 0), percent(high, 0), place)
+    return ResultsTable(rows, measure, percent(low, 0), percent(high, 0), place)
 
 
-def _teacher(run: Run, strip: Strip) -> Standing:
+def _teacher(run: Run, strip: Strip) -> Result:
     accuracy = percent(run.metrics["teacher"].get("accuracy"), decimals_for(int(run.metrics["test_images"])))
-    return Standing(
+    return Result(
         "teacher",
         f"The teacher itself, {network(run.teacher.get('architecture'))}",
         "teacher",
@@ -122,7 +122,7 @@ def _strip(score: Mapping[str, float], low: float, high: float) -> Strip:
 
 
 def query_marks(run: Run) -> list[Mark]:
-    """Points and levels of the chart against queries, in percent, from accuracy.csv and arms.json.
+    """Points and levels of the chart against queries, in percent, from accuracy.csv and variants.json.
 
     Queries are per sample; all of them where samples were made, and nothing else was asked.
     """
@@ -131,17 +131,21 @@ def query_marks(run: Run) -> list[Mark]:
     for score in run.scores:
         value = getattr(score, measure)
         if value is not None:
-            values.setdefault(score.arm, []).append(100 * value)
+            values.setdefault(score.variant, []).append(100 * value)
     marks = []
-    for arm in run.arms:
-        name = str(arm["name"])
+    for variant in run.variants:
+        name = str(variant["name"])
         if name not in values:
             continue
-        if not isinstance(arm.get("queries_per_sample"), int | float):
-            raise DataError(f"student/arms.json gives no queries_per_sample for {name}; run distill again")
-        told, closed = summary(values[name]), not arm.get("black_box", True)
-        kind = "level" if closed else {"student": "student"}.get(name, "step" if name.startswith("student@") else "arm")
-        marks.append(Mark(name, samples * float(arm["queries_per_sample"]), told["mean"], told["sd"], kind))
+        if not isinstance(variant.get("queries_per_sample"), int | float):
+            raise DataError(f"student/variants.json gives no queries_per_sample for {name}; run distill again")
+        told, closed = summary(values[name]), not variant.get("black_box", True)
+        kind = (
+            "level"
+            if closed
+            else {"student": "student"}.get(name, "step" if name.startswith("student@") else "variant")
+        )
+        marks.append(Mark(name, samples * float(variant["queries_per_sample"]), told["mean"], told["sd"], kind))
     teacher = run.metrics["teacher"].get("accuracy")
     if measure == "accuracy" and teacher is not None:
         marks.append(Mark("teacher", 0.0, 100 * teacher, 0.0, "level"))

@@ -1,4 +1,4 @@
-"""The verdict: one sentence, computed from the numbers, that says no more than they do."""
+"""The summary: one sentence, computed from the numbers, that says no more than they do."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from db3.report.formatting import HARD, decimals_for, percent, spread
 Json = Mapping[str, Any]
 
 
-def verdict(metrics: Json, titles: Mapping[str, str]) -> str:
+def summary_line(metrics: Json, titles: Mapping[str, str]) -> str:
     """What the student gains over decisions alone, and where it stands beside the strongest black-box baseline.
 
     A difference counts only when it exceeds the sum of both standard deviations; with one seed there is none to

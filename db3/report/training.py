@@ -1,4 +1,4 @@
-"""Training curves: loss by step for each arm, the mean over its seeds."""
+"""Training curves: loss by step for each variant, the mean over its seeds."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ POINTS = 80  # a curve's points: what a small panel can show
 
 
 def mean_losses(losses: Sequence[Loss]) -> dict[str, list[tuple[float, float]]]:
-    """For each arm, (step, mean loss): over its seeds, then over runs of neighbouring steps down to `POINTS`.
+    """For each variant, (step, mean loss): over its seeds, then over runs of neighbouring steps down to `POINTS`.
 
     Losses that are no finite number (a diverged student) are left out.
     """
     sums: dict[str, dict[int, tuple[float, int]]] = {}
     for row in filter(lambda row: math.isfinite(row.loss), losses):
-        steps = sums.setdefault(row.arm, {})
+        steps = sums.setdefault(row.variant, {})
         total, count = steps.get(row.step, (0.0, 0))
         steps[row.step] = (total + row.loss, count + 1)
     return {
-        arm: _thin([(step, total / count) for step, (total, count) in sorted(steps.items())])
-        for arm, steps in sums.items()
+        variant: _thin([(step, total / count) for step, (total, count) in sorted(steps.items())])
+        for variant, steps in sums.items()
     }
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from db3.search.driver import drive
 from db3.search.ledger import Log, Search
 from db3.search.methods.phases import Phase, phase_asks, plan
-from db3.search.surrogate.surrogate import Answers, Primer
+from db3.search.surrogate.surrogate import Answers, Surrogate
 from db3.teachers.base import Teacher
 
 
@@ -17,21 +17,21 @@ def auto(
     teacher: Teacher,
     searches: Sequence[Search],
     starts: Sequence[Float[Tensor, "n d"]],
-    primer: Primer,
+    surrogate: Surrogate,
     known: Answers,
     phases: Sequence[Phase] | None = None,
     on_asked: Callable[[int], None] | None = None,
 ) -> None:
     """Spend the budget of every pair.
 
-    A pair's result depends on which pairs share the primer (they teach it), but not on how they are cut into blocks or
-    packed into calls: answers are put in the order of (sample, class, place) before they are learnt.
+    A pair's result depends on which pairs share the surrogate (they teach it), but not on how they are cut into blocks
+    or packed into calls: answers are put in the order of (sample, class, place) before they are learnt.
 
     Args:
         teacher: decides.
         searches: the blocks' ledgers.
         starts: a start sample for each of their pairs, NaN where there is none.
-        primer: trained on `known`.
+        surrogate: trained on `known`.
         known: the answers it was trained on.
         phases: in order; None: the plan for the largest budget.
         on_asked: progress.
@@ -43,8 +43,8 @@ def auto(
     for phase in phases:
         paid = answers_of(searches)
         if phase.retrain and len(paid):
-            primer.learn(known, paid)
-        asks = (phase_asks(phase, search, start, primer) for search, start in zip(searches, starts, strict=True))
+            surrogate.learn(known, paid)
+        asks = (phase_asks(phase, search, start, surrogate) for search, start in zip(searches, starts, strict=True))
         drive(asks, teacher, on_asked=on_asked)
 
 
@@ -52,13 +52,13 @@ def guided(
     teacher: Teacher,
     searches: Sequence[Search],
     starts: Sequence[Float[Tensor, "n d"]],
-    primer: Primer,
+    surrogate: Surrogate,
     known: Answers,
     on_asked: Callable[[int], None] | None = None,
 ) -> None:
     """Guided rounds all the way; for the rest see `auto`."""
     budget = max((search.budget for search in searches), default=0)
-    auto(teacher, searches, starts, primer, known, plan(budget, probing=False), on_asked)
+    auto(teacher, searches, starts, surrogate, known, plan(budget, probing=False), on_asked)
 
 
 def answers_of(searches: Sequence[Search]) -> Answers:

@@ -12,7 +12,7 @@ from db3.errors import BudgetSpent, DataError
 from db3.search.boundary_points import NearestPoints
 from db3.search.ledger import Asks, Log, Pairs, Search
 from db3.search.method import Method, asks_of
-from db3.search.queried_images import Answered
+from db3.search.queried_images import QueriedImages
 from db3.search.starts import nearest_starts
 from db3.teachers.adapters.quantised import to_bytes
 from db3.teachers.base import TeacherSpec
@@ -48,9 +48,9 @@ class Distances:
     answers: Int64[np.ndarray, " a"]
     points: UInt8[np.ndarray, "p c h w"]
     point_pairs: Int64[np.ndarray, "p 2"]
-    answered: UInt8[np.ndarray, "m c h w"]
-    answered_decisions: Int64[np.ndarray, " m"]
-    answered_keys: Int64[np.ndarray, "m 3"]
+    queried_images: UInt8[np.ndarray, "m c h w"]
+    queried_decisions: Int64[np.ndarray, " m"]
+    queried_keys: Int64[np.ndarray, "m 3"]
     unfinished: Bool[np.ndarray, "r k"]
 
 
@@ -86,7 +86,7 @@ class Blocks:
         self._unfinished = np.zeros(shape, np.bool_)
         self._at = np.repeat(self._distances[None], len(method.checkpoints), axis=0)
         self._points = NearestPoints(len(rows), min(method.points, spec.classes - 1), spec.input_shape)
-        self.answered = Answered(method.answered, spec.input_shape, method.seed)
+        self.queried_images = QueriedImages(method.queried_images, spec.input_shape, method.seed)
 
     def __len__(self) -> int:
         """Pairs of all blocks."""
@@ -139,7 +139,7 @@ class Blocks:
 
     def _asks(self, part: slice) -> Asks:
         search = self.search(part)
-        if self._method.answered:
+        if self._method.queried_images:
             search.log = Log(search.pairs)
         finished = True
         try:
@@ -148,7 +148,7 @@ class Blocks:
             finished = False
         self.keep(search, part, finished)
         if search.log:
-            self.answered.offer_log(search.log)
+            self.queried_images.offer_log(search.log)
 
     def keep(self, search: Search, part: slice, finished: bool = True) -> None:
         """Take over what a search has found, ended by itself or by the teacher's refusal."""
@@ -162,7 +162,7 @@ class Blocks:
 
     def collect(self, answers: Int64[np.ndarray, " a"]) -> Distances:
         points, pairs = self._points.flat(self._rows.start)
-        chosen = self.answered.read()
+        chosen = self.queried_images.read()
         return Distances(self._distances, self._asked, self._at, answers, points, pairs, *chosen, self._unfinished)
 
 

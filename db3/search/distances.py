@@ -10,13 +10,13 @@ from db3.networks.fitting import fitting
 from db3.search.blocks import Blocks, Distances
 from db3.search.driver import drive, replay
 from db3.search.ledger import Asks
-from db3.search.method import PRIMED, Method
-from db3.search.methods.auto import IN_FLIGHT, Answer, Primed, replayed, run_here
-from db3.search.surrogate.surrogate import PrimerSettings
+from db3.search.method import WITH_SURROGATES, Method
+from db3.search.methods.auto import IN_FLIGHT, Answer, SurrogateSearch, replayed, run_here
+from db3.search.surrogate.surrogate import SurrogateSettings
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.types import TransferImages
 
-_SCOUTS = 1.5  # queries per sample of the pool, see `Primed`
+_SYNTHETIC_QUERIES = 1.5  # queries per sample of the pool, see `Primed`
 
 
 def search_distances(
@@ -25,14 +25,14 @@ def search_distances(
     rows: range,
     method: Method,
     on_asked: Callable[[int], None] | None = None,
-    primer: PrimerSettings | None = None,
+    surrogate: SurrogateSettings | None = None,
     device: str | torch.device = "cpu",
 ) -> Distances:
     """Search the boundary distances of the samples `rows` of the pool.
 
     A pair's result depends on (seed, sample, class, answers) alone, so any cut into rows gives the same numbers. The
-    methods `guided` and `auto` train primers first, on the whole pool and 1.5 more queries for each of its samples, and
-    go on training them on what the rows ask: their results depend on the rows that are searched together.
+    methods `guided` and `auto` train surrogates first, on the whole pool and 1.5 more queries for each of its samples,
+    and go on training them on what the rows ask: their results depend on the rows that are searched together.
 
     Args:
         teacher: decides.
@@ -40,18 +40,18 @@ def search_distances(
         rows: which of them to search.
         method: how.
         on_asked: told the number of images after every call (progress).
-        primer: of `guided` and `auto`; None: as fits the images.
+        surrogate: of `guided` and `auto`; None: as fits the images.
         device: where the searches compute, best the teacher's own: then no image is copied between the two.
 
     Raises:
         DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
     """
-    if method.name in PRIMED:
+    if method.name in WITH_SURROGATES:
 
         def answer(_: int | None, searches: Iterable[Asks]) -> list[torch.Tensor]:
             return drive(searches, teacher, IN_FLIGHT, on_asked)
 
-        return _primed(answer, teacher.spec, pool, rows, method, primer, device)
+        return _with_surrogates(answer, teacher.spec, pool, rows, method, surrogate, device)
     blocks = Blocks(teacher.spec, pool, rows, method, device)
     answers = drive(blocks.asks(), teacher, on_asked=on_asked)
     return blocks.collect(torch.cat(answers).numpy() if answers else np.empty(0, np.int64))
@@ -63,7 +63,7 @@ def replay_distances(
     rows: range,
     method: Method,
     journal: np.ndarray,
-    primer: PrimerSettings | None = None,
+    surrogate: SurrogateSettings | None = None,
     device: str | torch.device = "cpu",
 ) -> Distances:
     """The same from a journal instead of a teacher.
@@ -72,10 +72,10 @@ def replay_distances(
         ValueError: the journal belongs to other samples or another method.
     """
     rest = torch.from_numpy(journal.astype(np.int64))
-    if method.name in PRIMED:
-        scouts = min(_scouts(pool), len(rest)) if method.budget else 0
-        answer, left = replayed(rest[:scouts].numpy(), [rest[scouts:].numpy()])
-        found = _primed(answer, spec, pool, rows, method, primer, device)
+    if method.name in WITH_SURROGATES:
+        synthetic_queries = min(_synthetic_queries(pool), len(rest)) if method.budget else 0
+        answer, left = replayed(rest[:synthetic_queries].numpy(), [rest[synthetic_queries:].numpy()])
+        found = _with_surrogates(answer, spec, pool, rows, method, surrogate, device)
         rest = rest[len(rest) - left() :]
     else:
         blocks = Blocks(spec, pool, rows, method, device)
@@ -87,20 +87,22 @@ def replay_distances(
     return found
 
 
-def _scouts(pool: TransferImages) -> int:
-    return round(_SCOUTS * len(pool.decisions))
+def _synthetic_queries(pool: TransferImages) -> int:
+    return round(_SYNTHETIC_QUERIES * len(pool.decisions))
 
 
-def _primed(
+def _with_surrogates(
     answer: Answer,
     spec: TeacherSpec,
     pool: TransferImages,
     rows: range,
     method: Method,
-    primer: PrimerSettings | None,
+    surrogate: SurrogateSettings | None,
     device: str | torch.device,
 ) -> Distances:
-    settings = primer or PrimerSettings(architecture=fitting(spec.input_shape), seed=method.seed)
-    primed = Primed(answer, spec, pool, [rows], method, settings, _scouts(pool), device=device)
-    found = primed.distances(run_here)
-    return replace(found[0], answers=np.concatenate([found.scouted, found[0].answers]))
+    settings = surrogate or SurrogateSettings(architecture=fitting(spec.input_shape), seed=method.seed)
+    surrogate_search = SurrogateSearch(
+        answer, spec, pool, [rows], method, settings, _synthetic_queries(pool), device=device
+    )
+    found = surrogate_search.distances(run_here)
+    return replace(found[0], answers=np.concatenate([found.synthetic_answers, found[0].answers]))

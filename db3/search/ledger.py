@@ -117,7 +117,7 @@ class Search:
         given: float32 [n], the distance known without a query; +inf where nothing was.
         asked: int64 [n], queries asked by each pair.
         curve: float32 [n, T], the distance known after `checkpoints[t]` queries.
-        log: where every image asked is kept for the primers to learn from; None: nowhere.
+        log: where every image asked is kept for the surrogates to learn from; None: nowhere.
         pixel: distance between two levels, 0 where every float32 is seen.
         device: that of the pairs' images, where everything here is computed.
     """
@@ -148,8 +148,8 @@ class Search:
 
         A pair's answers, and their order, do not depend on the cut. No rows are one empty piece.
         """
-        most = _PIECE.get(self.device.type, _PIECE["cpu"])
-        size = max(1, most // max(1, queries * self.pairs.images.shape[1]))
+        maximum = _PIECE.get(self.device.type, _PIECE["cpu"])
+        size = max(1, maximum // max(1, queries * self.pairs.images.shape[1]))
         return [slice(start, start + size) for start in range(0, max(1, count), size)]
 
     def direction(self, rows: Int[Tensor, " r"]) -> Float[Tensor, "r d"]:

@@ -14,8 +14,8 @@ from db3.search.methods.semicircle import SemicircleSettings, semicircle
 from db3.search.subspace import cells
 
 MethodName = Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
-PRIMED = ("guided", "auto")
-"""Methods whose pairs share primers: they run in phases (`db3.search.methods.auto`)."""
+WITH_SURROGATES = ("guided", "auto")
+"""Methods whose pairs share surrogates: they run in phases (`db3.search.methods.auto`)."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Method:
     cell: int = 1
     checkpoints: tuple[int, ...] = ()
     points: int = 0
-    answered: int = 0
+    queried_images: int = 0
     seed: int = 0
 
 

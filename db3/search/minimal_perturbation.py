@@ -1,4 +1,4 @@
-"""The smallest targeted perturbation of a network whose gradients are known: on a primer, or the white-box minimum.
+"""The smallest targeted perturbation of a network whose gradients are known: on a surrogate, or the white-box minimum.
 
 Fast minimum-norm attack (FMN: Pintor et al., NeurIPS 2021; the adaptive norm comes from DDN: Rony et al., CVPR 2019),
 L2: minimise ‖δ‖ such that margin(x + δ) ≥ level, where margin = score_k − max over the other classes. Each step climbs
@@ -6,8 +6,8 @@ the margin's gradient and projects onto a ball whose radius shrinks while the co
 margin's linear model, while it does not.
 
 Notes:
-    Targeted, level other than 0 and a start point are additions: with the level that a primer's margin has at a
-    boundary point of the *teacher*, the primer's boundary is moved to pass through that point.
+    Targeted, level other than 0 and a start point are additions: with the level that a surrogate's margin has at a
+    boundary point of the *teacher*, the surrogate's boundary is moved to pass through that point.
 """
 
 import math

@@ -34,7 +34,7 @@ def tangential(
         radius: of the probes, as a share of the distance.
         iteration: which estimate this is: keys the directions.
         count: q, probes a pair.
-        prior: a guess of the normal, such as a primer's gradient.
+        prior: a guess of the normal, such as a surrogate's gradient.
         trust: weight of the prior's tangential part, beside the estimate's unit length.
 
     Notes:

@@ -11,7 +11,7 @@ from db3.teachers.base import ImageShape
 _STREAM = 1 << 32  # keys apart from those of directions: seeds below 2³² have their own upper word
 
 
-class Answered:
+class QueriedImages:
     """At most `most` asked images of each sample, chosen at random by (seed, sample, class, place).
 
     The choice depends on which images were asked, never on the order they are offered in. Images are kept at 1/255.
@@ -22,8 +22,8 @@ class Answered:
         seed: of the choice.
     """
 
-    def __init__(self, most: int, shape: ImageShape, seed: int) -> None:
-        self._most, self._shape, self._seed = most, shape, seed
+    def __init__(self, maximum: int, shape: ImageShape, seed: int) -> None:
+        self._maximum, self._shape, self._seed = maximum, shape, seed
         self._keys = np.empty((0, 3), np.int64)
         self._priority = np.empty(0, np.float32)
         self._images = np.empty((0, int(np.prod(shape))), np.uint8)
@@ -40,7 +40,7 @@ class Answered:
         decisions: Int64[np.ndarray, " m"],
     ) -> None:
         """Take part in the choice: (sample, class, place) of each image, its pixels and its decision."""
-        if not self._most or not len(keys):
+        if not self._maximum or not len(keys):
             return
         keys = np.concatenate([self._keys, keys])
         priority = np.concatenate([self._priority, self._drawn(keys[len(self._keys) :])])
@@ -48,7 +48,7 @@ class Answered:
         sample = keys[order, 0]
         first = np.flatnonzero(np.diff(sample, prepend=-1))
         rank = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
-        kept = order[rank < self._most]
+        kept = order[rank < self._maximum]
         old, new = kept[kept < len(self._keys)], kept[kept >= len(self._keys)] - len(self._keys)
         self._images = np.concatenate([self._images[old], images[new]])
         self._decisions = np.concatenate([self._decisions[old], decisions[new]])

@@ -1,8 +1,8 @@
-"""Where a normal is likely to lie: random directions of low frequency, and the subspace in which primers differ.
+"""Where a normal is likely to lie: random directions of low frequency, and the subspace in which surrogates differ.
 
-What a search must estimate from one-bit answers costs the more the more dimensions it is spread over. Primers of other
-first weights err differently, so the differences of their gradients, over many samples and classes, show along which
-directions they err at all (measured on MNIST: of the squared error of a primer's unit gradient 100 of 784 such
+What a search must estimate from one-bit answers costs the more the more dimensions it is spread over. Surrogates of
+other first weights err differently, so the differences of their gradients, over many samples and classes, show along
+which directions they err at all (measured on MNIST: of the squared error of a surrogate's unit gradient 100 of 784 such
 directions hold 57 %, 200 hold 75 %, 400 hold 93 %; as many cells of 2×2 or low frequencies hold 47–50 %).
 """
 

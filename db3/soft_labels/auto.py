@@ -3,7 +3,7 @@
 Chosen by agreement with the teacher on 6,000 decided images that are no samples, never by the test split; in per cent
 (1,000 MNIST samples, LeNet5 to LeNet5-Half, 1,440 steps of 128 images, two to five seeds, each ± 0.1 or so):
 
-| search | queries per sample | margin labels | decisions and ties | decisions and answers |
+| search | queries per sample | margin labels | decisions and boundary points | decisions and answers |
 |---|---|---|---|---|
 | BD to the nearest start | 64 | 97.1 | 97.5 | **98.2** |
 | guided | 135 | 97.9 | 98.1 | **98.8** |
@@ -11,11 +11,13 @@ Chosen by agreement with the teacher on 6,000 decided images that are no samples
 | Sign-OPT | 306 | 97.1 | | **97.9** |
 
 Bare decisions reach 94.0, logit KD 98.4. So every image that a search asked is worth more as a decided sample than
-all that distances tell; ties come next. Shares of 0.9 and 0.97 of a batch were alike, 0.5 a little less; ties beside
-answers (98.4 instead of 98.6) and margin labels beside answers (98.2) took away. Ties beside bare decisions are learnt
-as halves: smoothing them by 0.1, or giving them 0.75 of a batch, changed nothing, and margin labels of one scale beside
-them were no better (98.0). Labels alone are best at gap 2 and temperature 8 (97.95; gap 1 97.85, gap 4 97.8, gap 4 at
-temperature 2 97.8): at a high temperature the divergence compares logits, not only the few large probabilities.
+all that distances tell; boundary points come next. Shares of 0.9 and 0.97 of a batch were alike, 0.5 a little less;
+boundary points beside
+answers (98.4 instead of 98.6) and margin labels beside answers (98.2) took away. Boundary points beside bare decisions
+are learnt as halves: smoothing them by 0.1, or giving them 0.75 of a batch, changed nothing, and margin labels of one
+scale beside them were no better (98.0). Labels alone are best at gap 2 and temperature 8 (97.95; gap 1 97.85, gap 4
+97.8, gap 4 at temperature 2 97.8): at a high temperature the divergence compares logits, not only the few large
+probabilities.
 """
 
 from dataclasses import dataclass
@@ -29,22 +31,23 @@ class Recipe:
     Attributes:
         mapping: of the samples' own labels; `hard`: their bare decisions.
         gap: of the mapping, see `margin_beta`.
-        temperature: the student's in the divergence from these labels, and from those of the ties.
+        temperature: the student's in the divergence from these labels, and from those of the boundary points.
         ties: share of each batch that are boundary points; 0: none.
-        smoothing: of their labels, see `tie_labels`.
+        smoothing: of their labels, see `boundary_point_labels`.
         answered: share of each batch that are images which the search asked, with their decisions; 0: none.
     """
 
     mapping: Literal["hard", "margin", "inverse"]
     gap: float
     temperature: float
-    ties: float
+    boundary_points: float
     smoothing: float
-    answered: float
+    queried_images: float
 
 
 def recipe(queries_per_pair: float, points: bool = True, answers: bool = True, distances: bool = True) -> Recipe:
-    """The use that measured best for such a search: answers, else ties, else margin labels, else bare decisions.
+    """The use that measured best for such a search: answers, else boundary points, else margin labels, else bare
+    decisions.
 
     Args:
         queries_per_pair: paid on average.

@@ -1,1 +1,1 @@
-"""Students: losses, training, the arms of a comparison, export, model card and latency."""
+"""Students: losses, training, the variants of a comparison, export, model card and latency."""

@@ -1,10 +1,10 @@
-"""Tutors: networks that learn the paid decisions and label images that nobody was asked about.
+"""Teacher assistants: networks that learn the paid decisions and label images that nobody was asked about.
 
 A student of few weights learns more from a soft label than from a decision, and from many images than from few.
-Tutors are larger networks, several of them, trained on the same decisions: their averaged opinion of any number of
-fresh images costs no query. They know no more of the teacher than its decisions told; what they add is what larger
-networks make of them (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015; Bucila, Caruana
-and Niculescu-Mizil, "Model Compression", KDD 2006).
+Teacher assistants are larger networks, several of them, trained on the same decisions: their averaged opinion of any
+number of fresh images costs no query. They know no more of the teacher than its decisions told; what they add is what
+larger networks make of them (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015; Bucila,
+Caruana and Niculescu-Mizil, "Model Compression", KDD 2006).
 """
 
 from collections.abc import Callable, Sequence
@@ -29,17 +29,17 @@ _UNASKED = 1 << 31  # numbers of images from here on are never asked
 
 
 @dataclass(frozen=True)
-class TutorSettings:
-    """How tutors are made and what they label.
+class AssistantSettings:
+    """How teacher assistants are made and what they label.
 
     Attributes:
-        training: of each tutor.
+        training: of each teacher assistant.
         architecture: larger than the student's.
         networks: how many are averaged.
         images: how many they label.
         fresh: share of these that are prior images; the rest are variations of the decided ones.
         share: of each of the student's batches.
-        temperature: of tutors and student in the divergence.
+        temperature: of teacher assistants and student in the divergence.
     """
 
     training: TrainSettings = field(default_factory=lambda: TrainSettings(2000, balance=0.5))
@@ -51,37 +51,39 @@ class TutorSettings:
     temperature: float = 1.0
 
 
-def tutored(
+def assisted(
     images: UInt8[np.ndarray, "n c h w"],
     decisions: Int64[np.ndarray, " n"],
     classes: int,
-    settings: TutorSettings,
+    settings: AssistantSettings,
     seed: int,
     on_step: Callable[[], object] | None = None,
     processes: int = 1,
 ) -> Examples:
-    """Images never asked, with tutors' soft labels; `beside` puts them beside the decided ones.
+    """Images never asked, with teacher assistants' soft labels; `beside` puts them beside the decided ones.
 
     Args:
         images: decided.
         decisions: the teacher's on them.
         classes: K.
         settings: how.
-        seed: of the tutors and the images.
-        on_step: called after each step of each tutor.
-        processes: that train each tutor together, see `train_together`.
+        seed: of the teacher assistants and the images.
+        on_step: called after each step of each teacher assistant.
+        processes: that train each teacher assistant together, see `train_together`.
     """
     examples = Examples(images, decisions)
     networks = [
-        _tutor(examples, classes, settings, seed, number, on_step, processes) for number in range(settings.networks)
+        _assistant(examples, classes, settings, seed, number, on_step, processes) for number in range(settings.networks)
     ]
     unasked = unasked_images(images, decisions, settings.images, settings.fresh, seed)
     labels = opinion(networks, unasked, settings.temperature)
     return Examples(unasked, labels.argmax(axis=1).astype(np.int64), labels)
 
 
-def beside(groups: Sequence[Group], unasked: Examples, settings: TutorSettings) -> tuple[Group, ...]:
-    """The groups of a batch with what tutors labelled, which gets its share; the others divide the rest as before."""
+def beside(groups: Sequence[Group], unasked: Examples, settings: AssistantSettings) -> tuple[Group, ...]:
+    """The groups of a batch with what teacher assistants labelled, which gets its share; the others divide the rest as
+    before.
+    """
     less = 1 - settings.share
     own = Group("unasked", unasked, settings.share, 0.0, 1.0, settings.temperature)
     return (*(replace(group, share=group.share * less) for group in groups), own)
@@ -113,10 +115,10 @@ def opinion(
     return labels
 
 
-def _tutor(
+def _assistant(
     examples: Examples,
     classes: int,
-    settings: TutorSettings,
+    settings: AssistantSettings,
     seed: int,
     number: int,
     on_step: Callable[[], object] | None,
@@ -130,13 +132,13 @@ def _tutor(
     return network
 
 
-def final_steps(queries: int, tutored: bool = False) -> int:
+def final_steps(queries: int, assisted: bool = False) -> int:
     """Optimiser steps that suit so many decided images: more of them repay more steps, ever more slowly.
 
-    Linear in the logarithm between the numbers of queries below, and level beyond. Tutors' images are three quarters of
-    a batch: from 2.5·10⁴ queries on, what was decided takes more steps to be learnt beside them.
+    Linear in the logarithm between the numbers of queries below, and level beyond. Teacher assistants' images are
+    three quarters of a batch: from 2.5·10⁴ queries on, what was decided takes more steps to be learnt beside them.
     """
     alone = [(10_000, 4000), (25_000, 6000), (100_000, 8000), (1_000_000, 12_000)]
-    beside_tutors = [(10_000, 4000), (25_000, 12_000), (100_000, 24_000)]
-    at, steps = zip(*(beside_tutors if tutored else alone), strict=True)
+    beside_assistants = [(10_000, 4000), (25_000, 12_000), (100_000, 24_000)]
+    at, steps = zip(*(beside_assistants if assisted else alone), strict=True)
     return round(float(np.interp(np.log(max(1, queries)), np.log(at), steps)))

@@ -1,4 +1,4 @@
-"""From what boundary searches left behind to an arm, by a recipe."""
+"""From what boundary searches left behind to a variant, by a recipe."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
 from db3.errors import DataError
-from db3.soft_labels import Recipe, soft_labels, tie_labels
-from db3.students import variants as arms
-from db3.students.variants import Arm
+from db3.soft_labels import Recipe, boundary_point_labels, soft_labels
+from db3.students import variants
+from db3.students.variants import Variant
 from db3.training.examples import Examples, Group
 
 _Kept = TypeVar("_Kept")
@@ -29,7 +29,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Answered:
+class QueriedImages:
     """Images that searches asked, and what they were told.
 
     Attributes:
@@ -51,11 +51,11 @@ class Searched:
     decisions: Int64[np.ndarray, " n"]
     distances: Float[np.ndarray, "n k"]
     points: Points | None = None
-    answered: Answered | None = None
+    queried_images: QueriedImages | None = None
 
 
-def searched(name: str, title: str, found: Searched, how: Recipe, queries_per_sample: float) -> Arm:
-    """The arm of a recipe.
+def searched(name: str, title: str, found: Searched, how: Recipe, queries_per_sample: float) -> Variant:
+    """The variant of a recipe.
 
     Raises:
         DataError: the recipe asks for points or answers that were not kept.
@@ -65,18 +65,22 @@ def searched(name: str, title: str, found: Searched, how: Recipe, queries_per_sa
         labels, scale = soft_labels(how.mapping, found.distances, found.decisions, None, how.gap)
         beta = scale if how.mapping == "margin" else None
     groups: list[Group] = []
-    if how.ties:
+    if how.boundary_points:
         points = _kept(found.points, "boundary points")
         # Halves say nothing of a scale, so they are learnt at the student's own temperature.
-        tie = tie_labels(found.distances, found.decisions, points.pairs, beta, how.smoothing)
+        boundary_point = boundary_point_labels(found.distances, found.decisions, points.pairs, beta, how.smoothing)
         warmth = 1.0 if beta is None else how.temperature
-        groups.append(arms.ties(points.images, points.pairs, tie, how.ties, temperature=warmth))
-    if how.answered:
-        told = _kept(found.answered, "answers")
-        groups.append(arms.answered(told.images, told.decisions, told.parents, how.answered))
+        groups.append(
+            variants.boundary_points(
+                points.images, points.pairs, boundary_point, how.boundary_points, temperature=warmth
+            )
+        )
+    if how.queried_images:
+        told = _kept(found.queried_images, "answers")
+        groups.append(variants.queried_images(told.images, told.decisions, told.parents, how.queried_images))
     ce = 1.0 if labels is None else 0.0
     examples = Examples(found.images, found.decisions, labels)
-    return arms.soft(
+    return variants.soft(
         name, title, examples, queries_per_sample, ce=ce, kl=1 - ce, temperature=how.temperature, groups=tuple(groups)
     )
 

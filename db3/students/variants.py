@@ -1,7 +1,7 @@
-"""The arms of a comparison: every way a student is trained, as data.
+"""The variants of a comparison: every way a student is trained, as data.
 
-All arms share the number of optimiser steps, so that a difference is due to what the student learns from. An arm says
-what that is, what it cost, and whether a black box offers it.
+All variants share the number of optimiser steps, so that a difference is due to what the student learns from. A
+variant says what that is, what it cost, and whether a black box offers it.
 """
 
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """One way to train a student.
 
     Attributes:
@@ -56,27 +56,29 @@ class Arm:
     groups: tuple[Group, ...] = ()
 
     def settings(self, common: TrainSettings) -> TrainSettings:
-        """The settings all arms share, with this arm's own loss."""
+        """The settings all variants share, with this variant's own loss."""
         return replace(common, ce=self.ce, kl=self.kl, temperature=self.temperature)
 
 
-def hard(images: Images, decisions: Decisions) -> Arm:
+def hard(images: Images, decisions: Decisions) -> Variant:
     """Cross-entropy with the decisions: one query per sample, no boundary searched."""
-    return Arm("hard", TITLES["hard"], Examples(images, decisions), 1.0, 0.0, 1.0, 1.0)
+    return Variant("hard", TITLES["hard"], Examples(images, decisions), 1.0, 0.0, 1.0, 1.0)
 
 
-def smoothing(images: Images, decisions: Decisions, classes: int, share: float) -> Arm:
+def smoothing(images: Images, decisions: Decisions, classes: int, share: float) -> Variant:
     """Decisions mixed with the uniform distribution: p = (1 − ε) · onehot(m) + ε / K, with ε = `share`."""
     soft_labels = np.full((len(decisions), classes), share / classes)
     soft_labels[np.arange(len(decisions)), decisions] += 1 - share
     examples = Examples(images, decisions, soft_labels.astype(np.float32))
-    return Arm("smoothing", TITLES["smoothing"], examples, 0.0, 1.0, 1.0, 1.0)
+    return Variant("smoothing", TITLES["smoothing"], examples, 0.0, 1.0, 1.0, 1.0)
 
 
-def noise(images: Images, decisions: Decisions, classes: int, scale: float, seed: int, *, ce: float, kl: float) -> Arm:
+def noise(
+    images: Images, decisions: Decisions, classes: int, scale: float, seed: int, *, ce: float, kl: float
+) -> Variant:
     """Soft labels from random logits, see `noise_labels`: what a soft label is worth that knows nothing but m."""
     examples = Examples(images, decisions, noise_labels(decisions, classes, scale, seed))
-    return Arm("noise", TITLES["noise"], examples, ce, kl, 1.0, 1.0)
+    return Variant("noise", TITLES["noise"], examples, ce, kl, 1.0, 1.0)
 
 
 def soft(
@@ -89,12 +91,12 @@ def soft(
     kl: float,
     temperature: float = 1.0,
     groups: tuple[Group, ...] = (),
-) -> Arm:
+) -> Variant:
     """Soft labels from boundary distances, whatever the mapping: the student itself, `inverse`, `student@Q`."""
-    return Arm(name, title, examples, ce, kl, temperature, queries_per_sample, groups=groups)
+    return Variant(name, title, examples, ce, kl, temperature, queries_per_sample, groups=groups)
 
 
-def ties(
+def boundary_points(
     points: UInt8[np.ndarray, "p c h w"],
     pairs: Int64[np.ndarray, "p 2"],
     labels: Float32[np.ndarray, "p k"],
@@ -107,16 +109,16 @@ def ties(
     Args:
         points: the nearest image known of each pair.
         pairs: (sample, class k) of each.
-        labels: see `db3.soft_labels.ties.tie_labels`.
+        labels: see `db3.soft_labels.boundary_points.boundary_point_labels`.
         share: of each batch.
         weight: of their divergence from the labels.
         temperature: the student's in that divergence; that of the samples' own labels where both are of one β.
     """
     examples = Examples(points, pairs[:, 1].copy(), labels)
-    return Group("ties", examples, share, 0.0, weight, temperature, pairs[:, 0].copy())
+    return Group("boundary_points", examples, share, 0.0, weight, temperature, pairs[:, 0].copy())
 
 
-def answered(
+def queried_images(
     images: UInt8[np.ndarray, "a c h w"],
     decisions: Int64[np.ndarray, " a"],
     parents: Int64[np.ndarray, " a"],
@@ -124,10 +126,10 @@ def answered(
     weight: float = 1.0,
 ) -> Group:
     """Every image that a search asked, with the decision it was told, as a group."""
-    return Group("answered", Examples(images, decisions), share, weight, parents=parents)
+    return Group("queried_images", Examples(images, decisions), share, weight, parents=parents)
 
 
-def augmented(images: Images, decisions: Decisions, originals: int) -> Arm:
+def augmented(images: Images, decisions: Decisions, originals: int) -> Variant:
     """Decisions alone, on the original samples and on variations of them.
 
     Args:
@@ -138,7 +140,7 @@ def augmented(images: Images, decisions: Decisions, originals: int) -> Arm:
     if not 1 <= originals <= len(images):
         raise DataError(f"{originals} originals among {len(images)} images; expected 1 or more: pass both parts")
     cost = len(images) / originals
-    return Arm("augmented", TITLES["augmented"], Examples(images, decisions), 1.0, 0.0, 1.0, cost)
+    return Variant("augmented", TITLES["augmented"], Examples(images, decisions), 1.0, 0.0, 1.0, cost)
 
 
 def kd(
@@ -149,10 +151,10 @@ def kd(
     *,
     ce: float = 0.0,
     kl: float = 1.0,
-) -> Arm:
+) -> Variant:
     """Hinton's distillation from the teacher's logits, p = softmax(logits / T): *not available from a black box*."""
     examples = Examples(images, decisions, softmax(logits.astype(np.float64) / temperature))
-    return Arm("kd", TITLES["kd"], examples, ce, kl, temperature, 1.0, black_box=False)
+    return Variant("kd", TITLES["kd"], examples, ce, kl, temperature, 1.0, black_box=False)
 
 
 def noise_labels(decisions: Decisions, classes: int, scale: float, seed: int) -> SoftLabels:

@@ -21,8 +21,8 @@ def check_images(images: Tensor, spec: TeacherSpec) -> None:
     low, high = torch.stack(torch.aminmax(images)).tolist()
     if not math.isfinite(low) or not math.isfinite(high):
         raise DataError("an image holds NaN or infinity; expected finite pixels: look for a division by zero upstream")
-    least, most = torch.tensor(spec.bounds, dtype=images.dtype).tolist()  # as a pixel at a bound is rounded
-    if low < least or high > most:
+    minimum, maximum = torch.tensor(spec.bounds, dtype=images.dtype).tolist()  # as a pixel at a bound is rounded
+    if low < minimum or high > maximum:
         raise DataError(
             f"pixels span [{low:g}, {high:g}], outside the teacher's bounds "
             f"[{spec.bounds[0]:g}, {spec.bounds[1]:g}]: scale the images or correct the bounds"

@@ -53,8 +53,8 @@ class Moves:
         The budget is spread evenly over the iterations; where that leaves too little for a search there are fewer.
         """
         moving = 1 + self.halvings
-        least = self.descent.least if self.queries is None else min(self.queries, self.descent.least)
-        iterations = min(self.iterations, budget // (least + moving))
+        minimum = self.descent.minimum if self.queries is None else min(self.queries, self.descent.minimum)
+        iterations = min(self.iterations, budget // (minimum + moving))
         if not iterations:
             return []
         queries = budget // iterations - moving

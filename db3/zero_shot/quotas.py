@@ -47,7 +47,7 @@ def choose(
 ) -> npt.NDArray[np.int64]:
     """Places of the chosen candidates, rising: quotas filled at random within each predicted class.
 
-    Random within the class was measured better than the primer's least certain ones: those are much alike.
+    Random within the class was measured better than the surrogate's least certain ones: those are much alike.
     """
     available = np.bincount(predicted, minlength=len(counts)).astype(np.int64)
     quota = quotas(counts, available, wanted)

@@ -1,11 +1,11 @@
 """Rounds: spend a budget of decisions on the images that teach most, from priors alone or from a few real images.
 
 The first share of the budget goes to prior images (or to the real ones and variations of them). Then, round by round:
-train a primer on the decisions so far; propose fresh prior images and variations of decided images; let the primer
-predict their classes; choose by quotas that favour classes with few images; ask the teacher about the chosen ones only.
-Every image is uint8 and a function of (seed, its number, its parents), a round is one ask, and predictions are made in
-one call shape: the result depends on the teacher's answers, the settings and the seed, and, through the primers'
-training, on the number of torch threads. It does not depend on how the teacher's calls are packed.
+train a surrogate on the decisions so far; propose fresh prior images and variations of decided images; let the
+surrogate predict their classes; choose by quotas that favour classes with few images; ask the teacher about the chosen
+ones only. Every image is uint8 and a function of (seed, its number, its parents), a round is one ask, and predictions
+are made in one call shape: the result depends on the teacher's answers, the settings and the seed, and, through the
+surrogates' training, on the number of torch threads. It does not depend on how the teacher's calls are packed.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ Decide = Callable[[UInt8[np.ndarray, "n c h w"]], Int64[np.ndarray, " n"]]
 
 SOURCES = ("real", "prior", "variation")
 REAL, PRIOR, VARIATION = range(3)
-_CALL = 256  # rows of a primer's call
+_CALL = 256  # rows of a surrogate's call
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class RoundSettings:
     """How the budget is spent.
 
     Attributes:
-        first: share of the budget that is asked before any primer is trained.
+        first: share of the budget that is asked before any surrogate is trained.
         rounds: equal ones, of the rest.
         pool: candidates proposed for each image asked.
         fresh: share of each round that goes to prior images; the rest goes to variations of decided images. None: one
             half without real images, ever less with more of them (see `fresh_share`).
         loyalty: share of the variations whose first parent is a real image, where there are any.
         real: at most this share of the budget goes to the real images themselves.
-        steps: of a primer's training, each round from the weights of the round before.
+        steps: of a surrogate's training, each round from the weights of the round before.
         batch, lr: of that training.
-        architecture: of the primers.
-        balance: exponent of a primer's class weights, see `TrainSettings`.
+        architecture: of the surrogates.
+        balance: exponent of a surrogate's class weights, see `TrainSettings`.
         strength: of variations.
     """
 
@@ -77,7 +77,7 @@ class Gathered:
     Attributes:
         images: uint8, exactly as asked.
         decisions: the teacher's.
-        rounds: the round in which each was asked; 0 before any primer.
+        rounds: the round in which each was asked; 0 before any surrogate.
         sources: what each is, a place in `SOURCES`.
         missing: classes that the teacher never said.
         proposed: candidates made in all, asked or not: what was tried for the missing classes.
@@ -114,7 +114,7 @@ def gather(
         classes: K.
         budget: images asked in all, exactly.
         settings: how.
-        seed: of images, choices and primers.
+        seed: of images, choices and surrogates.
         real: the user's own images, in any number; None: none are used, and none is needed.
         on_asked: told the number of images after each ask.
 
@@ -131,7 +131,7 @@ def gather(
 
 
 class _Known:
-    """What was asked so far, and the primer that has learnt it."""
+    """What was asked so far, and the surrogate that has learnt it."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class _Known:
         self._images: Images = np.empty((0, *shape), np.uint8)
         self._decisions = np.empty(0, np.int64)
         self._rounds, self._sources = np.empty(0, np.int64), np.empty(0, np.int64)
-        self._primer: nn.Module | None = None
+        self._surrogate: nn.Module | None = None
         self._turn = self._priors = self._children = self._real = 0
         self._fresh = 0.5
 
@@ -211,10 +211,10 @@ class _Known:
         return variations(self._images, parents, numbers, self._seed, self._settings.strength)
 
     def _chosen(self, images: Images, wanted: int, what: str) -> Images:
-        if self._primer is None or not len(images):
+        if self._surrogate is None or not len(images):
             return images[:wanted]
         counts = np.bincount(self._decisions, minlength=self._classes).astype(np.int64)
-        predicted = decide_all(self._primer, images, _CALL).astype(np.int64)
+        predicted = decide_all(self._surrogate, images, _CALL).astype(np.int64)
         return images[choose(predicted, counts, wanted, self._seed, "choose", what, self._turn)]
 
     def _ask(self, parts: list[tuple[Images, int]]) -> None:
@@ -232,11 +232,11 @@ class _Known:
     def _learn(self) -> None:
         settings = self._settings
         seed = rng.generator(self._seed, "primer", self._turn).initial_seed()
-        if self._primer is None:
+        if self._surrogate is None:
             mean, std = channel_statistics(self._images)
-            self._primer = build(settings.architecture, self._shape, self._classes, mean=mean, std=std, seed=seed)
+            self._surrogate = build(settings.architecture, self._shape, self._classes, mean=mean, std=std, seed=seed)
         plan = TrainSettings(settings.steps, settings.batch, settings.lr, balance=settings.balance)
-        train(self._primer, Examples(self._images, self._decisions), plan, seed)
+        train(self._surrogate, Examples(self._images, self._decisions), plan, seed)
 
     def _constant(self) -> bool:
         return bool((self._decisions == self._decisions[0]).all())

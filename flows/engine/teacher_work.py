@@ -78,7 +78,7 @@ class Asking:
         return count if left is None else min(count, left // self._config.teacher.votes)
 
     def map(
-        self, work: str, keys: Sequence[str], compute: Compute, most: Sequence[int], follows: bool = False
+        self, work: str, keys: Sequence[str], compute: Compute, maximum: Sequence[int], follows: bool = False
     ) -> Shards:
         """`map_shards` with a journal for each piece.
 
@@ -89,11 +89,11 @@ class Asking:
             work: names these pieces, and the file that their answers are sealed in.
             keys: digest of all that decides a piece, but for the budget.
             compute: a piece's arrays; asks `teacher()`, one piece at a time in a thread.
-            most: images that each piece may ask for, about.
+            maximum: images that each piece may ask for, about.
             follows: the pieces build on those mapped before: where the budget ended one of them, they are others.
         """
         keys = self._following(keys) if follows else keys
-        limits = self._limits(most)
+        limits = self._limits(maximum)
         names = [self._name(key, limit) for key, limit in zip(keys, limits, strict=True)]
 
         def recorded(index: int) -> "Arrays":
@@ -106,7 +106,7 @@ class Asking:
             names,
             recorded,
             self._config.runtime,
-            most,
+            maximum,
             "query",
             self._shards,
             lambda index: self._name(keys[index], limits[index]),
@@ -132,15 +132,15 @@ class Asking:
 
         return [digest_json([key, *self._ended]) for key in keys] if self._ended else keys
 
-    def _limits(self, most: Sequence[int]) -> list[int | None]:
+    def _limits(self, maximum: Sequence[int]) -> list[int | None]:
         """What each piece may pay: its part of what is left, by what it may ask of all that is still to come."""
-        left, total = self._left(), sum(most)
+        left, total = self._left(), sum(maximum)
         planned = max(self._planned, total)
         self._planned = max(0, self._planned - total)
         if left is None:
-            return [None] * len(most)
+            return [None] * len(maximum)
         purse = left * total // planned if planned else left
-        ends = [purse * upto // max(1, total) for upto in accumulate(most, initial=0)]
+        ends = [purse * upto // max(1, total) for upto in accumulate(maximum, initial=0)]
         return [end - start for start, end in pairwise(ends)]
 
     def _left(self) -> int | None:

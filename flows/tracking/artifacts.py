@@ -50,7 +50,7 @@ def what_to_do(name: str, reason: str, lines: Sequence[str]) -> None:
     output = "\n".join(lines[-_LAST_LINES:])
     create_markdown_artifact(
         f"## {name} failed\n\n**{reason}**\n\n"
-        "Mend that, then start the run again: stages that are up to date are skipped, finished shards are kept. "
+        "Fix that, then start the run again: stages that are up to date are skipped, finished shards are kept. "
         "By hand, in the project's folder:\n\n"
         f"```\ndvc repro {name}                       # the same, without Prefect\n"
         f"DB3_TRACEBACK=1 python -m flows.{name}   # with the traceback\n```\n\n"
@@ -88,11 +88,11 @@ def _queries(data: Path) -> None:
     samples, classes = read_array(data / "decisions" / "asked.npy").shape
     pairs = samples * (classes - 1)
     budget, queries = manifest["budget"] * pairs, manifest["queries"]
-    scouts = queries.get("scouts", 0)
-    searched = queries["asked"] - scouts
+    synthetic_queries = queries.get("synthetic_queries", 0)
+    searched = queries["asked"] - synthetic_queries
     rows = [
         {"queries": "asked by the search of every pair", "count": searched, "of the budget": budget},
-        {"queries": "asked by scouts, before it", "count": scouts, "of the budget": ""},
+        {"queries": "asked by synthetic queries, before it", "count": synthetic_queries, "of the budget": ""},
         {"queries": "paid for both (votes included)", "count": queries["paid"], "of the budget": ""},
         {"queries": "asked for the augmented baseline", "count": queries["augmented"], "of the budget": ""},
     ]
@@ -106,7 +106,7 @@ def _metrics(data: Path) -> None:
     def row(name: str, scores: Mapping[str, Any], queries: Any) -> dict[str, Any]:
         told = {kind: scores.get(kind) for kind in ("accuracy", "agreement")}
         return {
-            "arm": name,
+            "variant": name,
             **{kind: f"{100 * s['mean']:.2f} ± {100 * s['sd']:.2f} %" if s else "" for kind, s in told.items()},
             "queries per sample": queries,
         }

@@ -46,8 +46,8 @@ def test_sums_are_those_of_exact_arithmetic(width: int) -> None:
     values = _drawn(5, width)
     exact = [math.fsum(row) for row in values.double().tolist()]
     bound = [2**-24 * (math.log2(max(width, 1)) + 1) * math.fsum(map(abs, row)) for row in values.double().tolist()]
-    for found, wanted, most in zip(row_sum(values).tolist(), exact, bound, strict=True):
-        assert abs(found - wanted) <= most
+    for found, wanted, maximum in zip(row_sum(values).tolist(), exact, bound, strict=True):
+        assert abs(found - wanted) <= maximum
 
 
 @given(st.lists(st.integers(-(2**15), 2**15), max_size=200))

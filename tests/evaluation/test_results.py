@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from db3.errors import DataError
-from db3.evaluation import Arm, Size, accuracy, build_metrics, build_summary
+from db3.evaluation import Size, Variant, accuracy, build_metrics, build_summary
 
 N, K = 40, 4
 RANDOM = np.random.default_rng(3)
@@ -14,19 +14,27 @@ LABELS = RANDOM.integers(0, K, N)
 TEACHER = np.where(RANDOM.random(N) < 0.9, LABELS, (LABELS + 1) % K)
 
 
-def arm(name: str, queries: float, seeds: int = 3, black_box: bool = True) -> Arm:
+def variant(name: str, queries: float, seeds: int = 3, black_box: bool = True) -> Variant:
     random = np.random.default_rng(len(name))
     tables = {seed: np.where(random.random(N) < 0.8, TEACHER, random.integers(0, K, N)) for seed in range(seeds)}
-    return Arm(name, queries, black_box, tables)
+    return Variant(name, queries, black_box, tables)
 
 
-ARMS = [arm("student", 91.5), arm("hard", 1), arm("kd", 1, black_box=False), arm("student@50", 50), arm("student@5", 5)]
+VARIANTS = [
+    variant("student", 91.5),
+    variant("hard", 1),
+    variant("kd", 1, black_box=False),
+    variant("student@50", 50),
+    variant("student@5", 5),
+]
 
 
-def build(labels: np.ndarray | None, arms: list[Arm] = ARMS, teacher_decisions: np.ndarray | None = TEACHER) -> dict:
+def build(
+    labels: np.ndarray | None, variants: list[Variant] = VARIANTS, teacher_decisions: np.ndarray | None = TEACHER
+) -> dict:
     return build_metrics(
         teacher_decisions,
-        arms,
+        variants,
         labels,
         teacher=Size(187_780, 751_120, 2_293_000),
         student=Size(47_645, 190_580, 591_500),
@@ -64,7 +72,7 @@ def test_the_summary_is_flat_short_and_says_the_same() -> None:
 
 def test_numbers_are_those_of_the_decisions() -> None:
     metrics = build(LABELS)
-    values = [accuracy(ARMS[0].decisions[seed], LABELS) for seed in range(3)]
+    values = [accuracy(VARIANTS[0].decisions[seed], LABELS) for seed in range(3)]
     assert metrics["teacher"]["accuracy"] == round(float(np.mean(TEACHER == LABELS)), 6)
     assert metrics["student"]["accuracy"]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
     assert metrics["student"]["accuracy"]["sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
@@ -98,11 +106,11 @@ def test_without_the_teacher_s_decisions_accuracy_stays_and_agreement_is_null() 
 
 
 def test_one_seed_has_no_spread() -> None:
-    metrics = build(LABELS, [arm("student", 91.5, seeds=1)])
+    metrics = build(LABELS, [variant("student", 91.5, seeds=1)])
     assert metrics["student"]["accuracy"]["sd"] == 0
     assert metrics["baselines"] == {}
 
 
 def test_a_missing_student_is_named() -> None:
     with pytest.raises(DataError, match=r"\['hard'\] hold no `student`"):
-        build(LABELS, [arm("hard", 1)])
+        build(LABELS, [variant("hard", 1)])

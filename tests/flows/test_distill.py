@@ -34,18 +34,18 @@ SMALL = (
     "query.method=bd",
     "query.budget=12",
     "query.augmented=0",
-    "soft_labels.ties=0.25",
+    "soft_labels.boundary_points=0.25",
     "soft_labels.answered=0.2",
     "distill.architecture=lenet5_fifth",
     "distill.steps=25",
     "distill.batch=27",
     "distill.baselines=[]",
     "distill.curve=false",
-    "distill.tutors.networks=1",
-    "distill.tutors.architecture=lenet5_fifth",
-    "distill.tutors.steps=20",
-    "distill.tutors.images=60",
-    "distill.tutors.share=0.25",
+    "distill.assistants.networks=1",
+    "distill.assistants.architecture=lenet5_fifth",
+    "distill.assistants.steps=20",
+    "distill.assistants.images=60",
+    "distill.assistants.share=0.25",
     "evaluate.seeds=1",
 )
 
@@ -76,20 +76,22 @@ def data(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def distilled(data: Path, *overrides: str) -> dict[str, Any]:
-    """What the stage wrote: student.json and the weights of every arm."""
+    """What the stage wrote: student.json and the weights of every variant."""
     shutil.rmtree(data / "student", ignore_errors=True)
     (data / "student").mkdir()
     distill(configured(*overrides), data)
-    arms = {path.parent.name: load_file(path) for path in sorted((data / "student").rglob("arms/*/*.safetensors"))}
-    return {"card": json.loads((data / "student" / "student.json").read_text()), "arms": arms}
+    variants = {
+        path.parent.name: load_file(path) for path in sorted((data / "student").rglob("variants/*/*.safetensors"))
+    }
+    return {"card": json.loads((data / "student" / "student.json").read_text()), "variants": variants}
 
 
 def test_two_processes_distil_the_students_of_one(data: Path) -> None:
     one, two = distilled(data), distilled(data, "runtime.processes=2")
-    assert one["arms"].keys() == two["arms"].keys() == {"student"}
-    for arm, weights in one["arms"].items():
+    assert one["variants"].keys() == two["variants"].keys() == {"student"}
+    for variant, weights in one["variants"].items():
         for name, tensor in weights.items():
-            torch.testing.assert_close(two["arms"][arm][name], tensor, rtol=1e-3, atol=2e-5)
+            torch.testing.assert_close(two["variants"][variant][name], tensor, rtol=1e-3, atol=2e-5)
     told = [run["card"].pop("environment") for run in (one, two)]
     assert [environment["processes"] for environment in told] == [1, 2]
     for card in (one["card"], two["card"]):
@@ -110,7 +112,7 @@ def test_a_number_of_processes_that_cannot_be_served_is_refused(data: Path, proc
 
 
 def test_a_killed_process_ends_the_stage_in_one_line_and_leaves_nothing(data: Path) -> None:
-    settings = ["runtime.processes=2", "runtime.runner=local", "distill.steps=1000000", "distill.tutors.networks=0"]
+    settings = ["runtime.processes=2", "runtime.runner=local", "distill.steps=1000000", "distill.assistants.networks=0"]
     (data.parent / "params.yaml").write_text(compose([*SMALL, *settings], ROOT / "conf"))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DB3_", "DVC_"))}
     stage = subprocess.Popen(

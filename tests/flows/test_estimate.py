@@ -19,7 +19,7 @@ def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
     chosen = (f"query.method={method}", "query.augmented=same")
     plan = planned(configured(*chosen), 20, 10)
     asked = searched(data, *chosen)["queries"]
-    assert asked["asked"] + asked["augmented"] <= plan.most
+    assert asked["asked"] + asked["augmented"] <= plan.maximum
     assert plan.expected <= plan.pairs
     assert asked["asked"] + asked["augmented"] >= 0.7 * (2 * plan.expected)
 

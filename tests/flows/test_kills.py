@@ -32,7 +32,7 @@ query_decisions.cli()
 """
 SEARCHES: dict[str, tuple[int, *tuple[str, ...]]] = {
     "mbd": (2 * KILLS // 3, "query=mbd", "query.budget=60", "query.shard=15"),
-    "auto": (KILLS - 2 * KILLS // 3, "query.shard=30", "query.primer.steps=30", "query.primer.retrain=20"),
+    "auto": (KILLS - 2 * KILLS // 3, "query.shard=30", "query.surrogate.steps=30", "query.surrogate.retrain=20"),
 }
 
 

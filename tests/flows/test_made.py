@@ -104,23 +104,23 @@ def test_auto_searches_nothing_after_images_made_by_rounds(data: Path) -> None:
     assert search_name(configured(*PRIORS, "query=bd")) == "bd"
 
 
-def test_tutors_label_images_that_nobody_was_asked_about(data: Path) -> None:
-    tutors = ("networks=2", "steps=4", "images=60", "architecture=lenet5_fifth")
-    config = configured(*PRIORS, *(f"distill.tutors.{given}" for given in tutors), "distill.baselines=[hard]")
+def test_assistants_label_images_that_nobody_was_asked_about(data: Path) -> None:
+    assistants = ("networks=2", "steps=4", "images=60", "architecture=lenet5_fifth")
+    config = configured(*PRIORS, *(f"distill.assistants.{given}" for given in assistants), "distill.baselines=[hard]")
     manifest = made(data, config)
     (data / "student").mkdir()
     distill(config, data)
-    student, plain, *curve = json.loads((data / "student" / "arms.json").read_text())
-    assert "tutors" in student["title"]
-    assert "tutors" not in plain["title"]
+    student, plain, *curve = json.loads((data / "student" / "variants.json").read_text())
+    assert "assistants" in student["title"]
+    assert "assistants" not in plain["title"]
     assert student["queries_per_sample"] == plain["queries_per_sample"] == 1
-    weights = [(data / "student" / arm["files"][0]).read_bytes() for arm in (student, plain)]
+    weights = [(data / "student" / variant["files"][0]).read_bytes() for variant in (student, plain)]
     assert weights[0] != weights[1]
     assert manifest["queries"]["asked"] == 150
     rounds = np.load(data / "samples" / "rounds.npy")
-    for arm in curve:  # whole rounds, and the tutors learn nothing else
-        count = int(arm["name"].removeprefix("student@"))
+    for variant in curve:  # whole rounds, and the teacher assistants learn nothing else
+        count = int(variant["name"].removeprefix("student@"))
         assert rounds[count - 1] < rounds[count]
-        assert arm["queries_per_sample"] == pytest.approx(count / 150, abs=1e-6)
-        assert "tutors" in arm["title"]
+        assert variant["queries_per_sample"] == pytest.approx(count / 150, abs=1e-6)
+        assert "assistants" in variant["title"]
     assert len(curve) == 2

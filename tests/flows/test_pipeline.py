@@ -42,7 +42,7 @@ def test_states_repeat_what_dvc_says(dvc_project: Project, server: Server) -> No
     assert states["fresh"][:2] == ("Completed", "toy completed, copy completed")
     assert states["again"][:2] == ("Completed", "toy skipped, copy skipped")
     assert states["lost"][:2] == ("Completed", "toy skipped, copy cached")
-    assert states["broken"][:2] == ("Failed", "toy: shard 3 is wrong; mend it")
+    assert states["broken"][:2] == ("Failed", "toy: shard 3 is wrong; fix it")
     assert states["misspelt"][0] == "Failed"
     assert "did you mean experiment=smoke?" in states["misspelt"][1]
     assert "did you mean copy?" in states["unknown"][1]
@@ -51,7 +51,7 @@ def test_states_repeat_what_dvc_says(dvc_project: Project, server: Server) -> No
     assert fresh["toy"] == ("Completed", "toy: 6 shards, sum 70, 0 reused")
     assert server.task_runs(states["lost"][2])["copy"][0] == "Cached"
     assert server.task_runs(states["again"][2])["toy"][0] == "Skipped"
-    assert server.task_runs(states["broken"][2]) == {"toy": ("Failed", "shard 3 is wrong; mend it")}
+    assert server.task_runs(states["broken"][2]) == {"toy": ("Failed", "shard 3 is wrong; fix it")}
     logs = server.post("logs/filter", {"logs": {"flow_run_id": {"any_": [states["fresh"][2]]}}})
     assert "copied" in {entry["message"] for entry in logs}
     # The stage itself is a flow run of the same server, below the pipeline's.

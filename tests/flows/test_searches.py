@@ -28,10 +28,10 @@ SMALL = (
     "dataset.test_limit=50",
     "query.budget=9",
     "query.augmented=0",
-    "query.primer.steps=8",
-    "query.primer.retrain=4",
-    "query.primer.networks=2",
-    "query.primer.scouts=1",
+    "query.surrogate.steps=8",
+    "query.surrogate.retrain=4",
+    "query.surrogate.networks=2",
+    "query.surrogate.synthetic_queries=1",
 )
 
 
@@ -74,19 +74,21 @@ def test_any_search_writes_what_it_counted(data: Path, method: str) -> None:
     folder = data / "decisions"
     asked, distances = np.load(folder / "asked.npy"), np.load(folder / "distances.npy")
     assert asked.max() <= 9
-    assert told["queries"]["asked"] == asked.sum() + told["queries"]["scouts"]
+    assert told["queries"]["asked"] == asked.sum() + told["queries"]["synthetic_queries"]
     sealed = [one for file in (folder / "journal").glob("*") for one in read_whole(file.read_bytes(), file)]
     assert sum(len(one.answers) for one in sealed) == told["queries"]["asked"] == told["queries"]["paid"]
     assert told["unfinished"] == 0
     assert not told["spent"]
-    assert told["queries"]["scouts"] == (18 if method in ("guided", "auto") else 0)  # three rounds of 20 // 3
+    assert told["queries"]["synthetic_queries"] == (
+        18 if method in ("guided", "auto") else 0
+    )  # three rounds of 20 // 3
     pairs, points = np.load(folder / "point_pairs.npy"), np.load(folder / "points.npy")
     assert told["points"] == len(pairs) == len(points)
     images = np.load(data / "samples" / "images.npy")
     apart = np.linalg.norm((points / 255.0 - images[pairs[:, 0]] / 255.0).reshape(len(points), 784), axis=1)
     assert np.allclose(apart, distances[pairs[:, 0], pairs[:, 1]], atol=0.05)
-    keys, answered = np.load(folder / "answered_keys.npy"), np.load(folder / "answered.npy")
-    assert len(keys) == len(answered) == told["answered"] == min(asked.sum(), 20 * 150)
+    keys, queried_images = np.load(folder / "queried_keys.npy"), np.load(folder / "answered.npy")
+    assert len(keys) == len(queried_images) == told["queried_images"] == min(asked.sum(), 20 * 150)
     assert (keys[:, 2] < asked[keys[:, 0], keys[:, 1]]).all()
 
 
@@ -167,46 +169,46 @@ def test_the_transfer_set_is_the_same_when_ray_computes_its_shards(
 
 
 def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from db3.search.methods.auto import Primed
+    from db3.search.methods.auto import SurrogateSearch
 
     whole = searched(data, "query.method=guided")
     shutil.rmtree(".db3")
-    run, calls = Primed._shard, 0
+    run, calls = SurrogateSearch._shard, 0
 
-    def failing(self: Primed, *arguments: Any) -> Any:
+    def failing(self: SurrogateSearch, *arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls > 3:
             raise KeyboardInterrupt
         return run(self, *arguments)
 
-    monkeypatch.setattr(Primed, "_shard", failing)
+    monkeypatch.setattr(SurrogateSearch, "_shard", failing)
     with pytest.raises(KeyboardInterrupt):
         searched(data, "query.method=guided", "runtime.runner=local", "query.shard=10")
     monkeypatch.undo()
     monkeypatch.chdir(data.parent)
     kept = len(list(Path(".db3/shards").rglob("*.npz")))
-    assert kept == 5  # the primer, two shards, the primer retrained, one shard
+    assert kept == 5  # the surrogate, two shards, the surrogate retrained, one shard
     assert searched(data, "query.method=guided", "query.shard=10")["digest"] == whole["digest"]
 
 
 def test_the_transfer_set_holds_what_the_recipe_says(data: Path) -> None:
     searched(data, "query.method=bd")
     (data / "transfer").mkdir()
-    chosen = ("soft_labels.mapping=margin", "soft_labels.ties=0.25", "soft_labels.answered=0.25")
+    chosen = ("soft_labels.mapping=margin", "soft_labels.boundary_points=0.25", "soft_labels.answered=0.25")
     soft_labels(configured(*chosen), data)
     told = manifest(data, "transfer")
     assert told["recipe"] == {
         "mapping": "margin",
         "gap": 2.0,
         "temperature": 8.0,
-        "ties": 0.25,
+        "boundary_points": 0.25,
         "smoothing": 0.0,
-        "answered": 0.25,
+        "queried_images": 0.25,
     }
     assert told["samples_of"]["images"] == 20
     labels, pairs = (np.load(data / "transfer" / f"ties_{name}.npy") for name in ("soft_labels", "pairs"))
-    assert len(labels) == len(np.load(data / "transfer" / "ties.npy")) == told["samples_of"]["ties"]
+    assert len(labels) == len(np.load(data / "transfer" / "ties.npy")) == told["samples_of"]["boundary_points"]
     decisions = np.load(data / "samples" / "decisions.npy")
     row = np.arange(len(pairs))
     # A boundary point belongs to both of its classes alike.

@@ -47,7 +47,7 @@ def test_without_the_teacher_the_digest_is_that_of_the_transfer_set(data: Path) 
 
 
 @pytest.mark.parametrize("method", ["sd", "auto"])
-def test_a_search_that_asks_nothing_and_one_that_trains_primers_are_proved_too(
+def test_a_search_that_asks_nothing_and_one_that_trains_surrogates_are_proved_too(
     taught: Path, tmp_path: Path, method: str
 ) -> None:
     chosen = (f"query.method={method}", "query.shard=10")

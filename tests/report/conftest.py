@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from db3.evaluation import Arm, Size, build_metrics, confusion, write_accuracy, write_confusion, write_curve
+from db3.evaluation import Size, Variant, build_metrics, confusion, write_accuracy, write_confusion, write_curve
 
 BASELINES = ("hard", "smoothing", "noise", "inverse", "augmented", "kd")
 TITLES = {
@@ -65,10 +65,10 @@ def build_run(data: Path, **options: Any) -> Path:
     _save(data / "decisions/distances_at.npy", at)
     _save(data / "decisions/asked.npy", asked)
     _manifests(plan, data, asked)
-    arms = _arms(plan, asked)
-    _dump(data / "student/arms.json", arms)
-    _history(data / "student/history.csv", random, arms)
-    _evaluation(plan, data / "evaluation", random, arms, int(asked.sum()) + plan.count)
+    variants = _variants(plan, asked)
+    _dump(data / "student/variants.json", variants)
+    _history(data / "student/history.csv", random, variants)
+    _evaluation(plan, data / "evaluation", random, variants, int(asked.sum()) + plan.count)
     return data
 
 
@@ -144,7 +144,7 @@ def _manifests(plan: Plan, data: Path, asked: Any) -> None:
     _dump(data / "student/student.json", {"architecture": "lenet5_half", "classes": plan.classes, "parameters": 47_645})
 
 
-def _arms(plan: Plan, asked: Any) -> list[dict[str, Any]]:
+def _variants(plan: Plan, asked: Any) -> list[dict[str, Any]]:
     cost = {"hard": 1.0, "smoothing": 1.0, "noise": 1.0, "kd": 1.0}
     names = ["student", *plan.baselines, *(f"student@{mark}" for mark in plan.checkpoints)]
     for mark in plan.checkpoints:
@@ -157,24 +157,24 @@ def _arms(plan: Plan, asked: Any) -> list[dict[str, Any]]:
             "black_box": name != "kd",
             "seeds": list(range(plan.seeds)),
             "steps": 600,
-            "files": [f"arms/{name}/{seed}.safetensors" for seed in range(plan.seeds)],
+            "files": [f"variants/{name}/{seed}.safetensors" for seed in range(plan.seeds)],
         }
         for name in names
     ]
 
 
-def _history(path: Path, random: Any, arms: list[dict[str, Any]]) -> None:
-    lines = ["arm,seed,step,loss,lr"]
-    for arm in arms:
-        start, floor = (2.3, 0.02) if arm["name"] in ("hard", "augmented") else (1.4, 0.05)
-        for seed in arm["seeds"]:
+def _history(path: Path, random: Any, variants: list[dict[str, Any]]) -> None:
+    lines = ["variant,seed,step,loss,lr"]
+    for variant in variants:
+        start, floor = (2.3, 0.02) if variant["name"] in ("hard", "augmented") else (1.4, 0.05)
+        for seed in variant["seeds"]:
             for step in range(10, 601, 10):
                 loss = floor + start * np.exp(-step / 90) * random.normal(1, 0.05)
-                lines.append(f"{arm['name']},{seed},{step},{loss:.6f},0.002")
+                lines.append(f"{variant['name']},{seed},{step},{loss:.6f},0.002")
     _write(path, "\n".join(lines) + "\n")
 
 
-def _evaluation(plan: Plan, folder: Path, random: Any, arms: list[dict[str, Any]], asked: int) -> None:
+def _evaluation(plan: Plan, folder: Path, random: Any, variants: list[dict[str, Any]], asked: int) -> None:
     tests, classes = plan.tests, plan.classes
     truth = random.integers(0, classes, tests)
 
@@ -183,13 +183,13 @@ def _evaluation(plan: Plan, folder: Path, random: Any, arms: list[dict[str, Any]
 
     teacher = vary(truth, 0.977)
     told = [
-        Arm(
-            arm["name"],
-            float(arm["queries_per_sample"]),
-            arm["black_box"],
-            {seed: vary(truth, LEVELS.get(arm["name"], 0.96)) for seed in arm["seeds"]},
+        Variant(
+            variant["name"],
+            float(variant["queries_per_sample"]),
+            variant["black_box"],
+            {seed: vary(truth, LEVELS.get(variant["name"], 0.96)) for seed in variant["seeds"]},
         )
-        for arm in arms
+        for variant in variants
     ]
     labels = truth if plan.labelled else None
     metrics = build_metrics(

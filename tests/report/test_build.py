@@ -47,7 +47,7 @@ class Page(HTMLParser):
             assert found.get("role") == "img"
             assert found.get("aria-label")
         if tag == "tr":
-            self.row = found.get("data-arm")
+            self.row = found.get("data-variant")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -117,9 +117,9 @@ def test_parameters_are_told_without_folders_and_runtime(write_run) -> None:  # 
 def test_a_hostile_name_stays_text(write_run) -> None:  # noqa: ANN001
     hostile = '<script>alert("x")</script>'
     data = write_run(names=[hostile, "a&b", "'\"><img src=x>", *map(str, range(3, 10))])
-    arms = json.loads((data / "student/arms.json").read_text())
-    arms[1]["title"] = hostile
-    (data / "student/arms.json").write_text(json.dumps(arms))
+    variants = json.loads((data / "student/variants.json").read_text())
+    variants[1]["title"] = hostile
+    (data / "student/variants.json").write_text(json.dumps(variants))
     text, page = page_of(data, {"dataset": {"name": hostile}})
     assert "<script" not in text
     assert "<img src=x>" not in text
@@ -184,7 +184,7 @@ def test_optional_files_may_be_absent(write_run, gone: str) -> None:  # noqa: AN
     [
         "teacher/teacher.json", "samples/manifest.json", "decisions/manifest.json", "decisions/distances.npy",
         "decisions/asked.npy", "transfer/manifest.json", "transfer/images.npy", "transfer/soft_labels.npy",
-        "transfer/decisions.npy", "student/student.json", "student/arms.json", "evaluation/metrics.json",
+        "transfer/decisions.npy", "student/student.json", "student/variants.json", "evaluation/metrics.json",
         "evaluation/confusion.csv", "evaluation/accuracy.csv",
     ],
 )  # fmt: skip

@@ -11,9 +11,9 @@ from db3.report.charts import NARROW, WIDE, Mark, asked_chart, descent_chart, lo
 MARKS = [
     Mark("student", 760.0, 96.7, 0.4, "student"),
     Mark("student@10", 90.0, 95.6, 0.7, "step"),
-    Mark("augmented", 760.0, 97.6, 0.8, "arm"),
-    Mark("hard", 1.0, 93.9, 1.4, "arm"),
-    Mark("smoothing", 1.0, 93.8, 0.2, "arm"),
+    Mark("augmented", 760.0, 97.6, 0.8, "variant"),
+    Mark("hard", 1.0, 93.9, 1.4, "variant"),
+    Mark("smoothing", 1.0, 93.8, 0.2, "variant"),
     Mark("kd", 1.0, 97.8, 0.2, "level"),
     Mark("teacher", 0.0, 97.3, 0.0, "level"),
 ]
@@ -53,7 +53,7 @@ def test_labels_do_not_cover_each_other(width: int) -> None:
 
 
 def test_a_lone_failure_sits_on_the_edge_with_its_number() -> None:
-    drawing = queries_chart([*MARKS, Mark("noise", 1.0, 20.0, 1.0, "arm")], "accuracy", WIDE)
+    drawing = queries_chart([*MARKS, Mark("noise", 1.0, 20.0, 1.0, "variant")], "accuracy", WIDE)
     assert "noise, 20 %" in drawing
     assert len(re.findall("<circle", drawing)) == 5
 

@@ -24,7 +24,7 @@ def test_facts_digests_and_environment_of_a_run(write_run) -> None:  # noqa: ANN
     assert told["Dataset"] == "digits, 1,200 training images, 597 test images"
     assert told["Teacher"] == "LeNet5, trained here"
     assert told["Soft labels"] == "margin, beta 0.71"
-    assert told["Seeds"] == "0, 1, 2 (3 students an arm)"
+    assert told["Seeds"] == "0, 1, 2 (3 students a variant)"
     assert dict(digests(run))["Transfer set"] == "c3" * 32
     assert ("torch", "2.15.0") in environment(run)
 

@@ -22,7 +22,7 @@ def test_arrays_are_mapped_not_loaded(write_run) -> None:  # noqa: ANN001
 def test_tables_are_read_as_numbers(write_run) -> None:  # noqa: ANN001
     run = read_run(write_run(count=20, tests=500, seeds=2, baselines=("hard",)))
     assert run.confusion.sum() == 500
-    assert {(score.arm, score.seed) for score in run.scores} >= {("student", 0), ("student", 1), ("hard", 1)}
+    assert {(score.variant, score.seed) for score in run.scores} >= {("student", 0), ("student", 1), ("hard", 1)}
     assert run.losses[0].step == 10
     assert run.names == [str(k) for k in range(10)]
 
@@ -54,10 +54,10 @@ def test_a_missing_key_is_named(write_run, name: str, key: str) -> None:  # noqa
     [
         ("evaluation/confusion.csv", "teacher,student,count\n0,10,3\n", r"'0,10,3'; expected two classes in 0 … 9"),
         ("evaluation/confusion.csv", "teacher,student\n0,1\n", "lacks the column count"),
-        ("evaluation/accuracy.csv", "arm,seed,accuracy,agreement\nstudent,0,x,0.5\n", "no number"),
-        ("student/history.csv", "arm,seed,step,loss,lr\nstudent,0,1,,0\n", "no number"),
-        ("student/arms.json", "{}", "no list of named arms"),
-        ("student/arms.json", "[", "not valid JSON"),
+        ("evaluation/accuracy.csv", "variant,seed,accuracy,agreement\nstudent,0,x,0.5\n", "no number"),
+        ("student/history.csv", "variant,seed,step,loss,lr\nstudent,0,1,,0\n", "no number"),
+        ("student/variants.json", "{}", "no list of named variants"),
+        ("student/variants.json", "[", "not valid JSON"),
     ],
 )
 def test_a_damaged_table_is_named(write_run, name: str, text: str, said: str) -> None:  # noqa: ANN001
@@ -80,7 +80,7 @@ def test_an_array_of_another_run_is_refused(write_run, name: str) -> None:  # no
 def test_of_bare_decisions_the_page_shows_what_distances_would_say(write_run) -> None:  # noqa: ANN001
     data = write_run(count=20)
     (data / "transfer/manifest.json").write_text(
-        json.dumps({"digest": "c3" * 32, "mapping": "hard", "samples_of": {"images": 20, "answered": 1234}})
+        json.dumps({"digest": "c3" * 32, "mapping": "hard", "samples_of": {"images": 20, "queried_images": 1234}})
     )
     run = read_run(data)
     assert np.array_equal(run.soft_labels.argmax(axis=1), run.decisions)

@@ -1,9 +1,9 @@
-"""The verdict says what the numbers say: clear only beyond both deviations, careful otherwise."""
+"""The summary says what the numbers say: clear only beyond both deviations, careful otherwise."""
 
 from typing import Any
 
 from db3.report.formatting import HARD
-from db3.report.summary import verdict
+from db3.report.summary import summary_line
 
 TITLES = {"augmented": "Augmented decisions", "smoothing": "Smoothing"}
 
@@ -21,7 +21,7 @@ def metrics(own: dict, seeds: int = 3, **baselines: dict) -> dict[str, Any]:
 
 
 def say(values: dict) -> str:
-    return verdict(values, TITLES).replace(HARD, " ")
+    return summary_line(values, TITLES).replace(HARD, " ")
 
 
 def test_a_clear_gain_over_decisions_alone() -> None:

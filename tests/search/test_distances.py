@@ -28,8 +28,8 @@ from tests.search.problems import (
     truth,
 )
 
-MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, answered=9)
-LISTS = ("answers", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
+MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, queried_images=9)
+LISTS = ("answers", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
 FIELDS = ("distances", "asked", "at", *LISTS[1:], "unfinished")
 
 
@@ -300,8 +300,8 @@ def test_other_bounds_than_those_of_the_pixels_are_refused(bounds: tuple[float, 
 def test_no_search_asks_nothing_and_knows_no_distance_but_the_decisions_own() -> None:
     teacher = shells()
     images = pool(teacher, 20)
-    found = search_distances(teacher, images, range(6), Method("none", budget=9, points=3, answered=5))
-    assert found.asked.sum() == len(found.answers) == len(found.points) == len(found.answered) == 0
+    found = search_distances(teacher, images, range(6), Method("none", budget=9, points=3, queried_images=5))
+    assert found.asked.sum() == len(found.answers) == len(found.points) == len(found.queried_images) == 0
     own = np.arange(4) == images.decisions[:6, None]
     assert (found.distances[own] == 0).all()
     assert np.isinf(found.distances[~own]).all()

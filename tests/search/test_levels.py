@@ -42,10 +42,10 @@ def test_every_image_asked_and_its_distance_lie_on_the_grid(name: str) -> None:
 def test_the_grid_costs_little(name: str) -> None:
     exact, rough = half_space(GREY), _uint8(half_space(GREY))
     images = pool(exact, 40)
-    least = truth(exact, images)[:10]
-    other = np.isfinite(least) & (least > 0.05)
+    minimum = truth(exact, images)[:10]
+    other = np.isfinite(minimum) & (minimum > 0.05)
     ratios = [
-        (search_distances(teacher, images, range(10), METHODS[name]).distances[other] / least[other]).mean()
+        (search_distances(teacher, images, range(10), METHODS[name]).distances[other] / minimum[other]).mean()
         for teacher in (exact, rough)
     ]
     assert ratios[1] < ratios[0] * 1.05 + 0.05

@@ -1,4 +1,4 @@
-"""Searches whose pairs share primers: any cut, any shape, any number of classes, replayed with no teacher."""
+"""Searches whose pairs share surrogates: any cut, any shape, any number of classes, replayed with no teacher."""
 
 from dataclasses import replace
 
@@ -11,28 +11,30 @@ from db3.search import Method, replay_distances, search_distances
 from db3.search.blocks import Distances
 from db3.search.driver import drive
 from db3.search.method import MethodName
-from db3.search.methods.auto import Primed, replayed, run_here
-from db3.search.surrogate.surrogate import PrimerSettings
+from db3.search.methods.auto import SurrogateSearch, replayed, run_here
+from db3.search.surrogate.surrogate import SurrogateSettings
 from db3.teachers.base import ImageShape, Teacher
 from db3.types import TransferImages
 from tests.search.problems import Constant, Recording, brightest, half_space, pool, truth
 from tests.teachers.unsteady import Unsteady
 
-TINY = PrimerSettings("compact", networks=2, steps=4, retrain=2, batch=16, basis=8)
+TINY = SurrogateSettings("compact", networks=2, steps=4, retrain=2, batch=16, basis=8)
 SHAPE: ImageShape = (1, 6, 6)
-FIELDS = ("distances", "asked", "at", "points", "point_pairs", "answered", "answered_decisions", "answered_keys")
+FIELDS = ("distances", "asked", "at", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
 
 
 def _search(teacher: Teacher, images: TransferImages, parts: list[range], method: Method) -> list[Distances]:
-    primed = Primed(lambda _, asks: drive(asks, teacher), teacher.spec, images, parts, method, TINY, 12)
-    return list(primed.distances(run_here))
+    surrogate_search = SurrogateSearch(
+        lambda _, asks: drive(asks, teacher), teacher.spec, images, parts, method, TINY, 12
+    )
+    return list(surrogate_search.distances(run_here))
 
 
 @pytest.mark.parametrize("name", ["guided", "auto"])
 def test_a_cut_into_shards_changes_no_byte_and_journals_replay(name: MethodName) -> None:
     teacher = brightest(SHAPE)
     images = pool(teacher, 16)
-    method = Method(name, budget=14, checkpoints=(3, 9), points=2, answered=20)
+    method = Method(name, budget=14, checkpoints=(3, 9), points=2, queried_images=20)
     (whole,) = _search(teacher, images, [range(10)], method)
     parts = [range(3), range(3, 4), range(4, 10)]
     cut = _search(teacher, images, parts, method)
@@ -41,10 +43,12 @@ def test_a_cut_into_shards_changes_no_byte_and_journals_replay(name: MethodName)
         assert joined.tobytes() == getattr(whole, field).tobytes(), field
     assert whole.asked.max() <= 14
 
-    primed = Primed(lambda _, asks: drive(asks, teacher), teacher.spec, images, parts, method, TINY, 12)
-    found = primed.distances(run_here)
-    answer, left = replayed(found.scouted, [part.answers for part in found])
-    again = Primed(answer, teacher.spec, images, parts, method, TINY, 12).distances(run_here)
+    surrogate_search = SurrogateSearch(
+        lambda _, asks: drive(asks, teacher), teacher.spec, images, parts, method, TINY, 12
+    )
+    found = surrogate_search.distances(run_here)
+    answer, left = replayed(found.synthetic_answers, [part.answers for part in found])
+    again = SurrogateSearch(answer, teacher.spec, images, parts, method, TINY, 12).distances(run_here)
     assert left() == 0
     for one, other in zip(found, again, strict=True):
         assert all(getattr(one, field).tobytes() == getattr(other, field).tobytes() for field in FIELDS)
@@ -54,10 +58,10 @@ def test_a_cut_into_shards_changes_no_byte_and_journals_replay(name: MethodName)
 def test_small_budgets_hold_and_count(budget: int) -> None:
     teacher = brightest(SHAPE)
     images, recording = pool(teacher, 12), Recording(teacher)
-    found = search_distances(recording, images, range(4), Method("auto", budget=budget), primer=TINY)
+    found = search_distances(recording, images, range(4), Method("auto", budget=budget), surrogate=TINY)
     assert found.asked.max() <= budget
-    scouts = 18 if budget else 0
-    assert recording.asked == found.asked.sum() + scouts == len(found.answers)
+    synthetic_queries = 18 if budget else 0
+    assert recording.asked == found.asked.sum() + synthetic_queries == len(found.answers)
     nearest = search_distances(teacher, images, range(4), Method("sd")).distances
     assert (found.distances <= nearest * (1 + 1e-6)).all()
     assert (found.distances >= truth(teacher, images)[:4] * (1 - 1e-6)).all()
@@ -68,7 +72,7 @@ def test_small_budgets_hold_and_count(budget: int) -> None:
 def test_a_journal_of_another_search_is_refused() -> None:
     teacher = brightest(SHAPE)
     images = pool(teacher, 12)
-    found = search_distances(teacher, images, range(3), Method("guided", budget=4), primer=TINY)
+    found = search_distances(teacher, images, range(3), Method("guided", budget=4), surrogate=TINY)
     longer = np.append(found.answers, 0)
     with pytest.raises(ValueError, match="1 answers more"):
         replay_distances(teacher.spec, images, range(3), Method("guided", budget=4), longer, TINY)
@@ -82,7 +86,7 @@ def test_any_shape_and_any_number_of_classes(shape: ImageShape, classes: int) ->
     images, budget = pool(teacher, 6), 2
     architecture = "lenet5_fifth" if classes == 1000 else fitting(shape)  # 999 pairs: a quick one
     settings = replace(TINY, architecture=architecture, networks=1, steps=1, retrain=1)
-    found = search_distances(teacher, images, range(1), Method("auto", budget=budget), primer=settings)
+    found = search_distances(teacher, images, range(1), Method("auto", budget=budget), surrogate=settings)
     assert found.distances.shape == (1, classes)
     assert found.asked.max() <= budget
     assert np.isfinite(found.distances[0, images.decisions]).all()
@@ -91,7 +95,7 @@ def test_any_shape_and_any_number_of_classes(shape: ImageShape, classes: int) ->
 def test_a_class_that_is_never_reached_is_marked_and_ends() -> None:
     teacher = Constant(1, SHAPE)
     images = TransferImages(np.zeros((5, *SHAPE), np.uint8), np.ones(5, np.int64))
-    found = search_distances(teacher, images, range(5), Method("auto", budget=9), primer=TINY)
+    found = search_distances(teacher, images, range(5), Method("auto", budget=9), surrogate=TINY)
     assert np.isinf(found.distances[:, [0, 2]]).all()
     assert found.asked.max() <= 9
     assert len(found.points) == 0
@@ -100,7 +104,7 @@ def test_a_class_that_is_never_reached_is_marked_and_ends() -> None:
 def test_a_teacher_that_changes_its_mind_breaks_nothing() -> None:
     steady = brightest(SHAPE)
     images, method = pool(steady, 12), Method("auto", budget=12, points=3)
-    found = search_distances(Unsteady(steady, 0.3), images, range(4), method, primer=TINY)
+    found = search_distances(Unsteady(steady, 0.3), images, range(4), method, surrogate=TINY)
     assert found.asked.max() <= 12
     again = replay_distances(steady.spec, images, range(4), method, found.answers, TINY)
     assert again.distances.tobytes() == found.distances.tobytes()
@@ -110,7 +114,7 @@ def test_a_teacher_of_uint8_sees_levels_only() -> None:
     plain = brightest(SHAPE)
     plain.__dict__["spec"] = replace(plain.spec, levels=256)
     images, teacher = pool(plain, 12), Recording(plain)
-    search_distances(teacher, images, range(3), Method("auto", budget=10), primer=TINY)
+    search_distances(teacher, images, range(3), Method("auto", budget=10), surrogate=TINY)
     asked = torch.cat(teacher.calls)
     assert torch.equal(asked, (asked * 255).round() / 255)
 
@@ -129,8 +133,8 @@ def test_everything_asked_lies_on_the_device_named(name: MethodName, device: str
             return super().decide(images.cpu()).to(images.device)
 
     images = pool(here, 12)
-    method = Method(name, budget=40, checkpoints=(3,), points=2, answered=20)
-    found = search_distances(There(here), images, range(4), method, primer=TINY, device=device)
+    method = Method(name, budget=40, checkpoints=(3,), points=2, queried_images=20)
+    found = search_distances(There(here), images, range(4), method, surrogate=TINY, device=device)
     assert (found.asked <= 40).all()
     assert found.asked.sum() > 0
     assert np.isfinite(found.distances).all()

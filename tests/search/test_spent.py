@@ -13,19 +13,19 @@ from db3.search import Method, TransferImages, search_distances
 from db3.search.driver import drive
 from db3.search.ledger import Asks
 from db3.search.method import MethodName
-from db3.search.surrogate.surrogate import PrimerSettings
+from db3.search.surrogate.surrogate import SurrogateSettings
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import Teacher, TeacherSpec
 from tests.search.problems import GREY, brightest, pool, truth
 
-PRIMER = PrimerSettings(architecture="compact", networks=1, steps=4, retrain=2)
+SURROGATE = SurrogateSettings(architecture="compact", networks=1, steps=4, retrain=2)
 
 
 class Refusing:
     """Decides up to so many images, then refuses every call."""
 
-    def __init__(self, teacher: Teacher, most: int) -> None:
-        self._teacher, self._most = teacher, most
+    def __init__(self, teacher: Teacher, maximum: int) -> None:
+        self._teacher, self._maximum = teacher, maximum
         self.asked = 0
 
     @property
@@ -33,8 +33,8 @@ class Refusing:
         return self._teacher.spec
 
     def decide(self, images: Tensor) -> Tensor:
-        if self.asked + len(images) > self._most:
-            self._most = 0
+        if self.asked + len(images) > self._maximum:
+            self._maximum = 0
             raise BudgetSpent("enough")
         self.asked += len(images)
         return self._teacher.decide(images)
@@ -50,14 +50,14 @@ def _problem() -> tuple[Teacher, TransferImages]:
 
 @pytest.mark.parametrize("name", ["bd", "mbd", "semicircle", "auto"])
 @pytest.mark.parametrize("most", [0, 150])
-def test_what_is_known_stands_and_what_is_not_is_said(name: MethodName, most: int) -> None:
+def test_what_is_known_stands_and_what_is_not_is_said(name: MethodName, maximum: int) -> None:
     teacher, samples = _problem()
-    method = Method(name, budget=20, starts=2, checkpoints=(5,), points=2, answered=9)
+    method = Method(name, budget=20, starts=2, checkpoints=(5,), points=2, queried_images=9)
     rows = range(10)
-    whole = search_distances(teacher, samples, rows, method, primer=PRIMER)
-    refusing = Refusing(teacher, most)
-    found = search_distances(refusing, samples, rows, method, primer=PRIMER)
-    assert refusing.asked <= most
+    whole = search_distances(teacher, samples, rows, method, surrogate=SURROGATE)
+    refusing = Refusing(teacher, maximum)
+    found = search_distances(refusing, samples, rows, method, surrogate=SURROGATE)
+    assert refusing.asked <= maximum
     assert found.asked.sum() <= refusing.asked
     assert not whole.unfinished.any()
     assert found.unfinished.any()
@@ -72,7 +72,9 @@ def test_what_is_known_stands_and_what_is_not_is_said(name: MethodName, most: in
 def test_more_money_never_makes_a_bisection_worse() -> None:
     teacher, samples = _problem()
     method = Method("bd", budget=12)
-    found = [search_distances(Refusing(teacher, most), samples, range(20), method) for most in (0, 100, 300, 10**6)]
+    found = [
+        search_distances(Refusing(teacher, maximum), samples, range(20), method) for maximum in (0, 100, 300, 10**6)
+    ]
     for one, other in pairwise(found):
         assert (other.distances <= one.distances).all()
     assert [part.unfinished.any() for part in found] == [True, True, True, False]

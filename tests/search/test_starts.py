@@ -16,7 +16,7 @@ def _pool(count: int, classes: int, levels: int = 256, seed: int = 0, shape: tup
 
 
 def _brute_force(images: np.ndarray, pool: Drawn, classes: int, count: int) -> Drawn:  # type: ignore[type-arg]
-    """All distances in Python integers; ties to the earlier sample."""
+    """All distances in Python integers; boundary points to the earlier sample."""
     index = np.full((len(images), classes, count), -1)
     distance = np.full((len(images), classes, count), np.inf)
     for row, image in enumerate(images):
@@ -41,7 +41,7 @@ def test_the_nearest_are_those_of_brute_force(count: int, classes: int, wanted: 
 
 @pytest.mark.parametrize("values", [12, 60, 12 * 17])
 def test_a_pool_read_in_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch, values: int) -> None:
-    """Few grey levels make many ties, also across pieces: they go to the earlier sample."""
+    """Few grey levels make many boundary points, also across pieces: they go to the earlier sample."""
     pool = _pool(97, 4, levels=3, seed=1)
     whole = nearest_starts(pool[0][:20], *pool, 4, 5)
     assert np.array_equal(whole[0], _brute_force(pool[0][:20], pool, 4, 5)[0])

@@ -1,4 +1,4 @@
-"""Tutors on a problem that a small network learns in a few steps."""
+"""Teacher assistants on a problem that a small network learns in a few steps."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,12 @@ import torch
 
 from db3.images.priors import prior_images
 from db3.networks import build
-from db3.students.assistants import TutorSettings, beside, final_steps, opinion, tutored, unasked_images
+from db3.students.assistants import AssistantSettings, assisted, beside, final_steps, opinion, unasked_images
 from db3.students.kd import teacher_logits
 from db3.training.examples import Examples, Group
 from db3.training.train import TrainSettings, train
 
-SHORT = TutorSettings(TrainSettings(40, 16), "compact", networks=2, images=30, share=0.5)
+SHORT = AssistantSettings(TrainSettings(40, 16), "compact", networks=2, images=30, share=0.5)
 
 
 def _decided() -> tuple[np.ndarray, np.ndarray]:
@@ -20,16 +20,16 @@ def _decided() -> tuple[np.ndarray, np.ndarray]:
     return images, (upper > lower).astype(np.int64)
 
 
-def test_images_never_asked_have_the_tutors_opinion() -> None:
+def test_images_never_asked_have_the_assistants_opinion() -> None:
     images, decisions = _decided()
-    told = tutored(images, decisions, 2, SHORT, 0)
+    told = assisted(images, decisions, 2, SHORT, 0)
     assert len(told) == 30
     labels = told.soft_labels
     assert labels is not None
     assert np.array_equal(told.decisions, labels.argmax(axis=1))
     seen = {image.tobytes() for image in images}
     assert not any(image.tobytes() in seen for image in told.images)
-    again = tutored(images, decisions, 2, SHORT, 0)
+    again = assisted(images, decisions, 2, SHORT, 0)
     assert np.array_equal(again.soft_labels, labels)
     assert np.array_equal(again.images, told.images)
 
@@ -38,11 +38,11 @@ def test_they_take_their_share_and_others_divide_the_rest() -> None:
     images, decisions = _decided()
     some = Examples(images, decisions)
     told = Examples(images, decisions, np.eye(2, dtype=np.float32)[decisions])
-    answered, unasked = beside([Group("answered", some, 0.9)], told, SHORT)
-    assert (answered.share, unasked.share) == (pytest.approx(0.45), 0.5)
+    queried_images, unasked = beside([Group("queried_images", some, 0.9)], told, SHORT)
+    assert (queried_images.share, unasked.share) == (pytest.approx(0.45), 0.5)
     assert (unasked.ce, unasked.kl, unasked.temperature) == (0.0, 1.0, 1.0)
     network = build("compact", (1, 8, 8), 2, seed=0)
-    train(network, some, TrainSettings(2, 32), 0, groups=[answered, unasked])  # shares of one batch
+    train(network, some, TrainSettings(2, 32), 0, groups=[queried_images, unasked])  # shares of one batch
 
 
 def test_unasked_images_are_priors_and_variations() -> None:
@@ -63,7 +63,7 @@ def test_opinion_is_the_normalised_geometric_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    ("queries", "steps", "tutored"),
+    ("queries", "steps", "assisted"),
     [
         (10, 4000, 4000),
         (10_000, 4000, 4000),
@@ -72,6 +72,6 @@ def test_opinion_is_the_normalised_geometric_mean() -> None:
         (10**7, 12_000, 24_000),
     ],
 )
-def test_more_queries_repay_more_steps(queries: int, steps: int, tutored: int) -> None:
-    assert (final_steps(queries), final_steps(queries, tutored=True)) == (steps, tutored)
+def test_more_queries_repay_more_steps(queries: int, steps: int, assisted: int) -> None:
+    assert (final_steps(queries), final_steps(queries, assisted=True)) == (steps, assisted)
     assert final_steps(50_000) > final_steps(30_000)

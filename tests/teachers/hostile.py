@@ -51,7 +51,7 @@ class Hostile:
     images: list[int] = field(default_factory=list)
     seen: list[dict[str, str]] = field(default_factory=list)
     answered: list[Json] = field(default_factory=list)
-    most: int = 0
+    maximum: int = 0
     begun: list[float] = field(default_factory=list)
     url: str = ""
     flying: int = 0
@@ -80,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
         state = self.state
         with state.lock:
             state.flying += 1
-            state.most = max(state.most, state.flying)
+            state.maximum = max(state.maximum, state.flying)
             state.begun.append(time.monotonic())
         try:
             body = self.rfile.read(int(self.headers["Content-Length"]))

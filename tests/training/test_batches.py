@@ -37,13 +37,13 @@ def test_epochs_differ_and_are_the_same_for_every_batch_size() -> None:
 
     assert stream(4) == stream(10)
     assert stream(20)[:20] != stream(20)[20:]
-    assert stream(4, "ties") == stream(10, "ties") != stream(4)
+    assert stream(4, "boundary_points") == stream(10, "boundary_points") != stream(4)
 
 
 def test_a_batch_is_shared_out(bars: Bars) -> None:
-    groups = [Group("ties", bars(30), 0.25), Group("answered", bars(90), 0.5)]
+    groups = [Group("boundary_points", bars(30), 0.25), Group("queried_images", bars(90), 0.5)]
     assert shares(128, groups) == [32, 32, 64]
-    assert shares(4, [Group("ties", bars(3), 0.01)]) == [3, 1]
+    assert shares(4, [Group("boundary_points", bars(3), 0.01)]) == [3, 1]
     assert shares(128, []) == [128]
     drawn = _parts(bars(10), *groups)
     for _ in range(9):
@@ -68,23 +68,23 @@ def test_groups_must_have_names_of_their_own(bars: Bars) -> None:
 
 
 def test_a_groups_order_depends_on_its_name_alone(bars: Bars) -> None:
-    ties = Group("ties", bars(30), 0.25)
-    alone = _parts(bars(10), ties)[1]
-    beside = _parts(bars(12), Group("answered", bars(9), 0.25), ties)[2]
+    boundary_points = Group("boundary_points", bars(30), 0.25)
+    alone = _parts(bars(10), boundary_points)[1]
+    beside = _parts(bars(12), Group("queried_images", bars(9), 0.25), boundary_points)[2]
     for _ in range(10):
         assert np.array_equal(next(alone.batches), next(beside.batches))
 
 
 def test_descendants_of_what_is_held_out_are_not_learnt(bars: Bars) -> None:
     parents = np.array([0, 1, 2, 3, 0, 1, 2, 3])
-    group = Group("ties", bars(8), 0.5, parents=parents)
+    group = Group("boundary_points", bars(8), 0.5, parents=parents)
     held = np.array([1, 3])
     drawn = _parts(bars(4), group, held=held)[1]
     seen = np.concatenate([next(drawn.batches) for _ in range(20)])
     assert set(seen) == {0, 2, 4, 6}
-    free = _parts(bars(4), Group("ties", bars(8), 0.5), held=held)[1]
+    free = _parts(bars(4), Group("boundary_points", bars(8), 0.5), held=held)[1]
     assert set(np.concatenate([next(free.batches) for _ in range(20)])) == set(range(8))
-    with pytest.raises(ConfigError, match="every example of group ties descends"):
+    with pytest.raises(ConfigError, match="every example of group boundary points descends"):
         _parts(bars(4), group, held=np.arange(4))
 
 

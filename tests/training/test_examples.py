@@ -68,14 +68,14 @@ def test_memory_maps_serve_as_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, float("nan")])
 def test_a_share_lies_between_none_and_all(share: float) -> None:
-    with pytest.raises(DataError, match=r"group ties has share .* more than 0, less than 1"):
-        Group("ties", Examples(_IMAGES, _DECISIONS), share)
+    with pytest.raises(DataError, match=r"group boundary points has share .* more than 0, less than 1"):
+        Group("boundary_points", Examples(_IMAGES, _DECISIONS), share)
 
 
 def test_every_example_of_a_group_has_a_parent_or_none_has() -> None:
     examples = Examples(_IMAGES, _DECISIONS)
     with pytest.raises(DataError, match="3 examples and 2 parents"):
-        Group("ties", examples, 0.5, parents=np.array([0, 1]))
+        Group("boundary_points", examples, 0.5, parents=np.array([0, 1]))
     held = np.array([1, 7])
-    assert Group("ties", examples, 0.5).without(held).tolist() == [0, 1, 2]
-    assert Group("ties", examples, 0.5, parents=np.array([1, 0, 1])).without(held).tolist() == [1]
+    assert Group("boundary_points", examples, 0.5).without(held).tolist() == [0, 1, 2]
+    assert Group("boundary_points", examples, 0.5, parents=np.array([1, 0, 1])).without(held).tolist() == [1]

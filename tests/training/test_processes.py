@@ -59,8 +59,8 @@ def mixture(small_network: Network, bars: Bars, tmp_path_factory: pytest.TempPat
     np.save(path := tmp_path_factory.mktemp("mapped") / "images.npy", originals.images)
     originals = replace(originals, images=np.load(path, mmap_mode="r"))
     groups = [
-        Group("ties", soft(bars(20, seed=1)), 0.3, ce=0.0, kl=0.7, temperature=2.0),
-        Group("answered", bars(30, seed=2), 0.2, parents=np.arange(30)),
+        Group("boundary_points", soft(bars(20, seed=1)), 0.3, ce=0.0, kl=0.7, temperature=2.0),
+        Group("queried_images", bars(30, seed=2), 0.2, parents=np.arange(30)),
     ]
     plan = replace(_SHORT, select="best", holdout=0.2, balance=0.5)
 
@@ -92,7 +92,7 @@ def test_two_processes_make_the_student_of_one_and_the_same_bytes_again(
 
 def test_a_batch_that_no_number_divides_has_every_image_once(small_network: Network, bars: Bars) -> None:
     """Five images, one of them a group's, on three processes: one of these has two parts, the others one."""
-    groups = [Group("ties", soft(bars(9, seed=1)), 0.2, ce=0.0, kl=1.0)]
+    groups = [Group("boundary_points", soft(bars(9, seed=1)), 0.2, ce=0.0, kl=1.0)]
     plan = replace(_SHORT, batch=5, steps=30)
     networks = [small_network(dropout=0.2) for _ in range(2)]
     for network, processes in zip(networks, (1, 3), strict=True):

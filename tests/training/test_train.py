@@ -173,13 +173,13 @@ def test_best_needs_two_examples(small_network: Network, bars: Bars) -> None:
 
 def test_one_step_of_a_mixture_is_the_weighted_loss(small_network: Network, bars: Bars) -> None:
     """Held against SGD-free arithmetic: the loss of the first step is the mean over all images of the batch."""
-    originals, ties = bars(12), bars(8, seed=4)
+    originals, boundary_points = bars(12), bars(8, seed=4)
     soft = np.full((8, 3), 0.25, dtype=np.float32)
     soft[:, 1] = 0.5
-    group = Group("ties", replace(ties, soft_labels=soft), 0.4, ce=0.0, kl=0.7, temperature=2.0)
+    group = Group("boundary_points", replace(boundary_points, soft_labels=soft), 0.4, ce=0.0, kl=0.7, temperature=2.0)
     with torch.inference_mode():
         network = small_network()
-        logits, other = network(pixels(originals.images)), network(pixels(ties.images))
+        logits, other = network(pixels(originals.images)), network(pixels(boundary_points.images))
         hard = torch.nn.functional.cross_entropy(logits, torch.from_numpy(originals.decisions))
         log_q = (other / 2).log_softmax(dim=1)
         p = torch.from_numpy(soft)
@@ -193,7 +193,7 @@ def test_a_group_teaches_what_the_originals_do_not(small_network: Network, bars:
     examples = bars(120)
     known = examples.decisions < 2
     some = Examples(examples.images[known], examples.decisions[known])
-    rest = Group("answered", Examples(examples.images[~known], examples.decisions[~known]), 0.4)
+    rest = Group("queried_images", Examples(examples.images[~known], examples.decisions[~known]), 0.4)
     plan, clean = replace(_SHORT, steps=150), bars(300, seed=9)
     alone, together = small_network(), small_network()
     train(alone, some, plan, seed=1)
@@ -206,7 +206,7 @@ def test_a_group_teaches_what_the_originals_do_not(small_network: Network, bars:
 def test_a_mixture_repeats_byte_for_byte(small_network: Network, bars: Bars, weights: Weights, select: str) -> None:
     def run(seed: int, share: float) -> bytes:
         network = small_network(dropout=0.3)
-        group = Group("answered", bars(40, seed=2), share, parents=np.arange(40) % 30)
+        group = Group("queried_images", bars(40, seed=2), share, parents=np.arange(40) % 30)
         train(network, bars(30), replace(_SHORT, select=select), seed, groups=[group])
         return weights(network)
 

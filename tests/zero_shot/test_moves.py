@@ -154,7 +154,7 @@ def test_a_plan_never_costs_more_than_its_budget(
     assert len(plan) <= iterations
     assert all(0 < search <= (queries or budget) for search in plan)
     if queries is None and plan:
-        assert min(plan) >= moves.descent.least
+        assert min(plan) >= moves.descent.minimum
         if len(plan) == iterations:  # nothing worth an iteration's while is left over
             assert budget - sum(plan) - len(plan) * (1 + halvings) < iterations
 

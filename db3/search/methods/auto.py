@@ -1,13 +1,13 @@
-"""Searches whose pairs share primers: shards run apart within a phase, and teach the primers between phases.
+"""Searches whose pairs share surrogates: shards run apart within a phase, and teach the surrogates between phases.
 
-    primer ─► phases of shard 0 ─┐
-              phases of shard 1 ─┼─► primer, retrained ─► phases of shard 0 …
+    surrogate ─► phases of shard 0 ─┐
+              phases of shard 1 ─┼─► surrogate, retrained ─► phases of shard 0 …
               …                 ─┘
 
 Every box is a `Unit`: arrays named by a digest of all that decides them. Who runs the boxes, in which order and where
 the arrays lie is the caller's business (`Run`): a plain loop for the library, the shard store for the pipeline.
 
-A pair's result depends on all pairs that teach its primers, but not on how they are cut into shards.
+A pair's result depends on all pairs that teach its surrogates, but not on how they are cut into shards.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ from db3.search.ledger import Asks, Log, Search
 from db3.search.method import Method
 from db3.search.methods.phases import Phase, phase_asks, plan
 from db3.search.methods.sd import sample_distance
-from db3.search.surrogate.surrogate import Answers, Primer, PrimerSettings, scout
+from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings, ask_synthetic
 from db3.teachers.base import TeacherSpec
 from db3.types import TransferImages
 
@@ -46,13 +46,13 @@ class Unit:
         name: for people.
         keys: digest of all that decides a piece's arrays.
         compute: arrays of piece i; may be called from several threads at once.
-        most: queries of each piece, about (progress).
+        maximum: queries of each piece, about (progress).
     """
 
     name: str
     keys: tuple[str, ...]
     compute: Callable[[int], Arrays]
-    most: tuple[int, ...]
+    maximum: tuple[int, ...]
 
 
 IN_FLIGHT = 3
@@ -74,7 +74,8 @@ Run = Callable[[Unit], Pieces]
 """Brings every piece of a unit about."""
 
 Answer = Callable[[int | None, Iterable[Asks]], list[torch.Tensor]]
-"""Runs the searches of a shard (None: the scouts) and gives the answers of each, e.g. `drive` with a teacher."""
+"""Runs the searches of a shard (None: the synthetic queries) and gives the answers of each, e.g. `drive` with a
+teacher."""
 
 
 def run_here(unit: Unit) -> list[Arrays]:
@@ -82,7 +83,7 @@ def run_here(unit: Unit) -> list[Arrays]:
     return [unit.compute(index) for index in range(len(unit.keys))]
 
 
-class Primed:
+class SurrogateSearch:
     """A search in phases.
 
     Args:
@@ -91,11 +92,11 @@ class Primed:
         pool: all samples.
         parts: the samples of each shard.
         method: how distances are searched.
-        settings: how primers are built and trained.
-        scouts: queries spent on images made by the first primers, before the search begins.
-        base: digest of what else decides a result: teacher, samples, code, and the device (a primer's last bits).
-        device: where searches and primers compute.
-        workers: networks of a primer that are trained at the same time.
+        settings: how surrogates are built and trained.
+        synthetic queries: queries spent on images made by the first surrogates, before the search begins.
+        base: digest of what else decides a result: teacher, samples, code, and the device (a surrogate's last bits).
+        device: where searches and surrogates compute.
+        workers: networks of a surrogate that are trained at the same time.
     """
 
     def __init__(
@@ -105,57 +106,66 @@ class Primed:
         pool: TransferImages,
         parts: Sequence[range],
         method: Method,
-        settings: PrimerSettings,
-        scouts: int,
+        settings: SurrogateSettings,
+        synthetic_queries: int,
         base: str = "",
         device: str | torch.device = "cpu",
         workers: int = 1,
     ) -> None:
         self._answer, self._spec, self._pool, self._parts = answer, spec, pool, parts
-        self._method, self._settings, self._scouts, self._device = method, settings, scouts, torch.device(device)
+        self._method, self._settings, self._synthetic_queries, self._device = (
+            method,
+            settings,
+            synthetic_queries,
+            torch.device(device),
+        )
         self._workers = workers
-        self._base = digest_json([base, asdict(method), asdict(settings), scouts])
+        self._base = digest_json([base, asdict(method), asdict(settings), synthetic_queries])
 
-    def distances(self, run: Run) -> "PrimedDistances":
+    def distances(self, run: Run) -> "SurrogateDistances":
         """Run all phases."""
         phases = _groups(plan(self._method.budget, probing=self._method.name == "auto"))
-        primer_key = self._key("primer")
-        first = run(Unit("primer", (primer_key,), self._first_primer, (self._scouts,))) if phases else []
-        primer = first
+        surrogate_key = self._key("surrogate")
+        first = (
+            run(Unit("surrogate", (surrogate_key,), self._first_surrogate, (self._synthetic_queries,)))
+            if phases
+            else []
+        )
+        surrogate = first
         done: list[tuple[Unit, Pieces]] = []
         for group in phases:
             if group[0].retrain and done:
-                keys = (self._key("retrained", primer_key, *done[-1][0].keys),)
+                keys = (self._key("retrained", surrogate_key, *done[-1][0].keys),)
                 logs = [shards for _, shards in done]
-                primer = run(Unit("retrain", keys, self._retrained(first, primer, logs), (0,)))
-                primer_key = keys[0]
-            done.append(self._phases(run, group, primer_key, primer, done))
-        scouted = first[0]["answers"] if first else np.empty(0, np.int64)
-        return PrimedDistances(self._collected, len(self._parts), [shards for _, shards in done], scouted)
+                surrogate = run(Unit("retrain", keys, self._retrained(first, surrogate, logs), (0,)))
+                surrogate_key = keys[0]
+            done.append(self._phases(run, group, surrogate_key, surrogate, done))
+        synthetic_answers = first[0]["answers"] if first else np.empty(0, np.int64)
+        return SurrogateDistances(self._collected, len(self._parts), [shards for _, shards in done], synthetic_answers)
 
     def _phases(
         self,
         run: Run,
         group: Sequence[Phase],
-        primer_key: str,
-        primer: Pieces,
+        surrogate_key: str,
+        surrogate: Pieces,
         done: Sequence[tuple[Unit, Pieces]],
     ) -> tuple[Unit, Pieces]:
         described = [asdict(phase) for phase in group]
         before = done[-1][0].keys if done else [""] * len(self._parts)
         keys = tuple(
-            self._key("phases", described, part.start, part.stop, primer_key, key)
+            self._key("phases", described, part.start, part.stop, surrogate_key, key)
             for part, key in zip(self._parts, before, strict=True)
         )
-        most = tuple(self._most(part, group) for part in self._parts)
+        maximum = tuple(self._maximum(part, group) for part in self._parts)
 
         def compute(index: int) -> Arrays:
-            return self._shard(index, group, self._load(primer[0]), [shards[index] for _, shards in done])
+            return self._shard(index, group, self._load(surrogate[0]), [shards[index] for _, shards in done])
 
-        unit = Unit(f"phase {group[0].number}", keys, compute, most)
+        unit = Unit(f"phase {group[0].number}", keys, compute, maximum)
         return unit, run(unit)
 
-    def _most(self, part: range, group: Sequence[Phase]) -> int:
+    def _maximum(self, part: range, group: Sequence[Phase]) -> int:
         """Queries of a shard in these phases, about: what earlier ones leave unspent may be asked here."""
         begun = group[0].until - group[0].round.queries
         return len(part) * (self._spec.classes - 1) * (min(group[-1].until, self._method.budget) - begun)
@@ -168,44 +178,46 @@ class Primed:
         images, decisions = np.array(self._pool.images[:_LEARNT]), np.array(self._pool.decisions[:_LEARNT])
         return Answers(torch.from_numpy(images).flatten(1), torch.from_numpy(decisions))
 
-    def _first_primer(self, _: int) -> Arrays:
-        primer, natural = self._new(), self._natural()
+    def _first_surrogate(self, _: int) -> Arrays:
+        surrogate, natural = self._new(), self._natural()
         known: list[Answers] = []
 
         def asks() -> Asks:
-            budget = len(natural) + self._scouts
-            share = self._scouts / budget
-            known.append((yield from scout(primer, natural, budget, share=share)))
+            budget = len(natural) + self._synthetic_queries
+            share = self._synthetic_queries / budget
+            known.append((yield from ask_synthetic(surrogate, natural, budget, share=share)))
 
         (answers,) = self._answer(None, [asks()])
         made = known[0].images[len(natural) :].cpu().numpy()
-        return {**_named("weights.", primer.arrays()), "made": made, "answers": answers.numpy()}
+        return {**_named("weights.", surrogate.arrays()), "made": made, "answers": answers.numpy()}
 
-    def _retrained(self, first: Pieces, primer: Pieces, phases: Sequence[Pieces]) -> Callable[[int], Arrays]:
+    def _retrained(self, first: Pieces, surrogate: Pieces, phases: Sequence[Pieces]) -> Callable[[int], Arrays]:
         def compute(_: int) -> Arrays:
-            retrained, made = self._load(primer[0]), first[0]
-            scouted = Answers(torch.from_numpy(made["made"]), torch.from_numpy(made["answers"].astype(np.int64)))
+            retrained, made = self._load(surrogate[0]), first[0]
+            synthetic_answers = Answers(
+                torch.from_numpy(made["made"]), torch.from_numpy(made["answers"].astype(np.int64))
+            )
             paid = _learnable(phases, self._settings.seed)
             if len(paid):
-                retrained.learn(self._natural().joined(scouted), paid)
+                retrained.learn(self._natural().joined(synthetic_answers), paid)
             return _named("weights.", retrained.arrays())
 
         return compute
 
-    def _new(self) -> Primer:
+    def _new(self) -> Surrogate:
         spec = self._spec
-        return Primer(spec.input_shape, spec.classes, self._settings, spec.bounds, self._device, self._workers)
+        return Surrogate(spec.input_shape, spec.classes, self._settings, spec.bounds, self._device, self._workers)
 
-    def _load(self, arrays: Arrays) -> Primer:
-        primer = self._new()
-        primer.load({name.removeprefix("weights."): a for name, a in arrays.items() if name.startswith("weights.")})
-        return primer
+    def _load(self, arrays: Arrays) -> Surrogate:
+        surrogate = self._new()
+        surrogate.load({name.removeprefix("weights."): a for name, a in arrays.items() if name.startswith("weights.")})
+        return surrogate
 
-    def _shard(self, index: int, group: Sequence[Phase], primer: Primer, before: Sequence[Arrays]) -> Arrays:
+    def _shard(self, index: int, group: Sequence[Phase], surrogate: Surrogate, before: Sequence[Arrays]) -> Arrays:
         """Some phases of one shard: its pairs' state after them, what they asked, and the answers."""
         blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
         after = [_Part(blocks, part, before) for part in blocks.parts()]
-        answers = self._answer(index, (part.asks(group, primer) for part in after))
+        answers = self._answer(index, (part.asks(group, surrogate) for part in after))
         return {
             **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG, _CUT)},
             "answers": torch.cat(answers).numpy() if answers else np.empty(0, np.int64),
@@ -224,7 +236,7 @@ class Primed:
         answers = [np.empty(0, np.int64)]
         for shards in phases:
             arrays = shards[index]
-            blocks.answered.offer(*(arrays[name] for name in _LOG))
+            blocks.queried_images.offer(*(arrays[name] for name in _LOG))
             answers.append(arrays["answers"])
         return blocks.collect(np.concatenate(answers))
 
@@ -240,7 +252,7 @@ class _Part:
         self._blocks, self._part, self._before = blocks, part, before
         self.state: Arrays = {}
 
-    def asks(self, group: Sequence[Phase], primer: Primer) -> Asks:
+    def asks(self, group: Sequence[Phase], surrogate: Surrogate) -> Asks:
         search = self._blocks.search(self._part)
         log = search.log = Log(search.pairs)
         starts = torch.full_like(search.pairs.images, torch.nan)
@@ -252,7 +264,7 @@ class _Part:
         cut = False
         try:
             for phase in group:
-                yield from phase_asks(phase, search, starts, primer)
+                yield from phase_asks(phase, search, starts, surrogate)
         except BudgetSpent:
             cut = True
         self.state = {name: getattr(search, name).cpu().numpy() for name in _STATE}
@@ -270,12 +282,12 @@ class _Part:
         return len(log.read()[0])
 
 
-class PrimedDistances:
+class SurrogateDistances:
     """Distances of the shards, collected from their last phase when looked at.
 
     Attributes:
-        scouted: answers to the scouts' images, in the order asked; the pairs' own are in each shard's `answers`, phase
-            after phase.
+        synthetic_answers: answers to the synthetic queries, in the order asked; the pairs' own are in each shard's
+            `answers`, phase after phase.
     """
 
     def __init__(
@@ -283,9 +295,9 @@ class PrimedDistances:
         collect: Callable[[int, Sequence[Pieces]], Distances],
         count: int,
         phases: Sequence[Pieces],
-        scouted: npt.NDArray[np.int64],
+        synthetic_answers: npt.NDArray[np.int64],
     ) -> None:
-        self._collect, self._count, self._phases, self.scouted = collect, count, phases, scouted
+        self._collect, self._count, self._phases, self.synthetic_answers = collect, count, phases, synthetic_answers
 
     def __len__(self) -> int:
         return self._count
@@ -298,15 +310,15 @@ class PrimedDistances:
 
 
 def replayed(
-    scouted: npt.NDArray[np.int64], shards: Sequence[npt.NDArray[np.int64]]
+    synthetic_answers: npt.NDArray[np.int64], shards: Sequence[npt.NDArray[np.int64]]
 ) -> tuple[Answer, Callable[[], int]]:
     """Answers from journals instead of a teacher, and how many are left; run the pieces in their order (`run_here`).
 
     Args:
-        scouted: as in `PrimedDistances`.
+        synthetic_answers: as in `SurrogateDistances`.
         shards: `Distances.answers` of each shard.
     """
-    journals: dict[int | None, torch.Tensor] = {None: torch.from_numpy(scouted.astype(np.int64))}
+    journals: dict[int | None, torch.Tensor] = {None: torch.from_numpy(synthetic_answers.astype(np.int64))}
     journals |= {index: torch.from_numpy(answers.astype(np.int64)) for index, answers in enumerate(shards)}
 
     def answer(shard: int | None, searches: Iterable[Asks]) -> list[torch.Tensor]:
@@ -321,7 +333,7 @@ def replayed(
 
 
 def _groups(phases: Iterable[Phase]) -> list[list[Phase]]:
-    """Phases that one primer serves, so that a shard runs them in one go."""
+    """Phases that one surrogate serves, so that a shard runs them in one go."""
     turns = 0
     numbered = []
     for phase in phases:

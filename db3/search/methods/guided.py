@@ -1,12 +1,12 @@
-"""Student-guided search: minimal perturbations are found on a primer, for nothing, and checked on the teacher.
+"""Student-guided search: minimal perturbations are found on a surrogate, for nothing, and checked on the teacher.
 
-The first round attacks the primer from the sample and looks along the direction found, where the primer expects the
-boundary; a pair whose class is not reached so is bisected towards its start sample, as BD does. Later rounds attack
-from each pair's best boundary point and turn towards what is found. `db3.search.methods.phases` says when the primer
+The first round attacks the surrogate from the sample and looks along the direction found, where the surrogate expects
+the boundary; a pair whose class is not reached so is bisected towards its start sample, as BD does. Later rounds attack
+from each pair's best boundary point and turn towards what is found. `db3.search.methods.phases` says when the surrogate
 learns.
 
 Notes:
-    From the second round on the primer's boundary is shifted, pair by pair, to pass through the teacher's boundary
+    From the second round on the surrogate's boundary is shifted, pair by pair, to pass through the teacher's boundary
     point known (`level`): a gradient is right long before the height is.
 """
 
@@ -25,7 +25,7 @@ from db3.search.minimal_perturbation import Margin, Steps, minimal_perturbation
 
 FIRST = Steps(30)
 LATER = Steps(20, size=(1.2, 0.02))
-_REACH = 1.1  # a primer's first boundary lies about a tenth too near
+_REACH = 1.1  # a surrogate's first boundary lies about a tenth too near
 _SLOPES = (0.02, 1.5)
 _TINY = 1e-9
 _START_TOLERANCE = 0.1
@@ -56,8 +56,9 @@ def first_round(search: Search, margin: Margin, starts: Float[Tensor, "n d"], ho
 
 
 def later_round(search: Search, margin: Margin, how: Round, steps: Steps = LATER) -> Asks:
-    """Attack from the best boundary points, the primer's boundary shifted to pass through them, and turn towards what
-    is found: a turn gains something even where the primer is half right.
+    """Attack from the best boundary points, the surrogate's boundary shifted to pass through them, and turn towards
+    what
+    is found: a turn gains something even where the surrogate is half right.
     """
     pairs = search.pairs
     rows = (torch.isfinite(search.distance) & (search.distance > 0) & search.affordable(1)).nonzero()[:, 0]

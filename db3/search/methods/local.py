@@ -1,4 +1,4 @@
-"""Local search: probes around the best boundary point say how the primers err there; then turn along the corrected
+"""Local search: probes around the best boundary point say how the surrogates err there; then turn along the corrected
 normal.
 
 One iteration: close the bracket on the best ray; ask probes where the posterior (`db3.search.surrogate.posterior`) is
@@ -7,8 +7,8 @@ corrected normal (`semicircle.turn`). All answers of a pair go on counting, disc
 point.
 
 Notes:
-    One-bit answers tell about 0.6·q/p of an error spread over p dimensions, so what matters is a small p: a primer's
-    errors are expected along the directions in which primers differ.
+    One-bit answers tell about 0.6·q/p of an error spread over p dimensions, so what matters is a small p: a surrogate's
+    errors are expected along the directions in which surrogates differ.
     The jump to the corrected model's own minimum was worse than the turn: it takes an error for an opportunity.
 """
 
@@ -28,7 +28,7 @@ from db3.search.methods.semicircle import turn
 from db3.search.minimal_perturbation import movable
 from db3.search.surrogate.history import History
 from db3.search.surrogate.posterior import Posterior, posterior
-from db3.search.surrogate.surrogate import Primer
+from db3.search.surrogate.surrogate import Surrogate
 
 ROWS = 32
 """Pairs of one posterior: a fixed shape, so that a pair's bits do not depend on its neighbours."""
@@ -37,7 +37,7 @@ _FEWER = 8  # probes of the last, smaller iterations
 _CLOSING = 3  # queries that a bracket takes to close, about
 _PROBIT = 1.6  # σ(1.6·z) is close to the normal distribution's Φ(z)
 _FURTHEST = 0.05  # that a probe is moved, as a share of the distance
-_LEAST_ALONG, _SLOPES = 0.1, (0.02, 1.5)
+_MINIMUM_ALONG, _SLOPES = 0.1, (0.02, 1.5)
 _TINY = 1e-9
 
 
@@ -50,7 +50,7 @@ class LocalSettings:
         turns: queries of each turn.
         radius: of the probes.
         tolerance: relative width of the bracket before the probes.
-        error: expected squared length of the primer's error, its own gradient's length being 1.
+        error: expected squared length of the surrogate's error, its own gradient's length being 1.
         noise: ν at the boundary point.
         bend: ν grows by bend·(step/D)².
         offset: expected depth of the boundary point inside class k.
@@ -76,7 +76,7 @@ class LocalSettings:
 
 @dataclass(frozen=True)
 class _Local:
-    """The corrected primer near the best points of some pairs."""
+    """The corrected surrogate near the best points of some pairs."""
 
     level: Float[Tensor, " r"]
     slope: Float[Tensor, " r"]
@@ -85,9 +85,9 @@ class _Local:
     normal: Float[Tensor, "r d"]
 
 
-def local(search: Search, primer: Primer, settings: LocalSettings = LocalSettings()) -> Asks:
+def local(search: Search, surrogate: Surrogate, settings: LocalSettings = LocalSettings()) -> Asks:
     """Improve every pair's best boundary point until its budget is spent; pairs without one are left alone."""
-    history = History(search, primer, settings.room)
+    history = History(search, surrogate, settings.room)
     for probes in (settings.probes, _FEWER):  # what no whole iteration can be paid from still pays a smaller one
         for _ in range(search.budget):
             rows = _open(search, probes + settings.turns + _CLOSING)
@@ -98,10 +98,10 @@ def local(search: Search, primer: Primer, settings: LocalSettings = LocalSetting
             if not len(rows):
                 continue  # closing the brackets took more than expected
             history.update()
-            points = _in_calls(rows, partial(_probes, search, primer, history, settings, probes))
+            points = _in_calls(rows, partial(_probes, search, surrogate, history, settings, probes))
             yield from search.ask(rows, points)
             history.update()
-            normal = _in_calls(rows, partial(_normal, search, primer, history, settings))
+            normal = _in_calls(rows, partial(_normal, search, surrogate, history, settings))
             yield from _turn_towards(search, rows, normal, settings)
     last = _open(search, 1)
     yield from gallop(search, last, search.direction(last), search.distance[last], settings.tolerance / 4)
@@ -123,52 +123,52 @@ def _in_calls(rows: Int[Tensor, " r"], compute: Callable[[Tensor], Tensor]) -> T
 
 
 def _corrected(
-    search: Search, primer: Primer, history: History, settings: LocalSettings, rows: Int[Tensor, " r"]
+    search: Search, surrogate: Surrogate, history: History, settings: LocalSettings, rows: Int[Tensor, " r"]
 ) -> _Local:
-    """The primer at the best points, corrected by all answers near them."""
+    """The surrogate at the best points, corrected by all answers near them."""
     best, distance = search.best[rows], search.distance[rows]
-    level, gradient = primer.margin(best, search.pairs.targets[rows])
+    level, gradient = surrogate.margin(best, search.pairs.targets[rows])
     free = movable(best, gradient, search.pairs.bounds)
     slope = row_norm(gradient * free).clamp(min=_TINY)
     scale = settings.error**0.5 / distance[:, None, None]
-    steps = (history.places[rows] - primer.coordinates(best)[:, None]) * scale
+    steps = (history.places[rows] - surrogate.coordinates(best)[:, None]) * scale
     squared, near = history.near(rows)
     squared = squared / (distance * distance)[:, None]
     given = history.answers[rows] * (near & (squared < settings.reach))
     expected = (history.margins[rows] - level[:, None]) / (slope * distance)[:, None]
     noise = settings.noise + settings.bend * squared.clamp(max=settings.reach)
     fit = posterior(steps, expected, given, noise / _PROBIT, settings.offset)
-    normal = (gradient / slope[:, None] + settings.error**0.5 * (fit.weights @ primer.basis)) * free
+    normal = (gradient / slope[:, None] + settings.error**0.5 * (fit.weights @ surrogate.basis)) * free
     return _Local(level, slope, free, fit, normal / row_norm(normal).clamp(min=_TINY)[:, None])
 
 
 def _probes(
-    search: Search, primer: Primer, history: History, settings: LocalSettings, count: int, rows: Int[Tensor, " r"]
+    search: Search, surrogate: Surrogate, history: History, settings: LocalSettings, count: int, rows: Int[Tensor, " r"]
 ) -> Float[Tensor, "r t d"]:
     """Where the posterior is least sure, on the boundary that it expects."""
-    here, pairs = _corrected(search, primer, history, settings, rows), search.pairs
+    here, pairs = _corrected(search, surrogate, history, settings, rows), search.pairs
     best, distance = search.best[rows], search.distance[rows]
     turns = search.asked[rows, None] + torch.arange(count, device=search.device)
     klass, sample = (identity[rows, None].expand(-1, count) for identity in (pairs.targets, pairs.samples))
-    drawn = here.fit.draw(signs(settings.seed, turns, klass, sample, len(primer.basis)))
-    across = (drawn @ primer.basis) * here.free[:, None]
+    drawn = here.fit.draw(signs(settings.seed, turns, klass, sample, len(surrogate.basis)))
+    across = (drawn @ surrogate.basis) * here.free[:, None]
     across = across - row_sum(across * here.normal[:, None])[..., None] * here.normal[:, None]
     radius = (settings.radius * distance).clamp(min=search.probe)
     step = across * (radius[:, None] / row_norm(across).clamp(min=_TINY))[..., None]
     points = (best[:, None] + step).clamp(*pairs.bounds)
-    values = primer.value(points.flatten(0, 1), pairs.targets[rows].repeat_interleave(count)).view(-1, count)
-    places = primer.coordinates(points.flatten(0, 1)).view(*points.shape[:2], -1)
-    moved = places - primer.coordinates(best)[:, None]
+    values = surrogate.value(points.flatten(0, 1), pairs.targets[rows].repeat_interleave(count)).view(-1, count)
+    places = surrogate.coordinates(points.flatten(0, 1)).view(*points.shape[:2], -1)
+    moved = places - surrogate.coordinates(best)[:, None]
     bent = row_sum(moved * (settings.error**0.5 * here.fit.weights)[:, None])
     height = (values - here.level[:, None]) / here.slope[:, None] + bent + (here.fit.offset * distance)[:, None]
-    most = (_FURTHEST * distance)[:, None]
-    return points - torch.minimum(torch.maximum(height, -most), most)[..., None] * here.normal[:, None]
+    maximum = (_FURTHEST * distance)[:, None]
+    return points - torch.minimum(torch.maximum(height, -maximum), maximum)[..., None] * here.normal[:, None]
 
 
 def _normal(
-    search: Search, primer: Primer, history: History, settings: LocalSettings, rows: Int[Tensor, " r"]
+    search: Search, surrogate: Surrogate, history: History, settings: LocalSettings, rows: Int[Tensor, " r"]
 ) -> Float[Tensor, "r d"]:
-    return _corrected(search, primer, history, settings, rows).normal
+    return _corrected(search, surrogate, history, settings, rows).normal
 
 
 def _turn_towards(
@@ -179,5 +179,5 @@ def _turn_towards(
     along = row_sum(normal * v)
     t = normal - along[:, None] * v
     length = row_norm(t)
-    slope = (length / along.clamp(min=_LEAST_ALONG)).clamp(*_SLOPES) * settings.share
+    slope = (length / along.clamp(min=_MINIMUM_ALONG)).clamp(*_SLOPES) * settings.share
     yield from turn(search, rows, t / length.clamp(min=_TINY)[:, None], slope, settings.turns)

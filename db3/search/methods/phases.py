@@ -1,14 +1,14 @@
 """The order of a guided search: which phases a budget is spent in, and one phase of one block of pairs.
 
-A phase is run for every block of pairs apart, so blocks may be spread over workers; between phases the primers may
-learn all answers of all blocks (`Phase.retrain`). A pair's result depends on which pairs teach its primers, never on
+A phase is run for every block of pairs apart, so blocks may be spread over workers; between phases the surrogates may
+learn all answers of all blocks (`Phase.retrain`). A pair's result depends on which pairs teach its surrogates, never on
 how pairs are cut into blocks.
 
-    primer, known = ...                       # trained, with the answers it was trained on
+    surrogate, known = ...                       # trained, with the answers it was trained on
     for phase in plan(budget):
         if phase.retrain:
-            primer.learn(known, answers_of(logs))
-        drive((phase_asks(phase, search, starts, primer) for ...), teacher)
+            surrogate.learn(known, answers_of(logs))
+        drive((phase_asks(phase, search, starts, surrogate) for ...), teacher)
 """
 
 from collections.abc import Generator
@@ -21,7 +21,7 @@ from torch import Tensor
 from db3.search.ledger import Search
 from db3.search.methods.guided import Round, first_round, later_round
 from db3.search.methods.local import local
-from db3.search.surrogate.surrogate import Primer
+from db3.search.surrogate.surrogate import Surrogate
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Phase:
     """One phase of every pair.
 
     Attributes:
-        search: `first` attacks the primers from the samples, `later` from the boundary points known, `local` probes
+        search: `first` attacks the surrogates from the samples, `later` from the boundary points known, `local` probes
             around those.
-        retrain: the primers learn every answer so far before it begins.
+        retrain: the surrogates learn every answer so far before it begins.
         until: queries that a pair has asked at most when the phase ends, all phases together.
         round: how narrow its brackets are, and its queries per pair at most.
         number: of the phase, from 0.
@@ -65,7 +65,7 @@ def plan(budget: int, probing: bool = True) -> tuple[Phase, ...]:
 
 
 def phase_asks(
-    phase: Phase, search: Search, starts: Float[Tensor, "n d"], primer: Primer
+    phase: Phase, search: Search, starts: Float[Tensor, "n d"], surrogate: Surrogate
 ) -> Generator[Tensor, Tensor, None]:
     """One phase of one block.
 
@@ -74,16 +74,16 @@ def phase_asks(
         search: the block's ledger, as the phase before left it: best, distance, asked, and the log with the answers of
             earlier phases, from which a local phase learns.
         starts: a start sample of each pair's class, NaN where there is none; read by the first phase alone.
-        primer: trained.
+        surrogate: trained.
     """
     budget, search.budget = search.budget, min(search.budget, phase.until)
     try:
         if phase.search == "first":
-            yield from first_round(search, primer.margin, starts, phase.round)
+            yield from first_round(search, surrogate.margin, starts, phase.round)
         elif phase.search == "later":
-            yield from later_round(search, primer.margin, phase.round)
+            yield from later_round(search, surrogate.margin, phase.round)
         else:
-            yield from local(search, primer)
+            yield from local(search, surrogate)
     finally:
         search.budget = budget
 

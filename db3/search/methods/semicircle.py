@@ -25,7 +25,7 @@ from db3.search.normal import tangential
 from db3.search.subspace import Directions
 
 _WIDEST = 2.5  # of τ: a distance of 0.37 D
-_FIRST, _LEAST = 0.2, 0.02
+_FIRST, _MINIMUM = 0.2, 0.02
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SemicircleSettings:
 
     probes: int = 20
     growth: float = 0.1
-    most: int = 100
+    maximum: int = 100
     radius: float = 0.05
     turns: int = 5
     tolerance: float = 0.005
@@ -59,7 +59,7 @@ def semicircle(search: Search, directions: Directions, settings: SemicircleSetti
     """
     slope = torch.full_like(search.distance, _FIRST)
     for iteration in range(search.budget):
-        probes = min(settings.most, int(settings.probes * (1 + settings.growth * iteration)))
+        probes = min(settings.maximum, int(settings.probes * (1 + settings.growth * iteration)))
         cost = probes + settings.turns + 2
         active = torch.isfinite(search.distance) & (search.distance > 0) & search.affordable(cost)
         rows = active.nonzero()[:, 0]
@@ -103,4 +103,4 @@ def turn(
         outside[now] = torch.where(hit, outside[now], slope[now])
         between = torch.where(inside > 0, (inside + outside) / 2, outside * 0.4)
         slope = torch.where(outside < _WIDEST, between, torch.minimum(inside * 1.6, (inside + outside) / 2))
-    return (inside * 1.1).clamp(_LEAST, _WIDEST / 2)
+    return (inside * 1.1).clamp(_MINIMUM, _WIDEST / 2)

@@ -41,7 +41,7 @@ class Descent:
     cell: int = 1
 
     @property
-    def least(self) -> int:
+    def minimum(self) -> int:
         """Fewest queries worth a search: some to close a bracket, one estimate and a step after it."""
         return self.directions + 10
 

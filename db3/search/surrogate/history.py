@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from db3.search.ledger import Log, Search
-from db3.search.surrogate.surrogate import Primer
+from db3.search.surrogate.surrogate import Surrogate
 
 
 class History:
@@ -13,27 +13,27 @@ class History:
 
     Args:
         search: its log is read; one is begun where there is none.
-        primer: gives each image's margin and coordinates.
+        surrogate: gives each image's margin and coordinates.
         room: answers kept a pair; older ones make way.
 
     Attributes:
         images: uint8 [n, room, D], at 1/255 of the bounds' span.
         answers: float32 [n, room], +1 decided k, −1 not, 0 none.
-        margins: float32 [n, room], the primer's.
+        margins: float32 [n, room], the surrogate's.
         places: float32 [n, room, p], coordinates.
     """
 
-    def __init__(self, search: Search, primer: Primer, room: int) -> None:
+    def __init__(self, search: Search, surrogate: Surrogate, room: int) -> None:
         count, width = search.pairs.images.shape
         search.log = search.log or Log(search.pairs)
-        self._search, self._log, self._primer, self._room = search, search.log, primer, room
+        self._search, self._log, self._surrogate, self._room = search, search.log, surrogate, room
         self._read = 0
         device = search.device
         self._counts = torch.zeros(count, dtype=torch.int64, device=device)
         self.images: UInt8[Tensor, "n q d"] = torch.zeros(count, room, width, dtype=torch.uint8, device=device)
         self.answers: Float[Tensor, "n q"] = torch.zeros(count, room, device=device)
         self.margins: Float[Tensor, "n q"] = torch.zeros(count, room, device=device)
-        self.places: Float[Tensor, "n q p"] = torch.zeros(count, room, len(primer.basis), device=device)
+        self.places: Float[Tensor, "n q p"] = torch.zeros(count, room, len(surrogate.basis), device=device)
 
     def update(self) -> None:
         """Take in what the log has gained."""
@@ -50,11 +50,11 @@ class History:
         kept = place >= (self._counts + later)[rows] - self._room
         rows, place, levels, decisions = rows[kept], place[kept] % self._room, levels[kept], decisions[kept]
         targets = self._search.pairs.targets[rows]
-        pixels = self._primer.pixels(levels)
+        pixels = self._surrogate.pixels(levels)
         self.images[rows, place] = levels
         self.answers[rows, place] = torch.where(decisions == targets, 1.0, -1.0)
-        self.margins[rows, place] = self._primer.value(pixels, targets)
-        self.places[rows, place] = self._primer.coordinates(pixels)
+        self.margins[rows, place] = self._surrogate.value(pixels, targets)
+        self.places[rows, place] = self._surrogate.coordinates(pixels)
         self._counts += later
 
     def _rows(self, keys: Int[Tensor, "m 3"]) -> tuple[Int[Tensor, " m"], Int[Tensor, "m 3"]]:
@@ -68,5 +68,5 @@ class History:
 
     def near(self, rows: Int[Tensor, " r"]) -> tuple[Float[Tensor, "r q"], Bool[Tensor, "r q"]]:
         """Squared distance of each image from its pair's best boundary point, and whether there is an answer."""
-        step = self._primer.pixels(self.images[rows]) - self._search.best[rows][:, None]
+        step = self._surrogate.pixels(self.images[rows]) - self._search.best[rows][:, None]
         return (step * step).sum(dim=-1), self.answers[rows] != 0

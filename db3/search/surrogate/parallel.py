@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 
-def abreast(calls: Sequence[Callable[[], None]], workers: int) -> None:
+def run_parallel(calls: Sequence[Callable[[], None]], workers: int) -> None:
     """Make all of the calls, up to `workers` at a time; the first one's error is raised.
 
     On Ctrl-C calls that run are left to themselves and later ones are not begun: nobody waits for a training.
@@ -17,7 +17,7 @@ def abreast(calls: Sequence[Callable[[], None]], workers: int) -> None:
         return
     # OpenMP, which torch computes with, keeps the number of threads per thread: a new one would take all cores.
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "abreast", initializer=torch.set_num_threads, initargs=(threads,))
+    pool = ThreadPoolExecutor(workers, "run_parallel", initializer=torch.set_num_threads, initargs=(threads,))
     wait = True
     try:
         for future in [pool.submit(call) for call in calls]:

@@ -1,17 +1,17 @@
-"""What one-bit answers near a boundary point say of the boundary there, beside what a primer expects.
+"""What one-bit answers near a boundary point say of the boundary there, beside what a surrogate expects.
 
-In units of the distance D and of the primer's slope, the teacher's margin near a boundary point is taken as
+In units of the distance D and of the surrogate's slope, the teacher's margin near a boundary point is taken as
 
     f(x) = e(x) + φ(x)·w + a,   w ~ N(0, 1), a ~ N(0, offset²),
 
-e the primer's margin less that at the point, φ the step from the point in coordinates in which a primer's error is
-about as likely in any direction (`subspace.gradient_basis`), a the point's own depth inside class k. An answer is +1 or
-−1 with probability σ(±f/ν); ν grows with the square of the step, as the neglected curvature does. The posterior is
-Laplace's (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 3.1), by at most `_STEPS`
+e the surrogate's margin less that at the point, φ the step from the point in coordinates in which a surrogate's error
+is about as likely in any direction (`subspace.gradient_basis`), a the point's own depth inside class k. An answer is
++1 or −1 with probability σ(±f/ν); ν grows with the square of the step, as the neglected curvature does. The posterior
+is Laplace's (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 3.1), by at most `_STEPS`
 Newton steps in the space of the answers: answers are fewer than pixels.
 
 Every row is padded to one number of answers, and `Posterior` is made for one number of rows, so a pair's bits do not
-depend on its neighbours. Between machines the last bits may differ, as a primer's do.
+depend on its neighbours. Between machines the last bits may differ, as a surrogate's do.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from torch import Tensor
 
 _STEPS = 5
 _FURTHEST = 6.0  # of a Newton step, in units of ν: the likelihood is flat out there and would overshoot
-_LEAST = 1e-4
+_MINIMUM = 1e-4
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def posterior(
     f = expected
     for _ in range(_STEPS):
         likely = torch.sigmoid(f / noise)
-        curvature = (likely * (1 - likely) / noise**2).clamp(min=_LEAST) * given
+        curvature = (likely * (1 - likely) / noise**2).clamp(min=_MINIMUM) * given
         slope = torch.sigmoid(-answers * f / noise) * answers / noise
         root = curvature.sqrt()
         factor, _ = torch.linalg.cholesky_ex(one + root[:, :, None] * kernel * root[:, None, :])

@@ -1,8 +1,9 @@
-"""Primers: small networks trained on decisions already paid for, whose gradients say where the teacher's boundary is.
+"""Surrogates: small networks trained on decisions already paid for, whose gradients say where the teacher's boundary
+is.
 
 Several networks of other first weights are averaged: their errors differ, what they have learnt of the teacher does
 not. Decisions near the boundary teach most, so a budget of decisions is best spent in part on images made by the
-primers themselves (`scout`): minimal perturbations of other samples, asked, learnt, and made again.
+surrogates themselves (`ask_synthetic`): minimal perturbations of other samples, asked, learnt, and made again.
 """
 
 import functools
@@ -22,7 +23,7 @@ from db3.networks import build
 from db3.rng import generator
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.subspace import error_basis
-from db3.search.surrogate.parallel import abreast
+from db3.search.surrogate.parallel import run_parallel
 from db3.teachers.adapters.quantised import to_bytes
 from db3.teachers.base import ImageShape
 
@@ -31,12 +32,12 @@ CALL = 64
 
 _WARMUP = 20
 _BASIS_SAMPLES = 384
-_SCOUT = Steps(8)
+_SYNTHETIC_STEPS = Steps(8)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Images and the teacher's decisions on them: what a primer may learn from."""
+    """Images and the teacher's decisions on them: what a surrogate may learn from."""
 
     images: UInt8[Tensor, "n d"]
     decisions: Int[Tensor, " n"]
@@ -52,8 +53,8 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class PrimerSettings:
-    """How primers are built and trained.
+class SurrogateSettings:
+    """How surrogates are built and trained.
 
     Attributes:
         architecture: a name that `db3.networks.build` knows.
@@ -71,14 +72,14 @@ class PrimerSettings:
     networks: int = 3
     steps: int = 600
     retrain: int = 300
-    most: int = 1500
+    maximum: int = 1500
     batch: int = 64
     lr: float = 2e-3
     basis: int = 300
     seed: int = 0
 
 
-class Primer:
+class Surrogate:
     """An ensemble and its margin.
 
     Args:
@@ -94,7 +95,7 @@ class Primer:
         self,
         shape: ImageShape,
         classes: int,
-        settings: PrimerSettings,
+        settings: SurrogateSettings,
         bounds: tuple[float, float] = (0.0, 1.0),
         device: str | torch.device = "cpu",
         workers: int = 1,
@@ -166,7 +167,7 @@ class Primer:
         parts = [(old, settings.batch)]
         if new is not None:
             half = settings.batch // 2
-            steps, lr = min(max(settings.retrain, len(new) // half), settings.most), settings.lr / 2
+            steps, lr = min(max(settings.retrain, len(new) // half), settings.maximum), settings.lr / 2
             parts = [(old, settings.batch - half), (new.to(self.device), half)]
         trainings = [
             functools.partial(
@@ -174,7 +175,7 @@ class Primer:
             )
             for number, network in enumerate(self.networks)
         ]
-        abreast(trainings, self._workers)
+        run_parallel(trainings, self._workers)
         self._trainings += 1
 
     def _train(
@@ -213,7 +214,7 @@ class Primer:
             yield slice(start, start + CALL), part.view(CALL, *self.shape), k
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Weights, basis, and how often it was trained: all that a primer of the same settings needs to go on."""
+        """Weights, basis, and how often it was trained: all that a surrogate of the same settings needs to go on."""
         weights = {
             f"{number}.{name}": tensor.contiguous().cpu().numpy().copy()
             for number, network in enumerate(self.networks)
@@ -222,7 +223,7 @@ class Primer:
         return {**weights, "basis": self.basis.cpu().numpy(), "trainings": np.array(self._trainings)}
 
     def load(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """Become the primer whose `arrays` these are; it has to be made with the same settings."""
+        """Become the surrogate whose `arrays` these are; it has to be made with the same settings."""
         for number, network in enumerate(self.networks):
             prefix = f"{number}."
             state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -252,22 +253,22 @@ def _margin(
 
 
 def strangers(
-    primer: Primer, known: Answers, count: int, draw: torch.Generator
+    surrogate: Surrogate, known: Answers, count: int, draw: torch.Generator
 ) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
     """Images drawn from `known`, and for each a random class other than its decision."""
     classes = int(known.decisions.max()) + 1
-    rows = torch.randint(len(known), (count,), generator=draw).to(primer.device)
-    shift = torch.randint(1, max(2, classes), (count,), generator=draw).to(primer.device)
-    return primer.pixels(known.images[rows]), (known.decisions[rows] + shift) % classes
+    rows = torch.randint(len(known), (count,), generator=draw).to(surrogate.device)
+    shift = torch.randint(1, max(2, classes), (count,), generator=draw).to(surrogate.device)
+    return surrogate.pixels(known.images[rows]), (known.decisions[rows] + shift) % classes
 
 
-def scout(
-    primer: Primer, natural: Answers, decisions: int, rounds: int = 3, share: float = 0.6
+def ask_synthetic(
+    surrogate: Surrogate, natural: Answers, decisions: int, rounds: int = 3, share: float = 0.6
 ) -> Generator[Tensor, Tensor, Answers]:
-    """Train a primer within a budget of decisions, the samples' own included.
+    """Train a surrogate within a budget of decisions, the samples' own included.
 
     Args:
-        primer: untrained.
+        surrogate: untrained.
         natural: samples with their decisions; the first (1 − share)·decisions are used.
         decisions: the whole budget.
         rounds: how often made images are asked and learnt.
@@ -277,26 +278,26 @@ def scout(
         Images [m, D] to decide.
 
     Returns:
-        Every answer paid for, fewer where the teacher refuses to go on; the primer has learnt them all.
+        Every answer paid for, fewer where the teacher refuses to go on; the surrogate has learnt them all.
     """
-    natural = natural.to(primer.device)
+    natural = natural.to(surrogate.device)
     kept = min(len(natural), decisions - int(share * decisions))
     known = Answers(natural.images[:kept], natural.decisions[:kept])
     samples = known
-    primer.fit(known)
+    surrogate.fit(known)
     for number in range(rounds):
         count = (decisions - kept) // rounds
-        draw = generator(primer.settings.seed, "scout", number)
-        images, targets = strangers(primer, samples, count, draw)
-        found, _ = minimal_perturbation(primer.margin, images, targets, _SCOUT, primer.bounds)
-        overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw).to(primer.device)
-        made = (images + (found - images) * overshoot).clamp(*primer.bounds)
-        levels = to_bytes(made, primer.bounds)
+        draw = generator(surrogate.settings.seed, "scout", number)
+        images, targets = strangers(surrogate, samples, count, draw)
+        found, _ = minimal_perturbation(surrogate.margin, images, targets, _SYNTHETIC_STEPS, surrogate.bounds)
+        overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw).to(surrogate.device)
+        made = (images + (found - images) * overshoot).clamp(*surrogate.bounds)
+        levels = to_bytes(made, surrogate.bounds)
         try:
-            decided = yield primer.pixels(levels)
+            decided = yield surrogate.pixels(levels)
         except BudgetSpent:
             break
         known = known.joined(Answers(levels, decided))
-        primer.fit(samples, Answers(known.images[kept:], known.decisions[kept:]))
-    primer.orient(samples)
+        surrogate.fit(samples, Answers(known.images[kept:], known.decisions[kept:]))
+    surrogate.orient(samples)
     return known

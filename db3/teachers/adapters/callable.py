@@ -66,7 +66,7 @@ class CallableTeacher:
         except Exception as error:  # a foreign function may raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise TeacherError(
-                f"{self._who} failed on {len(images)} images ({reason}); mend it and run again"
+                f"{self._who} failed on {len(images)} images ({reason}); fix it and run again"
             ) from error
         return decisions_of(output, len(images), self._spec.classes, self._who, self._labels).to(images.device)
 

@@ -45,7 +45,7 @@ def compute_with(opening: Opening, dies_at: int = -1, fails_at: int = -1) -> Any
             Path("died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if index == fails_at:
-            raise DataError(f"shard {index} is wrong; mend it")
+            raise DataError(f"shard {index} is wrong; fix it")
         time.sleep(0.1)  # so that no worker does it all before the other is awake
         return {"x": np.random.default_rng(index).normal(size=4) + mapped[index] + large[index] + 0 * opening.teacher()}
 

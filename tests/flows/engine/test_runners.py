@@ -68,7 +68,7 @@ def test_shards_of_a_lost_worker_are_redone_by_another(plain: dict[str, Any], da
 
 
 def test_an_error_of_a_shard_is_the_error_of_the_run_and_what_was_finished_is_kept(dask: dict[str, Any]) -> None:
-    assert dask["error"] == "DataError: shard 3 is wrong; mend it"
+    assert dask["error"] == "DataError: shard 3 is wrong; fix it"
     assert 1 <= dask["kept"] < 8
 
 
@@ -99,7 +99,7 @@ def test_on_ray_workers_every_byte_is_the_same(
     assert told["lost"] == plain["lost"]
     assert told["died"]
     assert len(told["opened"]) == len(set(told["opened"]))
-    assert told["error"] == "DataError: shard 3 is wrong; mend it"
+    assert told["error"] == "DataError: shard 3 is wrong; fix it"
 
 
 @pytest.mark.parametrize(("runner", "start"), [("dask", "dask scheduler"), ("ray", "ray start --head")])

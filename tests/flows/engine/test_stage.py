@@ -28,7 +28,7 @@ def test_run_by_hand_a_stage_finds_its_folder_empty_and_its_shards_finished(proj
 def test_an_error_is_one_line_and_the_next_run_goes_on(project: Project) -> None:
     result = project.python("toy.py", TOY_FAILS="3")
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[-1] == "error: shard 3 is wrong; mend it"
+    assert result.stderr.splitlines()[-1] == "error: shard 3 is wrong; fix it"
     assert "Traceback" not in result.stderr
     done = len(list((project.folder / ".db3").rglob("*.npz")))
     assert 0 < done < 6
@@ -37,7 +37,7 @@ def test_an_error_is_one_line_and_the_next_run_goes_on(project: Project) -> None
 
 def test_the_traceback_comes_on_request_after_the_line(project: Project) -> None:
     lines = project.python("toy.py", TOY_FAILS="3", DB3_TRACEBACK="1").stderr.splitlines()
-    assert lines.index("error: shard 3 is wrong; mend it") < lines.index("Traceback (most recent call last):")
+    assert lines.index("error: shard 3 is wrong; fix it") < lines.index("Traceback (most recent call last):")
 
 
 def test_a_full_disk_is_one_line(project: Project) -> None:
@@ -117,7 +117,7 @@ def test_with_a_server_every_shard_is_a_task_run(project: Project, server: Serve
     environment = {"PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.project.folder / ".prefect")}
     failed = project.python("toy.py", TOY_FAILS="3", **environment)
     assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1] == "error: shard 3 is wrong; mend it"
+    assert failed.stderr.splitlines()[-1] == "error: shard 3 is wrong; fix it"
     assert "Traceback" not in failed.stderr
     kept = set(project.computed())
 

@@ -1,4 +1,4 @@
-"""The searches beyond the paper: HopSkipJump, semicircles, and those that a primer guides."""
+"""The searches beyond the paper: HopSkipJump, semicircles, and those that a surrogate guides."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from db3.search.methods.hopskipjump import hop_skip_jump
 from db3.search.methods.semicircle import SemicircleSettings, semicircle
 from db3.search.starts import nearest_starts
 from db3.search.subspace import cells
-from db3.search.surrogate.surrogate import Answers, Primer, PrimerSettings
+from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings
 from tests.search.conftest import RealTeacher
 
 BUDGET = 120
@@ -96,30 +96,30 @@ def test_a_pair_alone_finds_the_same_bits_and_its_answers_replay(
     assert torch.equal(again.best, alone.best)
 
 
-def primed(real: RealTeacher, problem: tuple[Pairs, Tensor], run: Callable[..., None], budget: int) -> Search:
+def surrogate_search(real: RealTeacher, problem: tuple[Pairs, Tensor], run: Callable[..., None], budget: int) -> Search:
     pairs, starts = problem
     known = Answers(torch.from_numpy(real.pool.images).flatten(1), torch.from_numpy(real.pool.decisions))
-    primer = Primer(SHAPE, 10, PrimerSettings(networks=2, steps=60, retrain=20, batch=64), (0.0, 1.0))
-    primer.learn(known)
+    surrogate = Surrogate(SHAPE, 10, SurrogateSettings(networks=2, steps=60, retrain=20, batch=64), (0.0, 1.0))
+    surrogate.learn(known)
     search = Search(pairs, budget)
-    run(real.teacher, [search], [starts], primer, known)
+    run(real.teacher, [search], [starts], surrogate, known)
     return search
 
 
 @pytest.mark.parametrize(("run", "budget"), [(guided, 25), (auto, 80)])
-def test_a_primer_of_150_decisions_finds_nearer_points_than_bd_with_few_queries(
+def test_a_surrogate_of_150_decisions_finds_nearer_points_than_bd_with_few_queries(
     real_teacher: RealTeacher, problem: tuple[Pairs, Tensor], run: Callable[..., None], budget: int
 ) -> None:
-    search = primed(real_teacher, problem, run, budget)
+    search = surrogate_search(real_teacher, problem, run, budget)
     pairs, starts = problem
     assert search.asked.max() <= budget
     assert torch.isfinite(search.distance).all()
     assert (real_teacher.teacher.decide(search.best.view(-1, *SHAPE)) == pairs.targets).all()
     assert search.distance.mean() < 0.9 * after_bd(real_teacher, pairs, starts).mean()
-    assert torch.equal(search.best, primed(real_teacher, problem, run, budget).best)
+    assert torch.equal(search.best, surrogate_search(real_teacher, problem, run, budget).best)
 
 
 @pytest.mark.parametrize("budget", [0, 1, 10])
 def test_small_budgets_are_kept(real_teacher: RealTeacher, problem: tuple[Pairs, Tensor], budget: int) -> None:
-    search = primed(real_teacher, problem, auto, budget)
+    search = surrogate_search(real_teacher, problem, auto, budget)
     assert search.asked.max() <= budget

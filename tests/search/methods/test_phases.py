@@ -8,7 +8,7 @@ from db3.search.driver import drive
 from db3.search.ledger import Log, Pairs, Search
 from db3.search.methods.phases import phase_asks, plan
 from db3.search.starts import nearest_starts
-from db3.search.surrogate.surrogate import Answers, Primer, PrimerSettings
+from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings
 from tests.search.conftest import RealTeacher
 
 SHAPE = (1, 16, 16)
@@ -32,15 +32,15 @@ def test_a_larger_budget_begins_with_the_same_phases() -> None:
 
 
 def searched(real: RealTeacher, cut: int, queries: tuple[int, ...] = ()) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run all phases with the pairs in blocks of `cut`; the primer is trained once only."""
+    """Run all phases with the pairs in blocks of `cut`; the surrogate is trained once only."""
     pool, count = real.pool, 12
     targets = (pool.decisions[:count] + 1 + np.arange(count) % 9) % 10
     nearest, _ = nearest_starts(pool.images[:count], pool.images, pool.decisions, 10, 1)
     pixels = torch.from_numpy(pool.images).float().flatten(1) / 255
     starts = pixels[nearest[np.arange(count), targets, 0]]
     known = Answers(torch.from_numpy(pool.images).flatten(1), torch.from_numpy(pool.decisions))
-    primer = Primer(SHAPE, 10, PrimerSettings(networks=2, steps=40, basis=50))
-    primer.learn(known)
+    surrogate = Surrogate(SHAPE, 10, SurrogateSettings(networks=2, steps=40, basis=50))
+    surrogate.learn(known)
     searches = []
     for begin in range(0, count, cut):
         rows = slice(begin, begin + cut)
@@ -50,7 +50,7 @@ def searched(real: RealTeacher, cut: int, queries: tuple[int, ...] = ()) -> tupl
         searches.append(search)
     blocks = starts.split(cut)
     for phase in plan(BUDGET):
-        drive([phase_asks(phase, s, b, primer) for s, b in zip(searches, blocks, strict=True)], real.teacher)
+        drive([phase_asks(phase, s, b, surrogate) for s, b in zip(searches, blocks, strict=True)], real.teacher)
         assert all(int(search.asked.max()) <= phase.until for search in searches)
         assert all(search.budget == BUDGET for search in searches)
     return torch.cat([s.best for s in searches]), torch.cat([s.asked for s in searches])

@@ -1,15 +1,15 @@
-"""Primers: gradients, fixed calls, arrays that carry all there is."""
+"""Surrogates: gradients, fixed calls, arrays that carry all there is."""
 
 import numpy as np
 import pytest
 import torch
 
 from db3.networks import build
-from db3.search.surrogate.surrogate import CALL, Answers, Primer, PrimerSettings, scout
+from db3.search.surrogate.surrogate import CALL, Answers, Surrogate, SurrogateSettings, ask_synthetic
 from tests.search.conftest import RealTeacher
 
 SHAPE = (1, 16, 16)
-SETTINGS = PrimerSettings(networks=2, steps=30, retrain=10, most=20, basis=40)
+SETTINGS = SurrogateSettings(networks=2, steps=30, retrain=10, maximum=20, basis=40)
 
 
 @pytest.fixture(scope="module")
@@ -19,65 +19,67 @@ def known(real_teacher: RealTeacher) -> Answers:
 
 
 @pytest.fixture(scope="module")
-def primer(known: Answers) -> Primer:
-    made = Primer(SHAPE, 10, SETTINGS)
+def surrogate(known: Answers) -> Surrogate:
+    made = Surrogate(SHAPE, 10, SETTINGS)
     made.learn(known)
     return made
 
 
-def test_the_gradient_is_that_of_the_margin(primer: Primer, known: Answers) -> None:
-    images, targets = primer.pixels(known.images[:4]), (known.decisions[:4] + 1) % 10
-    value, gradient = primer.margin(images, targets)
-    assert torch.allclose(primer.value(images, targets), value, atol=1e-5)
+def test_the_gradient_is_that_of_the_margin(surrogate: Surrogate, known: Answers) -> None:
+    images, targets = surrogate.pixels(known.images[:4]), (known.decisions[:4] + 1) % 10
+    value, gradient = surrogate.margin(images, targets)
+    assert torch.allclose(surrogate.value(images, targets), value, atol=1e-5)
     step = torch.nn.functional.normalize(gradient, dim=1) * 1e-2
-    ahead, behind = primer.value(images + step, targets), primer.value(images - step, targets)
+    ahead, behind = surrogate.value(images + step, targets), surrogate.value(images - step, targets)
     assert torch.allclose((ahead - behind) / 0.02, gradient.norm(dim=1), rtol=0.15)
 
 
-def test_a_row_s_numbers_do_not_depend_on_its_neighbours(primer: Primer, known: Answers) -> None:
-    images, targets = primer.pixels(known.images[: CALL + 5]), (known.decisions[: CALL + 5] + 1) % 10
+def test_a_row_s_numbers_do_not_depend_on_its_neighbours(surrogate: Surrogate, known: Answers) -> None:
+    images, targets = surrogate.pixels(known.images[: CALL + 5]), (known.decisions[: CALL + 5] + 1) % 10
     some = torch.tensor([CALL + 2, 3, 17])
-    for compute in (primer.margin, lambda a, k: (primer.value(a, k), primer.coordinates(a))):
+    for compute in (surrogate.margin, lambda a, k: (surrogate.value(a, k), surrogate.coordinates(a))):
         for all_, few in zip(compute(images, targets), compute(images[some], targets[some]), strict=True):
             assert torch.equal(all_[some], few)
 
 
-def test_arrays_carry_a_primer_to_its_next_training(primer: Primer, known: Answers) -> None:
-    other = Primer(SHAPE, 10, SETTINGS)
-    other.load(primer.arrays())
-    before = primer.arrays()
-    one, two = Primer(SHAPE, 10, SETTINGS), other
+def test_arrays_carry_a_surrogate_to_its_next_training(surrogate: Surrogate, known: Answers) -> None:
+    other = Surrogate(SHAPE, 10, SETTINGS)
+    other.load(surrogate.arrays())
+    before = surrogate.arrays()
+    one, two = Surrogate(SHAPE, 10, SETTINGS), other
     one.load(before)
     paid = Answers(known.images[:50], known.decisions[:50])
     one.learn(known, paid)
     two.learn(known, paid)
     assert one.arrays().keys() == two.arrays().keys()
     assert all(np.array_equal(a, b) for a, b in zip(one.arrays().values(), two.arrays().values(), strict=True))
-    assert all(np.array_equal(a, b) for a, b in zip(before.values(), primer.arrays().values(), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(before.values(), surrogate.arrays().values(), strict=True))
     assert any(not np.array_equal(a, b) for a, b in zip(before.values(), one.arrays().values(), strict=True))
 
 
 def test_first_weights_are_no_teacher_s() -> None:
     """A teacher of the same architecture and seed would hand its features over."""
     for seed in range(3):
-        mine = Primer(SHAPE, 10, PrimerSettings(networks=3, seed=seed)).networks
+        mine = Surrogate(SHAPE, 10, SurrogateSettings(networks=3, seed=seed)).networks
         foreign = [build("lenet5", SHAPE, 10, seed=number) for number in (seed, *range(1000 * seed, 1000 * seed + 3))]
         for network in mine:
             weights = network.state_dict()["body.conv1.weight"]
             assert all(not torch.equal(weights, other.state_dict()["body.conv1.weight"]) for other in foreign)
 
 
-def test_the_basis_is_orthogonal_and_scaled_to_one(primer: Primer) -> None:
-    gram = primer.basis @ primer.basis.T
+def test_the_basis_is_orthogonal_and_scaled_to_one(surrogate: Surrogate) -> None:
+    gram = surrogate.basis @ surrogate.basis.T
     assert torch.allclose(gram, torch.diag(gram.diagonal()), atol=1e-4)
     assert float(gram.diagonal().sum()) == pytest.approx(1, abs=1e-4)
     assert (gram.diagonal().diff() <= 1e-6).all()
 
 
 @pytest.mark.parametrize("decisions", [10, 61])
-def test_scouting_asks_what_its_budget_leaves(real_teacher: RealTeacher, known: Answers, decisions: int) -> None:
-    primer = Primer(SHAPE, 10, PrimerSettings(networks=1, steps=10, retrain=5, most=5, basis=10))
-    asked, asks = 0, scout(primer, known, decisions)
+def test_synthetic_queries_asks_what_its_budget_leaves(
+    real_teacher: RealTeacher, known: Answers, decisions: int
+) -> None:
+    surrogate = Surrogate(SHAPE, 10, SurrogateSettings(networks=1, steps=10, retrain=5, maximum=5, basis=10))
+    asked, asks = 0, ask_synthetic(surrogate, known, decisions)
     images = next(asks)
     while True:
         asked += len(images)
@@ -91,7 +93,7 @@ def test_scouting_asks_what_its_budget_leaves(real_teacher: RealTeacher, known: 
     assert asked + (decisions - int(0.6 * decisions)) == len(learnt) <= decisions
 
 
-def test_networks_trained_side_by_side_have_the_same_bits(known: Answers, primer: Primer) -> None:
-    other = Primer(SHAPE, 10, SETTINGS, workers=2)
+def test_networks_trained_side_by_side_have_the_same_bits(known: Answers, surrogate: Surrogate) -> None:
+    other = Surrogate(SHAPE, 10, SETTINGS, workers=2)
     other.learn(known)
-    assert all(np.array_equal(a, b) for a, b in zip(primer.arrays().values(), other.arrays().values(), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(surrogate.arrays().values(), other.arrays().values(), strict=True))

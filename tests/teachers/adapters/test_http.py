@@ -235,7 +235,7 @@ def test_the_limits_are_kept_by_all_teachers_of_a_server() -> None:
         for thread in threads:
             thread.join()
     assert len(server.begun) == 6
-    assert server.most <= 2
+    assert server.maximum <= 2
     assert server.begun[-1] - server.begun[0] >= 0.25  # six of them, ten a second: 0.5, less what the first came late
 
 

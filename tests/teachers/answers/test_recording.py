@@ -181,12 +181,12 @@ def test_more_classes_than_two_bytes_tell_apart_are_refused() -> None:
 
 def test_a_label_takes_two_bytes_at_most() -> None:
     """Also with what the ticks cost, in calls as full as a search makes them."""
-    for classes, most in ((10, 1.2), (1000, 2.2)):
+    for classes, maximum in ((10, 1.2), (1000, 2.2)):
         told = [1] * 256
         data = grown({"classes": classes}, [(7, (256, 0, 0), told)] * 100)
-        assert len(data) / 25_600 < most
+        assert len(data) / 25_600 < maximum
         found, _, _ = read_growing(data, HERE)
-        assert len(whole(found)) / 25_600 < most - 0.1
+        assert len(whole(found)) / 25_600 < maximum - 0.1
 
 
 def test_a_header_tells_the_teacher_s_spec() -> None:

@@ -8,7 +8,7 @@ import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db3.soft_labels import margin, tie_labels
+from db3.soft_labels import boundary_point_labels, margin
 from tests.soft_labels.conftest import Problem, problems
 
 
@@ -21,7 +21,7 @@ def _pairs(distances: np.ndarray, decisions: np.ndarray) -> np.ndarray:  # type:
 def test_halves(problem: Callable[..., Problem]) -> None:
     distances, decisions = problem(unreached=0.3)
     pairs = _pairs(distances, decisions)
-    for (row, k), label in zip(pairs, tie_labels(distances, decisions, pairs), strict=True):
+    for (row, k), label in zip(pairs, boundary_point_labels(distances, decisions, pairs), strict=True):
         expected = np.zeros(distances.shape[1])
         expected[[decisions[row], k]] = 0.5
         assert label.tolist() == expected.tolist()
@@ -31,7 +31,7 @@ def test_halves(problem: Callable[..., Problem]) -> None:
 def test_with_beta_a_label_is_the_margins_at_that_point(problem: Callable[..., Problem], smoothing: float) -> None:
     distances, decisions = problem(unreached=0.3)
     pairs = _pairs(distances, decisions)
-    found = tie_labels(distances, decisions, pairs, 1.7, smoothing)
+    found = boundary_point_labels(distances, decisions, pairs, 1.7, smoothing)
     for (row, k), label in zip(pairs, found, strict=True):
         logits = []
         for j in range(distances.shape[1]):
@@ -44,13 +44,13 @@ def test_with_beta_a_label_is_the_margins_at_that_point(problem: Callable[..., P
 def test_hand_made_numbers() -> None:
     """d = 0, 1, 1 + ln 2 at β = 1: the point to class 1 has d' = 0, 0, ln 2, so p = 2/5, 2/5, 1/5."""
     distances = np.array([[0, 1, 1 + np.log(2)]])
-    found = tie_labels(distances, np.array([0]), np.array([[0, 1]]), 1.0)[0]
+    found = boundary_point_labels(distances, np.array([0]), np.array([[0, 1]]), 1.0)[0]
     assert found.tolist() == pytest.approx([0.4, 0.4, 0.2])
 
 
 def test_a_sample_on_its_boundary_has_the_label_of_its_tie() -> None:
     distances = np.array([[0, 0.0, 2.0]])
-    assert tie_labels(distances, np.array([0]), np.array([[0, 1]]), 1.3) == pytest.approx(
+    assert boundary_point_labels(distances, np.array([0]), np.array([[0, 1]]), 1.3) == pytest.approx(
         margin(distances, np.array([0]), 1.3)
     )
 
@@ -59,7 +59,7 @@ def test_a_sample_on_its_boundary_has_the_label_of_its_tie() -> None:
 def test_m_and_k_are_alike_and_no_class_is_likelier(given_: Problem, beta: float | None, smoothing: float) -> None:
     distances, decisions = given_
     pairs = _pairs(distances, decisions)
-    found = tie_labels(distances, decisions, pairs, beta, smoothing)
+    found = boundary_point_labels(distances, decisions, pairs, beta, smoothing)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
     for (row, k), label in zip(pairs, found, strict=True):
@@ -68,4 +68,4 @@ def test_m_and_k_are_alike_and_no_class_is_likelier(given_: Problem, beta: float
 
 def test_no_pair_no_label(problem: Callable[..., Problem]) -> None:
     distances, decisions = problem()
-    assert tie_labels(distances, decisions, np.empty((0, 2), np.int64), 1.0).shape == (0, 6)
+    assert boundary_point_labels(distances, decisions, np.empty((0, 2), np.int64), 1.0).shape == (0, 6)

@@ -1,4 +1,4 @@
-"""Ties: labels of the boundary points that a search has paid for, as samples of their own.
+"""Boundary points: labels of the boundary points that a search has paid for, as samples of their own.
 
 A search ends at the nearest image it knows between decision m and class k. There the teacher is undecided, so a label
 of half m and half k is nearly true, and it costs no further query.
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from db3.soft_labels.softmax import softmax
 
 
-def tie_labels(
+def boundary_point_labels(
     distances: Float[np.ndarray, "n k"],
     decisions: Int64[np.ndarray, " n"],
     pairs: Int64[np.ndarray, "p 2"],
