@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from db3.datasets import Dataset, open_dataset
-from db3.datasets.draw import draw_samples
+from db3.datasets.subset import draw_samples
 from db3.files import write_json
 from db3.images.priors import prior_images
 from db3.images.variations import Strength, variations

@@ -28,7 +28,7 @@ from torch import nn
 
 from benchmarks.generator import gather_generated
 from db3.datasets import Dataset, open_dataset
-from db3.datasets.draw import draw_samples
+from db3.datasets.subset import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import build
 from db3.search import Method, search_distances

@@ -99,7 +99,7 @@ def surrogate_of(config: Config, shape: tuple[int, int, int]) -> "SurrogateSetti
 
 def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
     """Images of the training split, uint8 [n, C, H, W], and their places in it."""
-    from db3.datasets.draw import draw_samples
+    from db3.datasets.subset import draw_samples
 
     dataset = dataset_of(config, card)
     index = draw_samples(len(dataset.train_index), config.samples.count, config.samples.seed)

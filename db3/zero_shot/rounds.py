@@ -16,7 +16,7 @@ from jaxtyping import Int64, UInt8
 from torch import nn
 
 from db3 import rng
-from db3.datasets.draw import draw_samples
+from db3.datasets.subset import draw_samples
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.images.parents import draw_parents
 from db3.images.priors import prior_images

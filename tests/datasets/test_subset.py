@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from db3.datasets.draw import draw_samples
+from db3.datasets.subset import draw_samples
 from db3.errors import ConfigError
 
 
