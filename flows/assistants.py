@@ -25,7 +25,7 @@ def with_assistants(config: Config, variant: "Variant", classes: int) -> "Varian
     from db3.digest import digest_array, digest_code, digest_json
     from db3.students.assistants import assisted, beside
     from db3.training.examples import Examples
-    from flows.inputs import device_of
+    from flows.config import device_of
 
     decided = [variant.examples, *(group.examples for group in variant.groups if group.name == "queried_images")]
     images = np.concatenate([part.images for part in decided])

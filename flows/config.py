@@ -7,7 +7,7 @@ with the nearest name that exists. YAML never imports code: a value is a number,
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -22,6 +22,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Portion = Annotated[float, Field(ge=0, le=1)]
 Calls = Annotated[int, Field(ge=1, le=65536)]
 Variant = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
+
+
+if TYPE_CHECKING:
+    from db3.teachers.adapters.declared import Link
 
 
 class Group(BaseModel):
@@ -346,6 +350,22 @@ class Config(Group):
     distill: Distill
     evaluate: Evaluate
     runtime: Runtime
+
+
+def device_of(config: Config) -> str:
+    """The device named by runtime.device; `auto` takes a GPU where there is one."""
+    import torch
+
+    if config.runtime.device != "auto":
+        return config.runtime.device
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def link_of(config: Config) -> "Link":
+    """How a remote teacher is reached, as the group `teacher.link` says."""
+    from db3.teachers.adapters.declared import Link
+
+    return Link(**config.teacher.link.model_dump())
 
 
 def load_config(path: Path = Path("params.yaml")) -> Config:

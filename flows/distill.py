@@ -25,7 +25,8 @@ def distill(config: Config, data: Path) -> str:
     from db3.training.processes import check_processes
     from db3.training.train import TrainSettings
     from flows.assistants import with_assistants
-    from flows.inputs import device_of, manifest_of
+    from flows.config import device_of
+    from flows.inputs import manifest_of
     from flows.variants import build_variants
 
     check_processes(config.runtime.processes, config.distill.batch, device_of(config))
@@ -70,7 +71,7 @@ def _key(config: Config, variant: "Variant", common: "TrainSettings", seed: int)
     from dataclasses import asdict
 
     from db3.digest import digest_array, digest_code, digest_json
-    from flows.inputs import device_of
+    from flows.config import device_of
 
     def content(examples: "Examples") -> list[str | None]:
         soft = examples.soft_labels
@@ -101,7 +102,7 @@ def _train(config: Config, variant: "Variant", classes: int, common: "TrainSetti
     import numpy as np
 
     from db3.training.processes import train_together
-    from flows.inputs import device_of
+    from flows.config import device_of
 
     network = _new_student(config, variant, classes, seed)
     rows = train_together(
@@ -148,8 +149,9 @@ def _write(config: Config, data: Path, variants: "list[Variant]", seeds: list[in
     from db3.files import write_json, write_text
     from db3.networks import count_parameters, load_weights, multiply_adds
     from db3.students.model_card import model_card
+    from flows.config import device_of
     from flows.environment import environment
-    from flows.inputs import device_of, manifest_of
+    from flows.inputs import manifest_of
 
     folder, manifest = data / "student", manifest_of(data, "transfer")
     write_text(folder / "history.csv", "\n".join(history) + "\n")

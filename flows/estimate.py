@@ -81,7 +81,7 @@ def _rate(config: Config, data: Path) -> tuple[float, str]:
     import torch
 
     from db3.teachers.folder import open_teacher
-    from flows.inputs import device_of
+    from flows.config import device_of
 
     torch.set_num_threads(config.runtime.threads)
     teacher = open_teacher(data / "teacher", device_of(config))

@@ -23,8 +23,9 @@ def fetch_teacher(config: Config, data: Path) -> str:
     """Train the teacher on the dataset, or take the one given; write its card, what is local of it and the split."""
     from db3.files import write_array, write_json
     from db3.teachers.folder import CARD, digest_weights, identity
+    from flows.config import device_of
     from flows.environment import environment
-    from flows.inputs import dataset_of, device_of
+    from flows.inputs import dataset_of
 
     dataset, folder, device = dataset_of(config), data / "teacher", device_of(config)
     dataset.check()
@@ -94,7 +95,7 @@ def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> d
     from db3.teachers.adapters.catalogue import fetch_foreign
     from db3.teachers.adapters.declared import FOLDER, Declared
     from db3.teachers.adapters.preprocessing import from_json
-    from flows.inputs import link_of
+    from flows.config import link_of
 
     teacher, names = config.teacher, _class_names(config, dataset)
     labels = names if teacher.labels is None else teacher.labels

@@ -13,26 +13,9 @@ if TYPE_CHECKING:
     from db3.search import Method
     from db3.search.method import MethodName
     from db3.search.surrogate.surrogate import SurrogateSettings
-    from db3.teachers.adapters.declared import Link
     from db3.types import TransferImages
     from db3.zero_shot.rounds import RoundSettings
     from db3.zero_shot.zsdb3 import Zsdb3
-
-
-def device_of(config: Config) -> str:
-    """The device named by runtime.device; `auto` takes a GPU where there is one."""
-    import torch
-
-    if config.runtime.device != "auto":
-        return config.runtime.device
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def link_of(config: Config) -> "Link":
-    """How a remote teacher is reached, as the group `teacher.link` says."""
-    from db3.teachers.adapters.declared import Link
-
-    return Link(**config.teacher.link.model_dump())
 
 
 def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":

@@ -44,7 +44,7 @@ def made(config: Config, asking: "Asking", card: dict[str, Any] | None = None) -
 def _key(config: Config, asking: "Asking", *decided_by: Any) -> str:
     """Digest of all that decides a piece; surrogates' bits follow the device and the threads, as a student's do."""
     from db3.digest import digest_code, digest_json
-    from flows.inputs import device_of
+    from flows.config import device_of
 
     machine = [device_of(config), config.runtime.threads]
     return digest_json(["made", asking.spec.identity, config.samples.seed, *decided_by, *machine, digest_code(*_CODE)])
@@ -86,7 +86,8 @@ def _pseudo(config: Config, asking: "Asking") -> Made:
     from db3.zero_shot.moves import Moved
     from db3.zero_shot.start_images import check_starts
     from db3.zero_shot.zsdb3 import move, pseudo_samples
-    from flows.inputs import device_of, zsdb3_of
+    from flows.config import device_of
+    from flows.inputs import zsdb3_of
 
     settings = zsdb3_of(config)
     decided_by = asdict(settings)

@@ -62,7 +62,8 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
 
     from db3.digest import digest_json
     from db3.search import Distances, search_distances
-    from flows.inputs import device_of, manifest_of, method_of, transfer_images
+    from flows.config import device_of
+    from flows.inputs import manifest_of, method_of, transfer_images
 
     pool, method, device = transfer_images(data), method_of(config), device_of(config)
     decided_by = [asdict(method), *_decided_by(data)]
@@ -88,7 +89,8 @@ def _with_surrogates(config: Config, data: Path, asking: Asking, parts: list[ran
     from db3.digest import digest_json
     from db3.search.driver import drive
     from db3.search.methods.auto import IN_FLIGHT, SurrogateSearch
-    from flows.inputs import device_of, method_of, surrogate_of, transfer_images
+    from flows.config import device_of
+    from flows.inputs import method_of, surrogate_of, transfer_images
 
     pool, spec = transfer_images(data), asking.spec
     synthetic_queries = round(config.query.surrogate.synthetic_queries * len(pool.decisions))

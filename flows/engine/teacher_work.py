@@ -200,7 +200,7 @@ class Asking:
     def _opened(self, seat: "_Seat") -> "Teacher":
         """The teacher itself, opened when a piece first needs it."""
         from db3.teachers.folder import open_teacher
-        from flows.inputs import device_of, link_of
+        from flows.config import device_of, link_of
 
         if seat.opened is None:
             device, link = device_of(self._config), link_of(self._config)
