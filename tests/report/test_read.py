@@ -83,5 +83,5 @@ def test_of_bare_decisions_the_page_shows_what_distances_would_say(write_run) ->
     assert np.array_equal(run.soft_labels.argmax(axis=1), run.decisions)
     assert ((run.soft_labels > 0) & (run.soft_labels < 1)).any(axis=1).all()
     assert dict(facts(run))["Soft labels"] == f"bare decisions, {number(1234)} images asked, as decided"
-    page = " ".join((data / "page.html").read_text().split())
+    page = " ".join(build_report(run, {}).split())
     assert f"on {number(1234)} images that the search asked" in page
