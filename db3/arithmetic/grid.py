@@ -102,8 +102,8 @@ def round_images(values: Float[Tensor, "n *rest"], bits: int, name: str, what: s
     """`round_tensor` with a grid for each image, so that an image's bits do not depend on its neighbours."""
     if not values.numel():
         return values
-    largest = values.flatten(1).abs().amax(dim=1) if values.dim() > 1 else values.abs()
-    return _round_to(values, bits, largest.view(-1, *[1] * (values.dim() - 1)), name, what)
+    largest = values.abs().amax(dim=list(range(1, values.dim())), keepdim=True) if values.dim() > 1 else values.abs()
+    return _round_to(values, bits, largest, name, what)
 
 
 def round_channels(

@@ -28,10 +28,6 @@ class Pool:
     padding: Pair = (0, 0)
     ceil: bool = False
 
-    @property
-    def overlaps(self) -> bool:
-        return self.kernel[0] > self.stride[0] or self.kernel[1] > self.stride[1]
-
     def output(self, size: int, axis: int) -> int:
         """Windows along an axis, as torch counts them: the last one begins inside the image or its first border."""
         k, s, p = self.kernel[axis], self.stride[axis], self.padding[axis]
@@ -41,10 +37,8 @@ class Pool:
 
 def max_pool2d(images: Float[Tensor, "n c h w"], pool: Pool) -> Float[Tensor, "n c y x"]:
     """`torch.nn.functional.max_pool2d`."""
-    if pool.overlaps or pool.ceil:
-        result: Tensor = _MaxPool.apply(images, pool)
-        return result
-    return F.max_pool2d(images.contiguous(), pool.kernel, pool.stride, pool.padding)
+    result: Tensor = _MaxPool.apply(images, pool)
+    return result
 
 
 def avg_pool2d(images: Float[Tensor, "n c h w"], pool: Pool) -> Float[Tensor, "n c y x"]:

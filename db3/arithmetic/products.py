@@ -5,45 +5,23 @@ same bits in a batch of 1 as in one of 64. Otherwise, in training, a tensor has 
 a weight's gradient sums over the images; its gradient then covers the images of all processes, see `reduce`.
 
 Kernels: columns of patches times a matrix (im2col and GEMM). Such only multiply inputs and add; Winograd's and FFT
-algorithms, which convolutions of a library may use, do not. A batch is worked through in pieces that fit a cache.
+algorithms, which a library's convolutions may use, do not. Some rows of an image are worked on at a time, so that
+columns stay in a cache; sums are exact, so the size of such a piece changes no bit.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from db3.arithmetic.grid import Bits, choose_bits, round_images, round_tensor, weight_bits
 from db3.arithmetic.guard import integer_sums
+from db3.arithmetic.layout import batch_first, batch_last
+from db3.arithmetic.patches import Window, add_patches, patches, pieces
 from db3.arithmetic.reduce import Reduce, current
-
-_PIECE = 2**20  # numbers of patches at a time: 8 MiB
-
-Pair = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Window:
-    """Where a convolution looks."""
-
-    kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-
-    def outputs(self, height: int, width: int) -> Pair:
-        """Height and width of the output."""
-        return self._side(height, 0), self._side(width, 1)
-
-    def _side(self, size: int, axis: int) -> int:
-        reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1
-        return (size + 2 * self.padding[axis] - reach) // self.stride[axis] + 1
 
 
 def conv2d(
@@ -90,8 +68,7 @@ def linear(
 ) -> Float[Tensor, "n *rest o"]:
     """`torch.nn.functional.linear` in float64, exactly; see `conv2d`."""
     reduce = current()
-    rows = values.numel() // max(1, values.shape[-1])
-    positions = reduce.whole(len(values)) * (rows // max(1, len(values)) or 1)
+    positions = reduce.whole(len(values)) * values.shape[1:-1].numel()
     bits = choose_bits(name, weight.shape[1], weight.shape[0], None if per_image else positions)
     result: Tensor = _Linear.apply(values, weight, bias, _Call(name, bits, per_image, positions, reduce))
     return result
@@ -135,32 +112,26 @@ class _Call:
 class _Conv2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, window: Window, call: _Call) -> Tensor:
-        x, w = call.inputs(images.contiguous()), call.weights(weight)
+        x, w = call.inputs(batch_first(batch_last(images))), call.weights(weight)
         ctx.save_for_backward(x, w)
         ctx.window, ctx.call = window, call
-        n, groups = len(x), window.groups
-        height, width = window.outputs(*x.shape[2:])
-        out = x.new_empty(n, groups, w.shape[0] // groups, height * width)
-        rows = w.view(groups, w.shape[0] // groups, -1)
-        for piece in _pieces(n, x[0].numel() * rows.shape[-1] // w.shape[1] if n else 1):
-            with integer_sums():
-                torch.matmul(rows, _columns(x[piece], window), out=out[piece])
-        out = out.view(n, -1, height, width)
+        out = _conv(batch_last(x), w, window)
         # A zero's sign depends on the kernel: + 0 makes all of them +0, also where a bias is −0.
-        return out.add_(0.0 if bias is None else (bias + 0.0)[:, None, None])
+        return batch_first(out.add_(0.0 if bias is None else (bias + 0.0)[:, None, None, None]))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         (x, w), window, call = ctx.saved_tensors, ctx.window, ctx.call
-        outer = outputs[0].contiguous()
+        outer = batch_first(batch_last(outputs[0]))
         g = call.gradients(outer)
-        inner = _conv_inputs(g, w, x.shape, window) if ctx.needs_input_grad[0] else None
-        by_weight = by_bias = None
+        inner = by_weight = by_bias = None
+        if ctx.needs_input_grad[0]:
+            inner = batch_first(_conv_inputs(batch_last(g), w, batch_last(x).shape, window))
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             x, g = call.for_weights(x, g, outer)
         if ctx.needs_input_grad[1]:
-            by_weight = call.reduce.sum(_conv_weights(g, x, w.shape, window)).add_(0.0)
+            by_weight = call.reduce.sum(_conv_weights(batch_last(g), batch_last(x), w.shape, window)).add_(0.0)
         if ctx.needs_input_grad[2]:
             by_bias = call.reduce.sum(_sum(g, [0, 2, 3]))
         return inner, by_weight, by_bias, None, None
@@ -169,82 +140,72 @@ class _Conv2d(torch.autograd.Function):
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None, call: _Call) -> Tensor:
-        x, w = call.inputs(values.contiguous()), call.weights(weight)
+        x, w = call.inputs(values), call.weights(weight)
         ctx.save_for_backward(x, w)
         ctx.call = call
         with integer_sums():
-            out = torch.matmul(x.flatten(0, -2), w.t()).view(*x.shape[:-1], len(w))
+            out = torch.mm(x.flatten(0, -2), w.t()).view(*x.shape[:-1], len(w))
         return out.add_(0.0 if bias is None else bias + 0.0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (x, w), call = ctx.saved_tensors, ctx.call
-        outer = outputs[0].contiguous()
+        (x, w), call, outer = ctx.saved_tensors, ctx.call, outputs[0]
         g = call.gradients(outer)
         inner = by_weight = by_bias = None
-        with integer_sums():
-            if ctx.needs_input_grad[0]:
-                inner = torch.matmul(g.flatten(0, -2), w).view(x.shape).add_(0.0)
-            if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-                x, g = call.for_weights(x, g, outer)
-            if ctx.needs_input_grad[1]:
-                by_weight = call.reduce.sum(torch.matmul(g.flatten(0, -2).t(), x.flatten(0, -2))).add_(0.0)
-            if ctx.needs_input_grad[2]:
-                by_bias = call.reduce.sum(_sum(g.flatten(0, -2), [0]))
+        if ctx.needs_input_grad[0]:
+            with integer_sums():
+                inner = torch.mm(g.flatten(0, -2), w).view(x.shape).add_(0.0)
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
+            x, g = call.for_weights(x, g, outer)
+        if ctx.needs_input_grad[1]:
+            with integer_sums():
+                by_weight = torch.mm(g.flatten(0, -2).t(), x.flatten(0, -2))
+            by_weight = call.reduce.sum(by_weight).add_(0.0)
+        if ctx.needs_input_grad[2]:
+            by_bias = call.reduce.sum(_sum(g.flatten(0, -2), [0]))
         return inner, by_weight, by_bias, None
 
 
-def _conv_inputs(g: Tensor, w: Tensor, shape: torch.Size, window: Window) -> Tensor:
-    """Gradient of a convolution's input: columns, added where their patches overlap."""
-    n, groups = len(g), window.groups
-    rows = w.view(groups, w.shape[0] // groups, -1).transpose(1, 2).contiguous()
-    g = g.view(n, groups, g.shape[1] // groups, -1)
-    out = g.new_empty(shape)
-    for piece in _pieces(n, groups * rows.shape[1] * g.shape[-1]):
+def _conv(x: Float[Tensor, "c h w n"], w: Tensor, window: Window) -> Float[Tensor, "o y x n"]:
+    height, width = window.outputs(*x.shape[1:3])
+    out = x.new_empty(len(w), height, width, x.shape[3])
+    matrices = w.flatten(1).chunk(window.groups)
+    for rows in pieces(x.shape, window):
+        columns = patches(x, window, rows).chunk(window.groups)
+        parts = out[:, rows].flatten(1).chunk(window.groups)
         with integer_sums():
-            columns = torch.matmul(rows, g[piece]).flatten(1, 2)
-            out[piece] = F.fold(columns, shape[2:], window.kernel, window.dilation, window.padding, window.stride)
+            for matrix, column, part in zip(matrices, columns, parts, strict=True):
+                torch.mm(matrix, column, out=part)
     return out
 
 
-def _conv_weights(g: Tensor, x: Tensor, shape: torch.Size, window: Window) -> Tensor:
-    """Gradient of a convolution's weights over the images of this process."""
-    n, groups = len(g), window.groups
-    g = g.view(n, groups, g.shape[1] // groups, -1)
-    taps = shape[1] * shape[2] * shape[3]
-    out = g.new_zeros(groups, g.shape[2], taps)
-    for piece in _pieces(n, groups * taps * g.shape[-1]):
-        left = g[piece].permute(1, 2, 0, 3).reshape(groups, g.shape[2], -1)
-        right = _columns(x[piece], window, images_last=True)
+def _conv_inputs(g: Float[Tensor, "o y x n"], w: Tensor, shape: torch.Size, window: Window) -> Float[Tensor, "c h w n"]:
+    """Gradient of a convolution's input: columns, added where their patches overlap."""
+    out = g.new_zeros(window.padded(shape))
+    matrices = [matrix.t().contiguous() for matrix in w.flatten(1).chunk(window.groups)]
+    for rows in pieces(shape, window):
+        parts = g[:, rows].flatten(1).chunk(window.groups)
         with integer_sums():
-            out += torch.matmul(left, right.transpose(1, 2))
-    return out.view(shape)
+            columns = [torch.mm(matrix, part) for matrix, part in zip(matrices, parts, strict=True)]
+            add_patches(out, columns[0] if len(columns) == 1 else torch.cat(columns), window, rows)
+    (up, left), (height, width) = window.padding, shape[1:3]
+    return out[:, up : up + height, left : left + width].contiguous()
 
 
-def _columns(x: Tensor, window: Window, images_last: bool = False) -> Tensor:
-    """Patches as columns: [n, groups, c·kh·kw, y·x], or [groups, c·kh·kw, n·y·x]."""
-    if any(window.padding):
-        (up, across) = window.padding
-        x = F.pad(x, (across, across, up, up))
-    n, c, h, w = x.shape
-    (kh, kw), (sy, sx), (dy, dx), groups = window.kernel, window.stride, window.dilation, window.groups
-    y_count, x_count = (h - dy * (kh - 1) - 1) // sy + 1, (w - dx * (kw - 1) - 1) // sx + 1
-    image, channel, row, column = c * h * w, h * w, w, 1
-    x = x.contiguous()
-    if images_last:
-        places = (c, kh, kw, n, y_count, x_count)
-        steps = (channel, row * dy, column * dx, image, row * sy, column * sx)
-        return x.as_strided(places, steps, x.storage_offset()).reshape(groups, c // groups * kh * kw, -1)
-    places = (n, c, kh, kw, y_count, x_count)
-    steps = (image, channel, row * dy, column * dx, row * sy, column * sx)
-    return x.as_strided(places, steps, x.storage_offset()).reshape(n, groups, c // groups * kh * kw, -1)
-
-
-def _pieces(count: int, size: int) -> Iterator[slice]:
-    """Images a piece, of `size` numbers each."""
-    step = max(1, _PIECE // max(1, size))
-    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+def _conv_weights(
+    g: Float[Tensor, "o y x n"], x: Float[Tensor, "c h w n"], shape: torch.Size, window: Window
+) -> Float[Tensor, "o i kh kw"]:
+    """Gradient of a convolution's weights over the images of this process."""
+    out = g.new_zeros(shape)
+    sums = out.flatten(1).chunk(window.groups)
+    for rows in pieces(x.shape, window):
+        columns = patches(x, window, rows).chunk(window.groups)
+        parts = g[:, rows].flatten(1).chunk(window.groups)
+        with integer_sums():
+            for total, part, column in zip(sums, parts, columns, strict=True):
+                total.add_(torch.mm(part, column.t()))
+    return out
 
 
 def _sum(values: Tensor, axes: list[int]) -> Tensor:
