@@ -34,7 +34,7 @@ def hardsigmoid(values: Tensor) -> Tensor:
 
 
 def hardswish(values: Tensor) -> Tensor:
-    """x · relu6(x + 3) / 6."""
+    """X · relu6(x + 3) / 6."""
     return values * hardsigmoid(values)
 
 
@@ -44,7 +44,7 @@ def sigmoid(values: Tensor) -> Tensor:
 
 
 def silu(values: Tensor) -> Tensor:
-    """x · sigmoid(x)."""
+    """X · sigmoid(x)."""
     return values * sigmoid(values)
 
 
@@ -80,7 +80,8 @@ class _Sigmoid(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (result,) = ctx.saved_tensors
-        return gradients[0] * ((1 - result) * result)
+        inner: Tensor = gradients[0] * ((1 - result) * result)
+        return inner
 
 
 class _Tanh(torch.autograd.Function):
@@ -94,4 +95,5 @@ class _Tanh(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (result,) = ctx.saved_tensors
-        return gradients[0] * (1 - result * result)
+        inner: Tensor = gradients[0] * (1 - result * result)
+        return inner

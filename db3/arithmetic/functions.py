@@ -116,7 +116,7 @@ def sqrt(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 
 
 def corrected_sqrt(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """torch's square root of float64, moved by one bit where an exact comparison says so.
+    """Torch's square root of float64, moved by one bit where an exact comparison says so.
 
     y is right where (y − u/2)² < x < (y + u/2)², u its last bit. x − y² is computed without error (Dekker, "A
     floating-point technique for extending the available precision", 1971), as a whole multiple of u².

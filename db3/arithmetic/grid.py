@@ -29,7 +29,7 @@ _SUM_BITS = 46  # of a sum without products; the rounding below can do 51
 
 @dataclass(frozen=True)
 class Bits:
-    """Bits of the operands of a layer's three product-sums: inputs · weights, gradients · weights, gradients · inputs."""
+    """Bits of the operands of a layer's three product-sums: inputs · weights, and gradients with each of both."""
 
     inputs: int
     weights: int
@@ -148,8 +148,15 @@ def _round_to(values: Tensor, bits: int, largest: Tensor, name: str, what: str) 
 def _largest(values: Tensor) -> Tensor:
     if not values.numel():
         return values.new_zeros(())
-    low, high = torch.aminmax(values)
+    low, high = torch.aminmax(_dense(values))
     return torch.maximum(-low, high)
+
+
+def _dense(values: Tensor) -> Tensor:
+    """The view whose axes follow the memory: aminmax would copy another one."""
+    if values.is_contiguous():
+        return values
+    return values.permute(sorted(range(values.dim()), key=values.stride, reverse=True))
 
 
 def _others(values: Tensor) -> list[int]:
@@ -158,6 +165,6 @@ def _others(values: Tensor) -> list[int]:
 
 def _unfit(largest: float, name: str, what: str) -> Db3Error:
     return Db3Error(
-        f"{name}: {what} hold {largest:g}; expected finite values below 2^{_RANGE}: look for a damaged input or weights, "
-        "or lower the learning rate"
+        f"{name}: {what} hold {largest:g}; expected finite values below 2^{_RANGE}: look for a damaged input or "
+        "weights, or lower the learning rate"
     )

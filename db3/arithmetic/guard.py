@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _STATE = threading.local()
 
 _ELEMENTWISE = (
-    "add sub rsub mul div neg abs reciprocal sign round floor ceil trunc frexp clamp clamp_min clamp_max maximum minimum "
-    "threshold threshold_backward where eq ne lt le gt ge logical_and logical_or logical_not isfinite isnan isinf "
+    "add sub rsub mul div neg abs reciprocal sign round floor ceil trunc frexp clamp clamp_min clamp_max maximum "
+    "minimum threshold threshold_backward where eq ne lt le gt ge logical_and logical_or logical_not isfinite isnan isinf "
     "bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ "
     "__and__ __or__ __xor__ __ilshift__ __irshift__ __iand__ __ior__ __ixor__ remainder fmod nextafter"
 )
@@ -49,7 +49,7 @@ def integer_sums() -> Iterator[None]:
         _STATE.depth -= 1
 
 
-class exact_only(TorchDispatchMode):  # noqa: N801 - read as a context: `with exact_only():`
+class exact_only(TorchDispatchMode):  # type: ignore[no-untyped-call]  # noqa: N801 - `with exact_only():`
     """While active, an operation that is not exact raises `InexactOperationError`, in backward passes as well.
 
     Costs a Python call per operation: for tests and trials, not for long trainings.
@@ -68,7 +68,7 @@ class exact_only(TorchDispatchMode):  # noqa: N801 - read as a context: `with ex
             plain = name if name.startswith("__") else name.rstrip("_")
             if plain not in _ALLOWED or (plain in _ALPHA and _alpha(args, kwargs) != 1):
                 raise InexactOperationError(
-                    f"{func} ran in exact code; expected single IEEE operations, or sums of integers in integer_sums(): "
+                    f"{func} ran in exact code; expected single IEEE operations, or sums of integers in integer_sums: "
                     "use db3.arithmetic's function in its place"
                 )
         return func(*args, **kwargs)

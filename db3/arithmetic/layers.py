@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from db3.arithmetic.activations import Activation
 from db3.arithmetic.dropout import dropout
 from db3.arithmetic.norms import normalise_batch, normalise_running
-from db3.arithmetic.pooling import Pair, Pool, adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from db3.arithmetic.patches import Window
+from db3.arithmetic.pooling import Pair, Pool, adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from db3.arithmetic.products import conv2d, linear
 from db3.errors import ConfigError
 

@@ -74,7 +74,8 @@ class _LogSoftmax(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (likely,) = ctx.saved_tensors
         g = gradients[0]
-        return g - likely * row_sum(g)[:, None]
+        result: Tensor = g - likely * row_sum(g)[:, None]
+        return result
 
 
 class _StudentLoss(torch.autograd.Function):
@@ -111,7 +112,7 @@ class _StudentLoss(torch.autograd.Function):
 
 
 def _softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """log softmax and softmax."""
+    """Log softmax and softmax."""
     if not logits.numel():
         return logits, logits
     shifted = logits - logits.amax(dim=1, keepdim=True)

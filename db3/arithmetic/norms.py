@@ -27,7 +27,7 @@ def normalise_batch(
     eps: float,
     name: str = "batch norm",
 ) -> tuple[Float[Tensor, "n c *rest"], Statistics]:
-    """y = (x − μ) / √(σ² + ε) · w + b, with μ and σ² over the batch of all processes.
+    """Y = (x − μ) / √(σ² + ε) · w + b, with μ and σ² over the batch of all processes.
 
     Raises:
         ConfigError: one value a channel, of which nothing can be learnt.

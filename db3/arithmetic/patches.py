@@ -9,7 +9,7 @@ from torch import Size, Tensor
 
 Pair = tuple[int, int]
 
-_PIECE = 2**19  # numbers of a matrix of columns at a time: 4 MiB
+_PIECE = 2**17  # numbers of a matrix of columns at a time: 1 MiB
 
 
 @dataclass(frozen=True)

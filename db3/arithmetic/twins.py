@@ -110,8 +110,8 @@ def _twin(module: nn.Module, name: str, allowed: Collection[str], numbers: dict[
         return copy.deepcopy(module)
     if _full_name(kind) not in allowed:
         raise ConfigError(
-            f"layer {name or 'itself'} ({kind.__name__}) has no exact twin; expected convolutions, linear layers, batch "
-            "normalisation, pooling, dropout or activations made of such: exchange it, or take arithmetic float32"
+            f"layer {name or 'itself'} ({kind.__name__}) has no exact twin; expected convolutions, linear layers, "
+            "batch normalisation, pooling, dropout or activations made of such: exchange it, or take arithmetic float32"
         )
     own = [parameter for _, parameter in module.named_parameters(recurse=False)]
     if own:
