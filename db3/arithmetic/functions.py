@@ -91,7 +91,7 @@ def sin(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return _trigonometric(values, 0)
 
 
-def power(values: Float[Tensor, "*n"], exponent: float) -> Float[Tensor, "*n"]:
+def power(values: Float[Tensor, "*n"], exponent: int | float) -> Float[Tensor, "*n"]:
     """x^y for x ≥ 0: by squaring where y is a whole number up to 1024, else e^(y · log x).
 
     The latter's relative error is up to (2 + |y · log x|) · 2⁻⁵².

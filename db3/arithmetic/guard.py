@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _STATE = threading.local()
 
 _ELEMENTWISE = (
-    "add sub rsub mul div neg abs reciprocal sign round floor ceil trunc frexp clamp clamp_min clamp_max maximum "
-    "minimum threshold threshold_backward where eq ne lt le gt ge logical_and logical_or logical_not isfinite isnan isinf "
-    "bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ "
+    "add sub rsub mul div neg abs reciprocal sign round floor ceil trunc frexp clamp clamp_min clamp_max "
+    "maximum minimum threshold threshold_backward where eq ne lt le gt ge logical_and logical_or logical_not "
+    "isfinite isnan isinf bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ "
     "__and__ __or__ __xor__ __ilshift__ __irshift__ __iand__ __ior__ __ixor__ remainder fmod nextafter"
 )
 _COMPARED = (
@@ -49,7 +49,7 @@ def integer_sums() -> Iterator[None]:
         _STATE.depth -= 1
 
 
-class exact_only(TorchDispatchMode):  # type: ignore[no-untyped-call]  # noqa: N801 - `with exact_only():`
+class exact_only(TorchDispatchMode):  # type: ignore[no-untyped-call]  # noqa: N801
     """While active, an operation that is not exact raises `InexactOperationError`, in backward passes as well.
 
     Costs a Python call per operation: for tests and trials, not for long trainings.

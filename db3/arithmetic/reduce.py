@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch.distributed as dist
 from torch import Tensor
@@ -18,6 +18,7 @@ from db3.errors import ConfigError
 _STATE = threading.local()
 
 
+@runtime_checkable
 class Reduce(Protocol):
     """What a group of processes answers; every process asks the same questions in the same order."""
 
