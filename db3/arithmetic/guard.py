@@ -15,8 +15,8 @@ _STATE = threading.local()
 
 _ELEMENTWISE = (
     "add sub rsub mul div neg abs reciprocal sign round floor ceil trunc frexp clamp clamp_min clamp_max "
-    "maximum minimum threshold threshold_backward where eq ne lt le gt ge logical_and logical_or logical_not "
-    "isfinite isnan isinf bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ "
+    "maximum minimum threshold threshold_backward where eq ne lt le gt ge "
+    "logical_and logical_or logical_not isfinite isnan isinf bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ "
     "__and__ __or__ __xor__ __ilshift__ __irshift__ __iand__ __ior__ __ixor__ remainder fmod nextafter"
 )
 _COMPARED = (

@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Callable
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from db3.arithmetic import cos, exact_only, exp, log, power, sigmoid, sin, sqrt, tanh
 from db3.arithmetic.functions import corrected_sqrt, power_of_two
@@ -42,7 +45,9 @@ def _ulps(got: torch.Tensor, wanted: list[mpmath.mpf]) -> float:
         (sin, mpmath.sin, -10.0, 10.0, 2.0),
     ],
 )
-def test_elementary_functions_are_accurate(function, reference, low, high, ulps):
+def test_elementary_functions_are_accurate(
+    function: Callable[[Tensor], Tensor], reference: Callable[[Any], Any], low: float, high: float, ulps: float
+) -> None:
     values = _numbers(low, high)
     with exact_only():
         got = function(values)
@@ -50,7 +55,7 @@ def test_elementary_functions_are_accurate(function, reference, low, high, ulps)
     assert _ulps(got, [reference(mpmath.mpf(value)) for value in values.tolist()]) <= ulps
 
 
-def test_exact_values():
+def test_exact_values() -> None:
     inf = math.inf
 
     assert exp(torch.tensor([0.0, -709.0, -inf, 710.0, inf], dtype=torch.float64)).tolist() == [1, 0, 0, inf, inf]
@@ -64,7 +69,7 @@ def test_exact_values():
     assert power(torch.tensor([2.0], dtype=torch.float64), -2).item() == 0.25
 
 
-def test_power_is_close():
+def test_power_is_close() -> None:
     values = _numbers(0.01, 50.0, 500)
     got = power(values, -0.37)
     wanted = [mpmath.mpf(value) ** mpmath.mpf(-0.37) for value in values.tolist()]
@@ -72,14 +77,14 @@ def test_power_is_close():
     assert all(abs(mpmath.mpf(g) / w - 1) < 4 * 2**-52 for g, w in zip(got.tolist(), wanted, strict=True))
 
 
-def test_power_of_two():
+def test_power_of_two() -> None:
     exponents = torch.arange(-1022, 1024)
 
     assert power_of_two(exponents).tolist() == [math.ldexp(1.0, e) for e in exponents.tolist()]
 
 
 @pytest.mark.parametrize("function", [sqrt, corrected_sqrt])
-def test_sqrt_is_correctly_rounded(function):
+def test_sqrt_is_correctly_rounded(function: Callable[[Tensor], Tensor]) -> None:
     values = torch.cat(
         [
             _numbers(0.0, 4.0, 120_000),
@@ -94,13 +99,11 @@ def test_sqrt_is_correctly_rounded(function):
     assert function(values).tolist() == [math.sqrt(value) for value in values.tolist()]
 
 
-def test_correction_has_something_to_correct():
+def test_correction_has_something_to_correct() -> None:
     """The correction's test would pass on a machine whose torch is right; so it is held against wrong roots too."""
     values = _numbers(0.5, 8.0, 20_000)
     wanted = torch.tensor([math.sqrt(value) for value in values.tolist()], dtype=torch.float64)
-    off = [
-        torch.nextafter(wanted, torch.tensor(to, dtype=torch.float64).expand_as(wanted)) for to in (0.0, 100.0)
-    ]
+    off = [torch.nextafter(wanted, torch.tensor(to, dtype=torch.float64).expand_as(wanted)) for to in (0.0, 100.0)]
 
     for wrong in off:
 
@@ -108,7 +111,7 @@ def test_correction_has_something_to_correct():
             def __torch_dispatch__(self, func, types, args=(), kwargs=None, wrong=wrong):
                 result = func(*args, **(kwargs or {}))
                 if func is torch.ops.aten.sqrt.default and args[0].min() >= 1:
-                    fraction, exponent = np.frexp(values.numpy())
+                    _, exponent = np.frexp(values.numpy())
                     odd = exponent % 2
                     return torch.from_numpy(np.ldexp(wrong.numpy(), -((exponent - np.where(odd == 1, 1, 2)) // 2)))
                 return result
@@ -118,7 +121,7 @@ def test_correction_has_something_to_correct():
         assert torch.equal(got, wanted)
 
 
-def test_float32_roots():
+def test_float32_roots() -> None:
     values = _numbers(0.0, 4.0, 100_000).float()
 
     assert torch.equal(sqrt(values), torch.from_numpy(np.sqrt(values.numpy())))
@@ -126,11 +129,11 @@ def test_float32_roots():
 
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=0))
 @settings(max_examples=300, deadline=None)
-def test_any_root(value):
+def test_any_root(value: float) -> None:
     assert corrected_sqrt(torch.tensor([value], dtype=torch.float64)).item() == math.sqrt(value)
 
 
-def test_bits_are_pinned():
+def test_bits_are_pinned() -> None:
     """The same on every machine: a change here changes every digest that rests on exact arithmetic."""
     values = _numbers(-20.0, 20.0, 2000, seed=9)
     hashed = hashlib.sha256()

@@ -1,6 +1,6 @@
 """A small exact training, as a function and as a script: prints digests of all that it decides.
 
-    python -m tests.arithmetic.trainings lenet5_half 12 [processes]
+python -m tests.arithmetic.trainings lenet5_half 12 [processes]
 """
 
 import os
@@ -64,7 +64,7 @@ def _work(rank: int, name: str, steps: int, processes: int, folder: str) -> None
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     found = train(name, steps, rank, processes)
     if rank == 0:
-        print(*found)
+        sys.stdout.write(" ".join(found) + "\n")
     dist.barrier()
     dist.destroy_process_group()
 
@@ -73,7 +73,7 @@ if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     which, count, together = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1
     if together == 1:
-        print(*train(which, count))
+        sys.stdout.write(" ".join(train(which, count)) + "\n")
     else:
         with tempfile.TemporaryDirectory() as temporary:
             mp.spawn(_work, (which, count, together, temporary), nprocs=together)
