@@ -16,7 +16,9 @@ _STATE = threading.local()
 _ELEMENTWISE = (
     "add sub rsub mul div neg abs reciprocal sign round floor ceil trunc frexp clamp clamp_min clamp_max "
     "maximum minimum threshold threshold_backward where eq ne lt le gt ge "
-    "logical_and logical_or logical_not isfinite isnan isinf bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift __lshift__ __rshift__ "
+    "logical_and logical_or logical_not isfinite isnan isinf "
+    "bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift "
+    "__lshift__ __rshift__ "
     "__and__ __or__ __xor__ __ilshift__ __irshift__ __iand__ __ior__ __ixor__ remainder fmod nextafter"
 )
 _COMPARED = (
@@ -27,8 +29,8 @@ _MOVED = (
     "view _unsafe_view reshape _reshape_alias expand permute transpose t squeeze unsqueeze slice slice_backward select "
     "select_backward as_strided unfold split split_with_sizes chunk unbind cat stack index index_select index_put "
     "gather scatter masked_fill flip roll repeat narrow clone copy contiguous detach alias lift_fresh _to_copy to "
-    "empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones ones_like new_ones full "
-    "full_like new_full fill zero arange eye constant_pad_nd im2col _local_scalar_dense resize set scalar_tensor "
+    "empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones ones_like new_ones "
+    "full full_like new_full fill zero arange eye constant_pad_nd im2col _local_scalar_dense resize set scalar_tensor "
     "diagonal tril triu random randperm randint rand view_as_real view_dtype"
 )
 _ALLOWED = frozenset(f"{_ELEMENTWISE} {_COMPARED} {_MOVED}".split())

@@ -117,7 +117,7 @@ def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch, size: Any) -> Non
     x, w = draw(4, 3, 12, 12).requires_grad_(), draw(5, 3, 5, 5, seed=1).requires_grad_()
     window = Window((5, 5), (2, 1), (2, 1))
 
-    def run():
+    def run() -> tuple[Tensor, ...]:
         out = conv2d(x, w, None, window, per_image=False)
         return out, *torch.autograd.grad(out, (x, w), draw(*out.shape, seed=3))
 

@@ -1,7 +1,6 @@
 """Exact twins of the catalogue's networks: the same function, names and files; nothing inexact inside."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -30,7 +29,7 @@ NETWORKS = [("lenet5_fifth", (1, 28, 28)), ("compact", (3, 8, 8)), ("alexnet_qua
             ("resnet18_small", (3, 8, 8)), ("squeezenet1_1", (3, 32, 32))]  # fmt: skip
 
 
-def _images(shape: tuple[int, int, int], count: int = 6):
+def _images(shape: tuple[int, int, int], count: int = 6) -> Tensor:
     return (draw(count, *shape).abs() * 255).round() / 255
 
 
@@ -87,7 +86,7 @@ def test_what_has_no_twin_is_refused_by_name() -> None:
             super().__init__()
             self.inner = nn.Linear(2, 2)
 
-        def forward(self, values: Any):
+        def forward(self, values: Tensor) -> Tensor:
             return self.inner(values).softmax(1)
 
     with pytest.raises(ConfigError, match="layer itself"):
