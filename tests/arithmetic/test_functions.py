@@ -108,7 +108,9 @@ def test_correction_has_something_to_correct() -> None:
     for wrong in off:
 
         class Wrong(torch.utils._python_dispatch.TorchDispatchMode):
-            def __torch_dispatch__(self, func, types, args=(), kwargs=None, wrong=wrong):
+            def __torch_dispatch__(
+                self, func: Any, types: Any, args: Any = (), kwargs: Any = None, wrong: Tensor = wrong
+            ) -> Any:
                 result = func(*args, **(kwargs or {}))
                 if func is torch.ops.aten.sqrt.default and args[0].min() >= 1:
                     _, exponent = np.frexp(values.numpy())
