@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from db3.arithmetic.grid import choose_bits, round_images, round_tensor
