@@ -61,6 +61,9 @@ async def retry(attempt: Callable[[], Awaitable[T]], attempts: int, stopped: asy
         with suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), seconds)
 
+    async def once() -> T:
+        return await attempt()
+
     policy = AsyncRetrying(
         retry=retry_if_exception_type(RetryableError),
         stop=lambda state: stopped.is_set() or stop_after_attempt(attempts)(state),
@@ -69,7 +72,7 @@ async def retry(attempt: Callable[[], Awaitable[T]], attempts: int, stopped: asy
         reraise=True,
     )
     try:
-        return await policy(attempt)
+        return await policy(once)
     except RetryableError as error:
         count = policy.statistics.get("attempt_number", 1)
         raise TeacherError(

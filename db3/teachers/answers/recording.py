@@ -217,9 +217,7 @@ def _header(data: bytes, start: int, path: Path) -> tuple[dict[str, Any], int, b
     if data[start : start + len(MAGIC)] != MAGIC:
         if start == 0 and data.startswith(MAGIC[:12]):
             what = data[: data.find(b"\n") + 1 or 40].decode(errors="replace").strip()
-            raise DataError(
-                f"{path} is a {what[:40]!r}; this db3 reads {MAGIC.decode().strip()!r}: take one that fits"
-            )
+            raise DataError(f"{path} is a {what[:40]!r}; this db3 reads {MAGIC.decode().strip()!r}: take one that fits")
         raise damaged(path, start)
     found = _record(data, start + len(MAGIC), b"")
     if found is None or found[0] != HEADER:

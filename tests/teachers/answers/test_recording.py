@@ -153,7 +153,7 @@ def test_damage_in_the_middle_is_refused_with_file_and_place() -> None:
     data = bytearray(grown({"classes": 10}, ticks))
     first = len(opening({"classes": 10})[0])
     data[first + 10] ^= 1
-    with pytest.raises(DataError, match=rf"answers.journal is damaged at byte {first}: .* delete it to pay"):
+    with pytest.raises(DataError, match=rf"answers.journal is damaged at byte {first}: .* delete it to send"):
         read_growing(bytes(data), HERE)
 
 
