@@ -54,7 +54,7 @@ def verify(config: Config, data: Path) -> str:
 
 
 class Replay(Asking):
-    """The stages' asking, answered by the sealed journals of a folder: nothing is opened, paid or limited.
+    """The stages' asking, answered by the sealed journals of a folder: nothing is opened, sent or limited.
 
     Args:
         config: all parameters.

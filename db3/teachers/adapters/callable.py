@@ -15,7 +15,7 @@ from db3.errors import ConfigError, DataError, Db3Error, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.declared import Declared, Fetched, Opening
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import decisions_of
+from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import TeacherSpec
 
@@ -63,7 +63,7 @@ class CallableTeacher:
                 f"{self._who} failed on {len(images)} images ({one_line(f'{type(error).__name__}: {error}')}); "
                 "fix it and run again"
             ) from error
-        return decisions_of(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
+        return read_decisions(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
 
 
 def fetch_callable(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)

@@ -22,7 +22,7 @@ from db3.errors import ConfigError, DataError, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, Opening, keep
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import decisions_of
+from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import TeacherSpec
 
@@ -75,7 +75,7 @@ class ExportedTeacher:
             raise TeacherError(
                 f"{self._who} gave {type(output).__name__}; expected one tensor: export it with one output"
             )
-        return decisions_of(output, len(images), self.spec.classes, self._who).to(images.device)
+        return read_decisions(output, len(images), self.spec.classes, self._who).to(images.device)
 
 
 def fetch_exported(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)

@@ -25,7 +25,7 @@ from db3.teachers.adapters.inference_protocol import (
     read_interface,
     read_json_object,
 )
-from db3.teachers.adapters.outputs import decisions_of
+from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes
 from db3.teachers.base import PartlyAnsweredError, Sending, TeacherSpec
@@ -112,7 +112,7 @@ class HttpTeacher:
         self._check_version(value)
         output = find_output(value, rest, self._interface.output, who)
         sent = self._interface.rows or count
-        return decisions_of(output, sent, self.spec.classes, who, self._labels)[:count]
+        return read_decisions(output, sent, self.spec.classes, who, self._labels)[:count]
 
     def _check_version(self, value: Mapping[str, Any]) -> None:
         name, version = value.get("model_name"), value.get("model_version")

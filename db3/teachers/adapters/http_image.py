@@ -21,7 +21,7 @@ from db3.teachers.adapters.declared import Declared, Fetched, Opening
 from db3.teachers.adapters.http_client import Client, Reply, Request
 from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import read_json_object
-from db3.teachers.adapters.outputs import index_of
+from db3.teachers.adapters.outputs import read_class
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import PartlyAnsweredError, Sending, TeacherSpec
 
@@ -66,7 +66,7 @@ class HttpImageTeacher:
         _check_form(body, format)
         self._url, self.spec, self._labels, self._sending = url, spec, labels, sending
         self._see, self._form, self._format = preprocessing or Preprocessing(), (body, field), format
-        self._who, self._answer = f"the service {url}", compiled(answer)
+        self._who, self._answer = f"the service {url}", compile_path(answer)
         self._client = Client(url, link or Link(), auth or Auth(), self._who)
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
@@ -78,7 +78,7 @@ class HttpImageTeacher:
         shown = self._see(images.cpu())
 
         def request(place: int) -> Request:
-            content, kind = body_of(picture(shown[place], self._format), self._format, *self._form)
+            content, kind = build_body(encode_picture(shown[place], self._format), self._format, *self._form)
             return Request("POST", self._url, content, {"Content-Type": kind}, 1)
 
         ask = [lambda place=place: request(place) for place in range(len(shown))]
@@ -101,10 +101,10 @@ class HttpImageTeacher:
             raise TeacherError(
                 f"{self._who} answered with {keys}, but nothing at teacher.http.answer: correct the path"
             )
-        return index_of(found, self.spec.classes, self._who, self._labels)
+        return read_class(found, self.spec.classes, self._who, self._labels)
 
 
-def picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
+def encode_picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
     """A grey or colour picture of an image in [0, 1], its pixels rounded to 1/255; JPEG at quality 100."""
     pixels = (image * 255).round().clamp(0, 255).to(torch.uint8)
     if pixels.shape[0] not in (1, 3):
@@ -118,7 +118,7 @@ def picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
     return file.getvalue()
 
 
-def body_of(content: bytes, kind: str, body: str, field: str) -> tuple[bytes, str]:
+def build_body(content: bytes, kind: str, body: str, field: str) -> tuple[bytes, str]:
     """A request's body and its Content-Type."""
     if body == "json":
         return orjson.dumps({field: base64.b64encode(content).decode()}), "application/json"
@@ -128,7 +128,7 @@ def body_of(content: bytes, kind: str, body: str, field: str) -> tuple[bytes, st
     return content, f"image/{kind}"
 
 
-def compiled(answer: str) -> Any:
+def compile_path(answer: str) -> Any:
     """A JMESPath, ready to search.
 
     Raises:
@@ -145,7 +145,7 @@ def compiled(answer: str) -> Any:
 def fetch_http_image(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
     """Check what was declared; the service is asked nothing, since every question may cost money."""
     http: Mapping[str, Any] = declared.http
-    compiled(str(http["answer"]))
+    compile_path(str(http["answer"]))
     _check_form(http["body"], http["format"])
     if declared.input_shape[0] not in (1, 3):
         raise ConfigError(f"images have {declared.input_shape[0]} channels; expected 1 or 3: set dataset.channels")

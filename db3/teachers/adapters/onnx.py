@@ -15,7 +15,7 @@ from db3.errors import ConfigError, DataError, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, Opening, keep
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import decisions_of
+from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes, check_images_fit, pick_tensor
 from db3.teachers.base import ImageShape, TeacherSpec
@@ -80,7 +80,7 @@ class OnnxTeacher:
             raise TeacherError(
                 f"{self._who} failed on {len(images)} images ({one_line(error)}): check the file"
             ) from None
-        return decisions_of(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
+        return read_decisions(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
 
 
 def fetch_onnx(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)

@@ -12,7 +12,7 @@ from torch import Tensor
 from db3.errors import TeacherError, one_line
 
 
-def decisions_of(
+def read_decisions(
     output: Any, count: int, classes: int, who: str, labels: Sequence[str] | None = None
 ) -> Int[Tensor, " n"]:
     """Decisions from scores (the lowest class on a tie), integer classes or class names.
@@ -50,7 +50,7 @@ def decisions_of(
     )
 
 
-def index_of(answer: Any, classes: int, who: str, labels: Sequence[str] | None) -> int:
+def read_class(answer: Any, classes: int, who: str, labels: Sequence[str] | None) -> int:
     """The class of one answer: an integer, a name, or a list of K scores.
 
     Raises:
@@ -61,7 +61,7 @@ def index_of(answer: Any, classes: int, who: str, labels: Sequence[str] | None) 
             f"{who} answered {one_line(repr(answer), 60)}; expected a class number, a class name or {classes} scores: "
             "correct teacher.http.answer"
         )
-    return int(decisions_of([answer], 1, classes, who, labels)[0])
+    return int(read_decisions([answer], 1, classes, who, labels)[0])
 
 
 def _array(output: Any, who: str) -> npt.NDArray[Any]:

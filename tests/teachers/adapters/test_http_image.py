@@ -18,7 +18,7 @@ from PIL import Image
 
 from db3.errors import ConfigError, TeacherError
 from db3.teachers.adapters.declared import Declared, Opening
-from db3.teachers.adapters.http_image import HttpImageTeacher, fetch_http_image, open_http_image, picture
+from db3.teachers.adapters.http_image import HttpImageTeacher, encode_picture, fetch_http_image, open_http_image
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import TeacherSpec
 from tests.contracts.teacher import TeacherContract
@@ -105,12 +105,12 @@ def test_the_service_sees_the_very_pixels(service: Any) -> None:
 
 def test_grey_images_are_grey_pictures_and_a_jpeg_is_near() -> None:
     image = torch.linspace(0, 1, 64).view(1, 8, 8)
-    assert Image.open(io.BytesIO(picture(image, "png"))).mode == "L"
-    jpeg = Image.open(io.BytesIO(picture(image, "jpeg")))
+    assert Image.open(io.BytesIO(encode_picture(image, "png"))).mode == "L"
+    jpeg = Image.open(io.BytesIO(encode_picture(image, "jpeg")))
     assert (jpeg.format, jpeg.mode) == ("JPEG", "L")
     assert np.abs(np.asarray(jpeg) / 255 - image[0].numpy()).max() < 0.02
     with pytest.raises(ConfigError, match="2 channels; expected 1 or 3"):
-        picture(torch.zeros(2, 8, 8), "png")
+        encode_picture(torch.zeros(2, 8, 8), "png")
 
 
 @pytest.mark.parametrize(
