@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from db3.errors import DataError
 from flows.config import Config, load_config
-from flows.engine.stage import DATA, leave
+from flows.engine.stage import DATA, run_entry_point
 from flows.engine.teacher_work import Asking, Compute
 from flows.engine.threads import set_threads
 
@@ -216,7 +216,7 @@ def _difference(mine: Path, theirs: Path) -> str:
 def main(arguments: Sequence[str] | None = None, program: str = "python -m flows.verify") -> NoReturn:
     """Exit status: 0 and the digest, or 1 and the first difference in one line."""
     argparse.ArgumentParser(prog=program, description=(__doc__ or "").partition("\n")[0]).parse_args(arguments)
-    leave(lambda: f"verify: {verify(load_config(), DATA)}")
+    run_entry_point(lambda: f"verify: {verify(load_config(), DATA)}")
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ _LAST_LINES = 30
 _PICTURES = (6, 12)  # rows and columns of sample pictures
 
 
-def of_stage(name: str, data: Path = DATA) -> None:
+def show_stage(name: str, data: Path = DATA) -> None:
     """Show what a finished stage left under `data`."""
     if name in _SHOWN and (data / _SHOWN[name][0]).is_file():
         _SHOWN[name][1](data)
 
 
-def table_of_stages(names: Sequence[str], states: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
+def show_progress(names: Sequence[str], states: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
     """How far the pipeline is: DVC's word for each stage so far, and how long it took."""
     rows = [
         {
@@ -45,7 +45,7 @@ def table_of_stages(names: Sequence[str], states: Mapping[str, Any], seconds: Ma
     create_table_artifact(rows, "pipeline-stages", f"{done} of {len(names)} stages are up to date")
 
 
-def what_to_do(name: str, reason: str, lines: Sequence[str]) -> None:
+def show_failure(name: str, reason: str, lines: Sequence[str]) -> None:
     """A page about a stage that failed: the reason, the way out, the end of its output."""
     output = "\n".join(lines[-_LAST_LINES:])
     create_markdown_artifact(

@@ -35,35 +35,35 @@ def run_linked(flow: Flow[..., Any], parameters: dict[str, Any]) -> str:
     return str(run_flow(flow, run, parameters))
 
 
-def as_tasks(
+def run_as_tasks(
     what: str,
     keys: Sequence[str],
     sizes: Sequence[int],
     unit: str,
     order: Sequence[int],
     found: frozenset[int],
-    place: Work,
+    run: Work,
     costs: Callable[[int], tuple[int, int]] | None,
     threads: int,
 ) -> None:
     """Submit one task run per shard and wait for all; on an error those not begun end as Cancelled."""
     stop = threading.Event()
-    board = Board(what, sizes, unit, costs)
-    shard = _shard_task(what, found, place, threads, stop)
+    artifacts = ShardArtifacts(what, sizes, unit, costs)
+    shard = _shard_task(what, found, run, threads, stop)
     futures = {shard.submit(index=index, key=keys[index]): index for index in order}
     try:
         for future in as_completed(list(futures)):
             future.result()
             index = futures[future]
-            board.done(index, "in the store" if index in found else "computed")
+            artifacts.done(index, "in the store" if index in found else "computed")
     finally:
         stop.set()
         for future in futures:
             future.wait()
-        board.show(last=True)
+        artifacts.show(last=True)
 
 
-def _shard_task(what: str, found: frozenset[int], place: Work, threads: int, stop: threading.Event) -> Any:
+def _shard_task(what: str, found: frozenset[int], run: Work, threads: int, stop: threading.Event) -> Any:
     """How a shard is submitted to Prefect.
 
     The store alone says what is done already: Prefect keeps no result of its own that could disagree. Parameters and
@@ -77,7 +77,7 @@ def _shard_task(what: str, found: frozenset[int], place: Work, threads: int, sto
         if index in found:
             return Completed(name="Cached", message=f"shard {key} is in the store")
         set_torch_threads(threads)
-        place(index)
+        run(index)
         return key
 
     return task(
@@ -97,7 +97,7 @@ def _may_be_tried_again(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(error, ConnectionError | TimeoutError)
 
 
-class Board:
+class ShardArtifacts:
     """Progress and table of the shards of one stage, shown in the UI while it runs.
 
     Args:

@@ -9,28 +9,11 @@ import numpy as np
 import pytest
 
 from db3.errors import ConfigError
-from db3.teachers.adapters.batching import Batching
 from flows.query_decisions import query_decisions
 from flows.samples import samples
 from flows.soft_labels import soft_labels
 from flows.verify import verify
-from tests.flows.test_searches import configured, data, manifest, searched, taught
-
-__all__ = ["data", "taught"]
-
-
-@pytest.fixture
-def arrived(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Images that really reach the teacher, call by call."""
-    counts: list[int] = []
-    decide = Batching.decide
-
-    def counted(self: Batching, images: Any) -> Any:
-        counts.append(len(images))
-        return decide(self, images)
-
-    monkeypatch.setattr(Batching, "decide", counted)
-    return counts
+from tests.flows.test_searches import configured, manifest, searched
 
 
 def costs(data: Path) -> dict[str, Any]:

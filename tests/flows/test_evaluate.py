@@ -12,10 +12,7 @@ from flows.distill import distill
 from flows.evaluate import evaluate
 from flows.report import report
 from flows.soft_labels import soft_labels
-from tests.flows.test_budget import arrived
-from tests.flows.test_searches import configured, data, searched, taught
-
-__all__ = ["arrived", "data", "taught"]
+from tests.flows.test_searches import configured, searched
 
 SMALL = ("query.method=bd", "distill.baselines=[hard]", "distill.curve=false", "evaluate.latency_runs=0")
 

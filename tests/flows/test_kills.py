@@ -36,6 +36,15 @@ SEARCHES: dict[str, tuple[int, *tuple[str, ...]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a teacher and its samples."""
+    clone = Clone(tmp_path_factory.mktemp("begun"))
+    for stage in ("fetch_teacher", "samples"):
+        assert clone.run("-m", f"flows.{stage}", OMP_NUM_THREADS="1").returncode == 0
+    return clone.folder / "data"
+
+
 def start(clone: Clone) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", COUNTED],
@@ -77,14 +86,12 @@ def killed(clone: Clone, draw: random.Random, share: int) -> bool:
 
 @pytest.mark.parametrize("method", SEARCHES)
 def test_killed_at_random_moments_it_ends_with_the_same_bytes_and_pays_nothing_twice(
-    method: str, tmp_path: Path
+    method: str, begun: Path, tmp_path: Path
 ) -> None:
     moments, *settings = SEARCHES[method]
-    whole = Clone(tmp_path / "whole", *settings)
-    for stage in ("fetch_teacher", "samples"):
-        assert whole.run("-m", f"flows.{stage}", OMP_NUM_THREADS="1").returncode == 0
-    broken = Clone(tmp_path / "broken", *settings)
-    shutil.copytree(whole.folder / "data", broken.folder / "data", dirs_exist_ok=True)
+    whole, broken = (Clone(tmp_path / name, *settings) for name in ("whole", "broken"))
+    for clone in (whole, broken):
+        shutil.copytree(begun, clone.folder / "data", dirs_exist_ok=True)
     process = start(whole)
     _, told = process.communicate(timeout=600)
     assert process.returncode == 0, told
@@ -107,10 +114,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes_and_pays_nothing_t
     print(f"{method}: {told}; {line.strip()}")  # noqa: T201
 
 
-def test_killed_in_the_middle_of_the_samples_no_decision_is_sent_twice(tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_the_samples_no_decision_is_sent_twice(begun: Path, tmp_path: Path) -> None:
     """Until the answers are in data/samples they are in the journal, and known from there."""
     clone = Clone(tmp_path, "samples.count=300")
-    assert clone.run("-m", "flows.fetch_teacher", OMP_NUM_THREADS="1").returncode == 0
+    shutil.copytree(begun / "teacher", clone.folder / "data" / "teacher")
     program = COUNTED.replace("query_decisions", "samples").replace(
         "Batching.decide = counted", "Batching.decide = counted\nprint('ready', flush=True)"
     )
@@ -123,11 +130,10 @@ def test_killed_in_the_middle_of_the_samples_no_decision_is_sent_twice(tmp_path:
     assert arrived(clone) == 364
 
 
-def test_two_processes_at_once_pay_for_nothing_twice(tmp_path: Path) -> None:
+def test_two_processes_at_once_pay_for_nothing_twice(begun: Path, tmp_path: Path) -> None:
     """The second one is refused in one line while the first one asks."""
     clone = Clone(tmp_path, *SEARCHES["mbd"][1:], "runtime.runner=local")
-    for stage in ("fetch_teacher", "samples"):
-        assert clone.run("-m", f"flows.{stage}", OMP_NUM_THREADS="1").returncode == 0
+    shutil.copytree(begun, clone.folder / "data", dirs_exist_ok=True)
     first = start(clone)
     while not list((clone.folder / ".db3" / "journal").glob("*/journal")):
         assert first.poll() is None

@@ -39,23 +39,6 @@ def configured(*overrides: str) -> Config:
     return parse_config(yaml.safe_load(compose([*SMALL, *overrides], ROOT / "conf")))
 
 
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a teacher and samples."""
-    data = tmp_path_factory.mktemp("taught") / "data"
-    for stage in (fetch_teacher, samples):
-        (data / stage.folder).mkdir(parents=True)
-        stage(configured(), data)
-    return data
-
-
-@pytest.fixture
-def data(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, in a folder with no shard store yet."""
-    monkeypatch.chdir(tmp_path)
-    return Path(shutil.copytree(taught, tmp_path / "data"))
-
-
 def manifest(data: Path, folder: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((data / folder / "manifest.json").read_text())
     return content
