@@ -133,12 +133,12 @@ class TransferQueries:
 
     Attributes:
         asked: images that an algorithm wanted decided.
-        paid: what their answers cost: more where several answers to one image vote.
-        per_sample: paid.
+        votes: the answers that these decisions were made of: more where several answers to one image vote.
+        per_sample: votes.
     """
 
     asked: int
-    paid: int
+    votes: int
     per_sample: float
 
 

@@ -64,14 +64,14 @@ def _searched(data: Path) -> SearchedSamples:
 
 def _manifest(transfer: TransferSet, digest: str, samples: dict[str, Any], decided: dict[str, Any]) -> TransferManifest:
     points, queried, mapping = transfer.boundary_points, transfer.queried_images, transfer.recipe.mapping
-    asked, paid = (samples["queries"][name] + decided["queries"][name] for name in ("asked", "paid"))
+    asked, votes = (samples["queries"][name] + decided["queries"][name] for name in ("asked", "votes"))
     count = len(transfer.images)
     return TransferManifest(
         digest=digest,
         mapping=mapping,
         recipe=transfer.recipe,
         samples_of=TransferSize(count, len(points.images) if points else 0, len(queried.images) if queried else 0),
-        queries=TransferQueries(asked, paid, round(paid / count, 6)),
+        queries=TransferQueries(asked, votes, round(votes / count, 6)),
         spent=decided["spent"],
         unfinished=decided["unfinished"],
         class_names=tuple(samples["decided"]),

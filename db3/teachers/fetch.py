@@ -9,7 +9,8 @@ from torch import nn
 from db3.networks import count_parameters, multiply_adds, save_weights
 from db3.teachers.adapters.call_shape import CallShape
 from db3.teachers.adapters.catalogue import fetch_foreign
-from db3.teachers.adapters.declared import FOLDER, Declared, Link
+from db3.teachers.adapters.declared import FOLDER, Declared
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import ImageShape
 from db3.teachers.folder import WEIGHTS
 

@@ -65,7 +65,7 @@ def test_a_field_that_has_nothing_to_say_is_absent_and_one_that_is_not_known_is_
         ("spent", "no", 'spent is "no": Input should be a valid boolean'),
         ("unfinished", "3", 'unfinished is "3": Input should be a valid integer'),
         ("mapping", "margn", "mapping is \"margn\": Input should be 'hard', 'margin' or 'inverse'"),
-        ("queries", {"asked": 1, "paid": 1}, "queries.per_sample is missing"),
+        ("queries", {"asked": 1, "votes": 1}, "queries.per_sample is missing"),
         ("recipe", {**to_json(MANIFEST.recipe), "gap": []}, "recipe.gap is []: Input should be a valid number"),
     ],
 )
