@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml requirements.lock
 	  exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	$(BIN)/uv pip install --quiet --python .venv --constraint requirements.lock --compile-bytecode -e '.[onnx,http,test]'
+	$(BIN)/uv pip install --quiet --python .venv --constraint requirements.lock --compile-bytecode -e '.[http,pipeline,test]'
 	@touch $@
 
 repro: $(STAMP) ## run the pipeline: data/report/index.html

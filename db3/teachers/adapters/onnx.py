@@ -5,17 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import onnx
-import onnxruntime
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import ConfigError, DataError, TeacherError
+from db3.extras import needs
 from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, keep
 from db3.teachers.adapters.outputs import decisions_of
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import ImageShape, TeacherSpec
+
+with needs("onnx", "teacher.kind=onnx"):
+    import onnx
+    import onnxruntime
 
 FILE = "model.onnx"
 _TYPES = {"float": "float32", "float16": "float16", "double": "float64", "uint8": "uint8"}
