@@ -21,10 +21,10 @@ from db3.search import Method as Method
 from db3.search import TransferImages as TransferImages
 from db3.search import replay_distances as replay_distances
 from db3.search import search_distances as search_distances
-from db3.soft_labels import inverse as inverse
-from db3.soft_labels import inverse_temperature as inverse_temperature
-from db3.soft_labels import margin as margin
-from db3.soft_labels import margin_beta as margin_beta
+from db3.soft_labels.inverse import inverse as inverse
+from db3.soft_labels.inverse import inverse_temperature as inverse_temperature
+from db3.soft_labels.margin import margin as margin
+from db3.soft_labels.margin import margin_beta as margin_beta
 from db3.students.export import check_parity as check_parity
 from db3.students.export import export_onnx as export_onnx
 from db3.teachers import Batching as Batching
