@@ -16,11 +16,12 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 # `db3/rng.py`, `tests/contracts/teacher.py`, `conf/query/`: a path from the root, as pages and comments write it.
 NAMED = re.compile(
-    r"\b((?:db3|flows|tests|benchmarks|conf|docs|examples)/[\w./-]*(?:\.(?:pyi?|ya?ml|md|png)|/))(?![\w*])"
+    r"(?<![\w./(-])((?:db3|flows|tests|benchmarks|conf|docs|examples)/[\w./-]*(?:\.(?:pyi?|ya?ml|md|png)|/))(?![\w*])"
 )
 # What a reader is told to add: docs/architecture.md's walk through a new method and a new adapter.
 INVENTED = {
-    *("db3/search/methods/walk.py", "conf/query/walk.yaml", "db3/teachers/adapters/toy.py", "conf/teacher/toy.yaml"),
+    *("db3/search/methods/walk.py", "conf/query/walk.yaml"),
+    *("db3/teachers/adapters/toy.py", "conf/teacher/toy.yaml"),
 }
 
 
