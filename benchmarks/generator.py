@@ -1,4 +1,4 @@
-"""A generator trained against students alone, measured beside prior images; it is no source of db3 (docs/zero-shot.md).
+"""A generator trained against students alone, beside prior images; it is no source of db3 (docs/guides/zero-shot.md).
 
 Between two asks the generator makes images on which two students disagree (L1 between their softmax outputs), of all
 classes alike (the entropy of their mean prediction), without a query; then it makes images, the teacher decides them,

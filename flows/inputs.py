@@ -37,7 +37,7 @@ def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
 
 def search_name(config: Config) -> "MethodName":
     """The search by name: after samples made by rounds `auto` is none, since more rounds teach more for the same
-    queries (docs/zero-shot.md).
+    queries (docs/guides/zero-shot.md).
     """
     chosen, made = config.query.method, config.samples.method in ("priors", "augmented")
     return "none" if chosen == "auto" and made else chosen

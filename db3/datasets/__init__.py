@@ -7,6 +7,7 @@ from pathlib import Path
 from db3.datasets.base import Dataset, Part, Source
 from db3.datasets.splits import draw
 from db3.errors import ConfigError, DataError
+from db3.extras import needs
 
 NAMES = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "image_folder")
 
@@ -41,7 +42,7 @@ def open_dataset(
 
     Raises:
         DataError: unknown name; files missing, damaged or unreachable.
-        ConfigError: an argument is out of its range.
+        ConfigError: an argument is out of its range, or the extra `vision` is not installed.
     """
     if not 0 < test_fraction < 1:
         raise ConfigError(f"dataset.test_fraction is {test_fraction}; expected a share between 0 and 1, such as 0.2")
@@ -52,7 +53,8 @@ def open_dataset(
     for key, limit in (("train_limit", train_limit), ("test_limit", test_limit)):
         if limit is not None and limit < 1:
             raise ConfigError(f"dataset.{key} is {limit}; expected a positive number of images, or null for all")
-    source = _open_source(name, _root(root), download, size, channels)
+    with needs("vision", f"dataset {name}"):
+        source = _open_source(name, _root(root), download, size, channels)
     train, test = source.split(test_fraction, seed)
     return Dataset(
         name=name,

@@ -12,7 +12,7 @@ from tests.flows.modules import ROOT, needed, reached
 
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 NAMES = list(STAGES)
-# These decide how the work is done, not what comes out of it (docs/experiments.md says so).
+# These decide how the work is done, not what comes out of it (docs/guides/experiments.md says so).
 FREE = {"dataset.root", "dataset.download", "budget.price_per_1000", "evaluate.latency_runs"}
 FREE_GROUPS = {"runtime", "teacher.link"}
 _RUNNING = ("locks", "remote_work", "runners", "shards", "stage", "store")
@@ -25,7 +25,7 @@ MACHINE = {f"flows/engine/{name}.py" for name in _RUNNING} | {
         "flows/tracking/server.py",
         "flows/tracking/tasks.py",
     ),
-    *(f"db3/{name}.py" for name in ("__init__", "errors", "files", "progress")),
+    *(f"db3/{name}.py" for name in ("__init__", "errors", "extras", "files", "progress")),
 }
 
 

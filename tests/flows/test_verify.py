@@ -104,7 +104,7 @@ def test_other_parameters_do_not_fit_the_journal(data: Path) -> None:
         verify(configured(*CHOSEN, "query.shard=4"), data)
 
 
-@pytest.mark.parametrize("command", [["-m", "flows.verify"], ["-c", "from flows.cli import main; main()", "replay"]])
+@pytest.mark.parametrize("command", [["-m", "flows.verify"], ["-c", "from db3.cli import main; main()", "replay"]])
 def test_from_the_command_line(data: Path, command: list[str]) -> None:
     for part in ("db3", "flows", "conf"):
         (data.parent / part).symlink_to(ROOT / part)
