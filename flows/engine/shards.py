@@ -82,7 +82,7 @@ def map_shards(
         unit: name of that unit, e.g. "samples".
         store: where shards are kept; `.db3/shards` of the current folder when not given.
         named: asked for a shard's key again once it is computed, where that shows only then.
-        costs: queries asked and paid of a finished shard; None where none are asked.
+        costs: queries asked and sent of a finished shard; None where none are asked.
 
     Raises:
         Whatever `compute` raises, once; shards already running are finished and kept, later ones are not begun.

@@ -104,7 +104,7 @@ class ShardArtifacts:
         what: the stage, or the round of it.
         sizes: units of work in each shard; where queries are asked, the most that it may ask.
         unit: of the sizes.
-        costs: queries asked and paid of a finished shard; None where the stage asks nothing.
+        costs: queries asked and sent of a finished shard; None where the stage asks nothing.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class ShardArtifacts:
         """Shard `index` is finished; call it from the thread of the flow."""
         row: dict[str, Any] = {"shard": index, "state": how, f"{self._unit} at most": self._sizes[index]}
         if self._costs:
-            asked, paid = self._costs(index)
-            row |= {"asked": asked, "paid now": 0 if how == "in the store" else paid, "after s": self._elapsed()}
+            asked, sent = self._costs(index)
+            row |= {"asked": asked, "sent now": 0 if how == "in the store" else sent, "after s": self._elapsed()}
         self._rows[index] = row
         if time.monotonic() - self._shown >= EVERY:
             self.show()
@@ -140,8 +140,8 @@ class ShardArtifacts:
         if not sum(self._sizes) or not any("asked" in row for row in self._rows.values()):
             return ""
         asked = sum(row.get("asked", 0) for row in self._rows.values())
-        paid = sum(row.get("paid now", 0) for row in self._rows.values())
-        return f"; {asked:,} queries asked of {sum(self._sizes):,} at most, {paid:,} paid now, the rest replayed"
+        sent = sum(row.get("sent now", 0) for row in self._rows.values())
+        return f"; {asked:,} queries asked of {sum(self._sizes):,} at most, {sent:,} sent now, the rest known"
 
     def _elapsed(self) -> int:
         return round(time.monotonic() - self._begun)

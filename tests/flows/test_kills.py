@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of query_decisions: nothing answered is paid twice, and no byte of the outs changes.
+"""SIGKILL at random moments of query_decisions: nothing answered is sent twice, and no byte of the outs changes.
 
 DB3_KILLS says how often searches are killed (6 times where it does not); `pytest -s` shows the figures.
 """
@@ -106,16 +106,16 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes_and_pays_nothing_t
     assert outs(broken) == outs(whole)
     costs = json.loads((broken.folder / "data" / "queries.json").read_text())["query_decisions"]
     assert costs["asked"] == asked
-    assert costs["paid"] == asked + costs["lost"]
+    assert costs["sent"] == asked + costs["lost"]
     # What was in flight at a kill may have arrived or not; everything else arrived once.
-    assert asked <= arrived(broken) <= costs["paid"]
+    assert asked <= arrived(broken) <= costs["sent"]
     assert costs["lost"] <= kills * 2 * 16 * 64  # two workers, a call each
-    told = f"{kills} kills, {asked} asked, {arrived(broken)} arrived, {costs['paid']} paid, {costs['lost']} lost"
+    told = f"{kills} kills, {asked} asked, {arrived(broken)} arrived, {costs['sent']} sent, {costs['lost']} lost"
     print(f"{method}: {told}; {line.strip()}")  # noqa: T201
 
 
-def test_killed_in_the_middle_of_the_samples_no_decision_is_paid_twice(begun: Path, tmp_path: Path) -> None:
-    """Until the answers are in data/samples they are in the journal, and replayed from there."""
+def test_killed_in_the_middle_of_the_samples_no_decision_is_sent_twice(begun: Path, tmp_path: Path) -> None:
+    """Until the answers are in data/samples they are in the journal, and known from there."""
     clone = Clone(tmp_path, "samples.count=300")
     shutil.copytree(begun / "teacher", clone.folder / "data" / "teacher")
     program = COUNTED.replace("query_decisions", "samples").replace(
@@ -126,7 +126,7 @@ def test_killed_in_the_middle_of_the_samples_no_decision_is_paid_twice(begun: Pa
         done = clone.run("-c", text, OMP_NUM_THREADS="1")
         assert done.returncode == code, done.stderr
     costs = json.loads((clone.folder / "data" / "queries.json").read_text())["samples"]
-    assert costs == {**costs, "asked": 300, "replayed": 192, "lost": 64, "paid": 364}
+    assert costs == {**costs, "asked": 300, "known": 192, "lost": 64, "sent": 364}
     assert arrived(clone) == 364
 
 
