@@ -69,8 +69,8 @@ def _teacher(
     None where the budget cannot pay for all of them: then students are measured against the labels alone.
     """
     from db3.digest import digest_array
+    from db3.teachers.decide_images import decide_images
     from flows.costs import paid_before, write_costs
-    from flows.deciding import decide
     from flows.engine.teacher_work import Asking
 
     made_by = {"samples": transfer["samples"], "query_decisions": transfer["decisions"]}
@@ -78,7 +78,7 @@ def _teacher(
     count = len(test.images)
     affordable = asking.affordable("test images", count)
     if affordable == count:
-        decisions = decide("test images", test.images, asking)
+        decisions = decide_images(asking, test.images, "test images", asking.run)
         told = write_costs(data, "evaluate", digest_array(decisions), asking)
         return decisions, f"the teacher was asked about {count:,} test images{told}; "
     few = f"budget.total of {config.budget.total:,} leaves {affordable:,} queries for {count:,} test images"

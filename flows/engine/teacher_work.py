@@ -9,6 +9,7 @@ What lies where, below `.db3/` (git-ignored; DVC removes a stage's outs before i
 
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +18,23 @@ from flows.config import Config
 from flows.engine.shards import STORE, Shards, map_shards
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
     from db3.teachers.base import Teacher, TeacherSpec
     from db3.teachers.budget import Allowance
     from db3.teachers.meter import Meter
+    from db3.work import Work
     from flows.engine.store import Arrays
 
 Compute = Callable[[int], "Arrays"]
 _NO_COSTS = ("asked", "sent", "paid", "compared", "changed", "replayed", "spent")
+# Whom the piece that is being computed asks; `drive` carries it into the thread that its teacher decides in.
+_teacher: "ContextVar[Meter]" = ContextVar("teacher")
 
 
 class Asking:
-    """Pieces of work and what they cost, whoever computed them, and when.
+    """Pieces of work and what they cost, whoever computed them, and when; within a piece, the teacher that it asks.
 
     Args:
         config: all parameters.
@@ -67,10 +74,20 @@ class Asking:
 
         return read_spec(self._folder)
 
-    def teacher(self) -> "Meter":
-        """The teacher of the piece that is being computed in this thread."""
-        seat: _Seat = self._seats.seat
-        return seat.meter
+    def decide(self, images: "Float[Tensor, 'n c h w']") -> "Int[Tensor, ' n']":
+        """As the teacher of the piece that is being computed decides."""
+        return _teacher.get().decide(images)
+
+    def set_teacher(self, teacher: "Meter") -> None:
+        """Whom the piece that this thread is about to compute asks."""
+        _teacher.set(teacher)
+
+    def run(self, work: "Work") -> Shards:
+        """Bring the pieces of a work about: a runner (`db3.work`) that resumes, budgets and distributes."""
+        from flows.config import device_of
+
+        keys = work.keys_on(device_of(self._config), self._config.runtime.threads)
+        return self.map(work.name, keys, work.compute, work.maximum, work.follows)
 
     def affordable(self, work: str, count: int) -> int:  # noqa: ARG002 - a replay looks it up
         """How many of `count` images the budget can still pay, each with all its votes; nothing else is to come."""
@@ -88,7 +105,7 @@ class Asking:
         Args:
             work: names these pieces, and the file that their answers are sealed in.
             keys: digest of all that decides a piece, but for the budget.
-            compute: a piece's arrays; asks `teacher()`, one piece at a time in a thread.
+            compute: a piece's arrays; asks this object, one piece at a time in a thread.
             maximum: images that each piece may ask for, about.
             follows: the pieces build on those mapped before: where the budget ended one of them, they are others.
         """
@@ -169,11 +186,12 @@ class Asking:
             seat = self._seat()
             seat.allowance = Allowance(limit, journal.sent, journal.note)
             teacher = Journalled(self.spec, lambda: self._opened(seat), journal, seat.allowance)
-            seat.meter = Meter(teacher)
+            meter = Meter(teacher)
+            self.set_teacher(meter)
             arrays = compute(index)
             sealed = journal.sealed({**header, "spent": True} if teacher.spent else header)
             counts = {
-                "asked": seat.meter.asked,
+                "asked": meter.asked,
                 "sent": journal.sent,
                 "paid": journal.paid,
                 "compared": teacher.flips.compared,
@@ -260,7 +278,6 @@ class Asking:
 class _Seat:
     """What a thread computes its pieces with: they come and go, the teacher stays open."""
 
-    meter: "Meter"
     allowance: "Allowance"
 
     def __init__(self) -> None:
