@@ -64,17 +64,17 @@ def evaluate(config: Config, data: Path) -> str:
 def _teacher(
     config: Config, data: Path, test: "Part", transfer: dict[str, Any]
 ) -> tuple["npt.NDArray[np.int64] | None", str]:
-    """The teacher's decisions on the test split, each paid once, and what is to be said of them.
+    """The teacher's decisions on the test split, each asked once, and what is to be said of them.
 
     None where the budget cannot pay for all of them: then students are measured against the labels alone.
     """
     from db3.digest import digest_array
     from db3.teachers.decide_images import decide_images
-    from flows.costs import paid_before, write_costs
+    from flows.costs import sent_before, write_costs
     from flows.engine.teacher_work import Asking
 
     made_by = {"samples": transfer["samples"], "query_decisions": transfer["decisions"]}
-    asking = Asking(config, data, "evaluate", 0, paid_before(data, made_by, transfer["queries"]["paid"]))
+    asking = Asking(config, data, "evaluate", 0, sent_before(data, made_by, transfer["queries"]["votes"]))
     count = len(test.images)
     affordable = asking.affordable("test images", count)
     if affordable == count:

@@ -25,11 +25,11 @@ class SampleQueries:
 
     Attributes:
         asked: images that the stage wanted decided, those asked again included.
-        paid: what their answers cost: more where several answers to one image vote.
+        votes: answers that these took: more where several votes settle one image.
     """
 
     asked: int
-    paid: int
+    votes: int
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ class DecisionsQueries:
 
     Attributes:
         asked: images that the searches wanted decided, synthetic queries included.
-        paid: what their answers cost: more where several answers to one image vote.
+        votes: answers that these took: more where several votes settle one image.
         synthetic_queries: asked about images that surrogates made before the searches began.
         augmented: asked for the augmented baseline, no part of the others.
-        per_sample: paid, for each sample.
-        per_pair: paid, for each pair (sample, other class).
+        per_sample: votes for each sample.
+        per_pair: votes for each pair (sample, other class).
     """
 
     asked: int
-    paid: int
+    votes: int
     synthetic_queries: int
     augmented: int
     per_sample: float

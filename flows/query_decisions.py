@@ -12,7 +12,7 @@ from db3.search import DistanceParts, Method, TransferImages, search_pairs
 from db3.search.method import WITH_SURROGATES
 from db3.work import Arrays, cut
 from flows.config import Config, device_of
-from flows.costs import paid_before, spent_words, write_costs
+from flows.costs import sent_before, spent_words, write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import flips_of, method_of, plan_of, surrogate_of, transfer_images
@@ -27,7 +27,7 @@ def query_decisions(config: Config, data: Path) -> str:
     """Search boundary distances shard by shard; ask the augmented baseline's images; seal the answers."""
     samples = read_manifest(data / "samples" / "manifest.json", SamplesManifest)
     plan = plan_of(config, samples.count, len(samples.decided))
-    before = paid_before(data, {"samples": samples.digest}, samples.queries.paid)
+    before = sent_before(data, {"samples": samples.digest}, samples.queries.votes)
     asking = Asking(config, data, "query_decisions", plan.maximum, before)
     told = decide_boundaries(config, data, asking)
     kept = f", {asking.reused} of {asking.pieces} shards were already computed" if asking.reused else ""
@@ -44,7 +44,7 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
     pool, method, folder = transfer_images(data), method_of(config), data / "decisions"
     found = _search(config, pool, method, asking)
     arrays, unfinished = _write_parts(folder, pool, found)
-    paid, boundary = asking.costs["paid"], int(arrays["asked"].sum()) + len(found.synthetic_answers)
+    votes, boundary = asking.costs["votes"], int(arrays["asked"].sum()) + len(found.synthetic_answers)
     wanted = boundary if config.query.augmented == "same" else config.query.augmented
     count = asking.affordable("augmented", wanted)
     augmented = decide_augmented(asking, pool, count, config.query.seed, asking.run)
@@ -58,11 +58,11 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
         checkpoints=method.checkpoints,
         queries=DecisionsQueries(
             asked=boundary,
-            paid=paid,
+            votes=votes,
             synthetic_queries=len(found.synthetic_answers),
             augmented=len(augmented),
-            per_sample=round(paid / samples, 6),
-            per_pair=round(paid / (samples * (classes - 1)), 6),
+            per_sample=round(votes / samples, 6),
+            per_pair=round(votes / (samples * (classes - 1)), 6),
         ),
         flips=flips_of(asking.costs["compared"], asking.costs["changed"]),
         spent=asking.costs["spent"] > 0 or count < wanted,

@@ -139,7 +139,7 @@ def _manifest(config: Config, card: dict[str, Any], asking: Asking, taken: Taken
         method=config.samples.method,
         count=len(images),
         decided=dict(zip(card["class_names"], decided, strict=True)),
-        queries=SampleQueries(asking.costs["asked"], asking.costs["paid"]),
+        queries=SampleQueries(asking.costs["asked"], asking.costs["votes"]),
         flips=flips,
         teacher=card["identity"],
         digest=digest_arrays({"images": images, "decisions": decisions}),

@@ -35,7 +35,7 @@ def soft_labels(config: Config, data: Path) -> str:
     arrays |= _queried_images(data) if recipe.queried_images else {}
     for name, array in arrays.items():
         write_array(data / "transfer" / f"{name}.npy", array)
-    queries = {name: samples["queries"][name] + decided["queries"][name] for name in ("asked", "paid")}
+    queries = {name: samples["queries"][name] + decided["queries"][name] for name in ("asked", "votes")}
     manifest = {
         "digest": digest_arrays(arrays),
         "mapping": recipe.mapping,
@@ -43,7 +43,7 @@ def soft_labels(config: Config, data: Path) -> str:
         "samples_of": {
             name: len(arrays[name]) for name in ("images", "boundary_points", "queried_images") if name in arrays
         },
-        "queries": {**queries, "per_sample": round(queries["paid"] / len(labels), 6)},
+        "queries": {**queries, "per_sample": round(queries["votes"] / len(labels), 6)},
         "spent": decided["spent"],
         "unfinished": decided["unfinished"],
         "class_names": list(samples["decided"]),

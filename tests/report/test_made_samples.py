@@ -8,7 +8,7 @@ import pytest
 from db3.report.made_samples import story
 from db3.report.snapshots import by_round
 
-QUERIES = {"asked": 1500, "paid": 1500}
+QUERIES = {"asked": 1500, "votes": 1500}
 
 
 @pytest.mark.parametrize(
