@@ -114,8 +114,8 @@ def _flips(config: Config, asking: Asking, arrays: Arrays) -> FlipRate:
     """How often the teacher decides otherwise when asked again: the samples rechecked, and its votes."""
     images, decisions, count = arrays["images"], arrays["decisions"], config.samples.recheck
     with _paid_in_full("recheck"):
-        again = recheck(asking, images, decisions, count, asking.run)
-    return flips_of(asking.costs["compared"] + again.compared, asking.costs["changed"] + again.changed)
+        compared, changed = recheck(asking, images, decisions, count, asking.run)
+    return flips_of(asking.costs["compared"] + compared, asking.costs["changed"] + changed)
 
 
 @contextmanager

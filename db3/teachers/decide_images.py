@@ -5,7 +5,6 @@ from jaxtyping import Int64, UInt8
 
 from db3.teachers.base import Teacher
 from db3.teachers.decide import decide_all
-from db3.teachers.votes import Flips
 from db3.work import Arrays, Run, Work, cut, run_here
 
 _CODE = ("teachers", "networks")
@@ -44,7 +43,7 @@ def recheck(
     decisions: Int64[np.ndarray, " n"],
     count: int,
     run: Run = run_here,
-) -> Flips:
+) -> tuple[int, int]:
     """Ask some images a second time: how often the teacher decides otherwise.
 
     Args:
@@ -54,12 +53,15 @@ def recheck(
         count: images to ask again, spread evenly over all; at most all.
         run: brings the pieces about.
 
+    Returns:
+        Images compared, and those of them whose decision changed.
+
     Raises:
         BudgetSpent: the teacher refuses to go on.
     """
     rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(np.int64))
     again = decide_images(teacher, images[rows], "recheck", run)
-    return Flips(len(rows), int((decisions[rows] != again).sum()))
+    return len(rows), int((decisions[rows] != again).sum())
 
 
 def _rows(images: UInt8[np.ndarray, "n c h w"], part: range) -> UInt8[np.ndarray, "m c h w"]:
