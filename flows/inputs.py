@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from db3.errors import DataError
 from db3.files import read_array, read_json
 from flows.config import Config
+from flows.manifests import FlipRate
 
 if TYPE_CHECKING:
     from db3.datasets import Dataset
     from db3.search import Method
     from db3.search.method import MethodName
+    from db3.search.plan import QueryPlan
     from db3.search.surrogate.surrogate import SurrogateSettings
     from db3.types import TransferImages
     from db3.zero_shot.rounds import RoundSettings
@@ -36,11 +38,10 @@ def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
 
 
 def search_name(config: Config) -> "MethodName":
-    """The search by name: after samples made by rounds `auto` is none, since more rounds teach more for the same
-    queries (docs/guides/zero-shot.md).
-    """
-    chosen, made = config.query.method, config.samples.method in ("priors", "augmented")
-    return "none" if chosen == "auto" and made else chosen
+    """The search by name, `auto` as it fits the samples."""
+    from db3.search.method import chosen_search
+
+    return chosen_search(config.query.method, config.samples.method in ("priors", "augmented"))
 
 
 def method_of(config: Config) -> "Method":
@@ -76,8 +77,18 @@ def surrogate_of(config: Config, shape: tuple[int, int, int]) -> "SurrogateSetti
         networks=surrogate.networks,
         steps=surrogate.steps,
         retrain=surrogate.retrain,
+        synthetic_queries=surrogate.synthetic_queries,
         seed=config.query.seed,
     )
+
+
+def plan_of(config: Config, count: int, classes: int) -> "QueryPlan":
+    """What the group `query` may ask for, of `count` samples of `classes` classes."""
+    from db3.search.plan import plan_queries
+    from db3.search.surrogate.surrogate import SurrogateSettings
+
+    surrogate = SurrogateSettings(synthetic_queries=config.query.surrogate.synthetic_queries)
+    return plan_queries(method_of(config), count, classes, surrogate, config.query.augmented)
 
 
 def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
@@ -122,7 +133,7 @@ def rounds_of(config: Config, shape: tuple[int, int, int]) -> "RoundSettings":
     )
 
 
-def flips_of(compared: int, changed: int) -> dict[str, Any]:
+def flips_of(compared: int, changed: int) -> FlipRate:
     """What a manifest says of a teacher's constancy; one that changes its mind is warned of on stderr."""
     if changed:
         print(
@@ -130,7 +141,7 @@ def flips_of(compared: int, changed: int) -> dict[str, Any]:
             f"({changed / compared:.1%}): distances may be too small; raise teacher.votes",
             file=sys.stderr,
         )
-    return {"compared": compared, "changed": changed, "rate": changed / compared if compared else None}
+    return FlipRate(compared, changed, changed / compared if compared else None)
 
 
 def transfer_images(data: Path) -> "TransferImages":

@@ -36,6 +36,18 @@ class Method:
     queried_images: int = 0
     seed: int = 0
 
+    @property
+    def asked(self) -> int:
+        """Queries that a pair may cost."""
+        return 0 if self.name in ("none", "sd") else self.budget
+
+
+def chosen_search(name: MethodName, by_rounds: bool) -> MethodName:
+    """The search that a name stands for: after samples made by rounds `auto` is none, since more rounds teach more for
+    the same queries (docs/zero-shot.md).
+    """
+    return "none" if name == "auto" and by_rounds else name
+
 
 def asks_of(search: Search, starts: torch.Tensor, method: Method) -> Asks:
     """SD knows its distances at once; BD bisects from there; the others go on where BD ends."""

@@ -61,10 +61,11 @@ class SurrogateSettings:
         networks: how many are averaged.
         steps: of the first training.
         retrain: steps of every later one at least; it goes on from the weights there are.
-        most: steps of a later one at most; between the two, as many as it takes to see every new answer once.
+        maximum: steps of a later one at most; between the two, as many as it takes to see every new answer once.
         batch: images a step; of a later training half of them are new answers. Small ones stay in a CPU's cache.
         lr: AdamW's highest learning rate; the later trainings take half.
         basis: directions kept along which the networks differ.
+        synthetic_queries: for each sample, asked about images that the first networks make, before a search begins.
         seed: of weights and order.
     """
 
@@ -76,7 +77,12 @@ class SurrogateSettings:
     batch: int = 64
     lr: float = 2e-3
     basis: int = 300
+    synthetic_queries: float = 1.5
     seed: int = 0
+
+    def synthetic(self, samples: int) -> int:
+        """Synthetic queries beside so many samples."""
+        return round(self.synthetic_queries * samples)
 
 
 class Surrogate:
