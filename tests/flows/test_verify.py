@@ -71,7 +71,7 @@ def changed(path: Path) -> None:
         ("decisions/distances.npy", r"distances.npy is not what the journal gives: row 19 of 20 is the first"),
         ("decisions/augmented.npy", r"augmented.npy is not what the journal gives: row 29 of 30 is the first"),
         ("transfer/soft_labels.npy", r"transfer/soft_labels.npy is not what the journal gives: row"),
-        ("transfer/answered.npy", r"transfer/answered.npy is not what the journal gives: row"),
+        ("transfer/queried_images.npy", r"transfer/queried_images.npy is not what the journal gives: row"),
     ],
 )
 def test_the_first_difference_is_named(data: Path, file: str, message: str) -> None:
