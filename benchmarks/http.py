@@ -23,8 +23,9 @@ import torch
 
 from benchmarks.serving import served
 from db3.files import write_json
+from db3.settings.teacher import Link
 from db3.students.export import export_onnx
-from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.declared import Declared
 from db3.teachers.adapters.http import fetch_http, open_http
 from db3.teachers.adapters.inference_protocol import Interface, request_of
 from db3.teachers.base import TeacherSpec

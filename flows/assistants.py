@@ -6,7 +6,6 @@ from flows.config import Config
 from flows.engine.shards import map_shards
 
 if TYPE_CHECKING:
-    from db3.students.assistants import AssistantSettings
     from db3.students.variants import Variant
     from flows.engine.store import Arrays
 
@@ -25,40 +24,26 @@ def with_assistants(config: Config, variant: "Variant", classes: int) -> "Varian
     from db3.digest import digest_array, digest_code, digest_json
     from db3.students.assistants import assisted, beside
     from db3.training.examples import Examples
+    from db3.training.train import TrainSettings
     from flows.config import device_of
 
     decided = [variant.examples, *(group.examples for group in variant.groups if group.name == "queried_images")]
     images = np.concatenate([part.images for part in decided])
     decisions = np.concatenate([part.decisions for part in decided])
-    channels, height, width = images.shape[1:]
-    settings, seed = _settings(config, (channels, height, width)), config.samples.seed
+    learn, seed = config.distill, config.samples.seed
+    settings = learn.assistants
+    training = TrainSettings(learn.steps, learn.batch, learn.lr, learn.weight_decay, learn.warmup, learn.balance)
     processes = config.runtime.processes
 
     def compute(_: int) -> "Arrays":
-        told = assisted(images, decisions, classes, settings, seed, processes=processes)
+        told = assisted(images, decisions, classes, settings, training, seed, processes=processes)
         return {"images": told.images, "decisions": told.decisions, "soft_labels": np.asarray(told.soft_labels)}
 
     machine = [device_of(config), config.runtime.threads, processes]
-    content = [digest_array(images), digest_array(decisions), classes, seed, asdict(settings)]
+    content = [digest_array(images), digest_array(decisions), classes, seed, asdict(settings), asdict(training)]
     key = digest_json(["assistants", *content, *machine, digest_code(*_CODE)])
-    steps = settings.networks * settings.training.steps
+    steps = settings.networks * settings.steps
     (found,) = map_shards("assistants", [key], compute, config.runtime, [steps], "step")
     told = Examples(found["images"], found["decisions"], found["soft_labels"])
     title = f"{variant.title}, and what teacher assistants make of them"
     return replace(variant, title=title, groups=beside(variant.groups, told, settings))
-
-
-def _settings(config: Config, shape: tuple[int, int, int]) -> "AssistantSettings":
-    from db3.networks.fitting import fitting
-    from db3.students.assistants import AssistantSettings
-    from db3.training.train import TrainSettings
-
-    group, learn = config.distill.assistants, config.distill
-    return AssistantSettings(
-        TrainSettings(group.steps, learn.batch, learn.lr, learn.weight_decay, learn.warmup, balance=learn.balance),
-        architecture=fitting(shape) if group.architecture == "auto" else group.architecture,
-        networks=group.networks,
-        images=group.images,
-        fresh=group.fresh,
-        share=group.share,
-    )

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from db3.settings.declare import shared
+from db3.settings.training import Schedule
 from flows.config import Config
 from flows.engine.shards import map_shards
 from flows.engine.stage import stage
@@ -37,16 +39,7 @@ def distill(config: Config, data: Path) -> str:
             with_assistants(config, variant, classes) if variant.name.startswith("student") else variant
             for variant in variants
         ]
-    common = TrainSettings(
-        steps=learn.steps,
-        batch=learn.batch,
-        lr=learn.lr,
-        weight_decay=learn.weight_decay,
-        warmup=learn.warmup,
-        balance=learn.balance,
-        select=learn.select,
-        holdout=learn.holdout,
-    )
+    common = TrainSettings(**shared(Schedule, learn))
     jobs = [(variant, seed) for variant in variants for seed in seeds]
     shards = map_shards(
         "distill",
@@ -179,7 +172,8 @@ def _write(config: Config, data: Path, variants: "list[Variant]", seeds: list[in
         },
     }
     write_json(folder / "student.json", student)
-    write_text(folder / "README.md", model_card(student, _training(config, manifest["mapping"])))
+    training = _training(config, manifest_of(data, "decisions"), manifest["mapping"])
+    write_text(folder / "README.md", model_card(student, training))
 
 
 def _describe(config: Config, variant: "Variant", seeds: list[int]) -> dict[str, Any]:
@@ -206,14 +200,12 @@ def _export(network: "nn.Module", variant: "Variant", folder: Path) -> dict[str,
     return {"max_difference": parity.max_difference, "checked": parity.checked}
 
 
-def _training(config: Config, mapping: str) -> dict[str, Any]:
+def _training(config: Config, decided: dict[str, Any], mapping: str) -> dict[str, Any]:
     """What the model card tells of the training."""
-    from flows.inputs import search_name
-
-    learn, search = config.distill, search_name(config)
+    learn, search = config.distill, decided["method"]
     return {
         "samples": config.samples.method,
-        "boundary search": search if search == "none" else f"{search}, {config.query.budget} queries per pair",
+        "boundary search": search if search == "none" else f"{search}, {decided['budget']} queries per pair",
         "soft labels": mapping,
         "steps": learn.steps,
         "batch": learn.batch,

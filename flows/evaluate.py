@@ -129,13 +129,13 @@ def _latency(config: Config, data: Path) -> str:
     from db3.students.latency import latency_ms
     from db3.teachers.folder import is_open, open_network, read_card
 
-    if not config.evaluate.latency_runs:
+    if not config.runtime.latency_runs:
         return "latency not measured"
     card = read_card(data / "teacher")
     channels, height, width = card["input_shape"]
     networks = {"student": _student(data)} | ({"teacher": open_network(data / "teacher")} if is_open(card) else {})
     measured: dict[str, float | None] = {"teacher": None} | {
-        name: latency_ms(network, (channels, height, width), config.evaluate.latency_runs)
+        name: latency_ms(network, (channels, height, width), config.runtime.latency_runs)
         for name, network in networks.items()
     }
     write_json(data / "latency.json", {**measured, "machine": platform.processor() or platform.machine()})

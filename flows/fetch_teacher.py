@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.errors import ConfigError, DataError
+from db3.settings.declare import shared
+from db3.settings.teacher import PixelSettings
+from db3.settings.training import Schedule
 from flows.config import Config
 from flows.engine.shards import STORE
 from flows.engine.stage import stage
@@ -94,8 +97,7 @@ def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> d
     """A model from elsewhere: what is local of it on the disk, what is known of it for the card."""
     from db3.teachers.adapters.catalogue import fetch_foreign
     from db3.teachers.adapters.declared import FOLDER, Declared
-    from db3.teachers.adapters.preprocessing import from_json
-    from flows.config import link_of
+    from db3.teachers.adapters.preprocessing import Preprocessing
 
     teacher, names = config.teacher, _class_names(config, dataset)
     labels = names if teacher.labels is None else teacher.labels
@@ -107,15 +109,15 @@ def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> d
         classes=len(names),
         labels=tuple(labels),
         call_batch=_MODEST if teacher.call_batch == "auto" else teacher.call_batch,
-        preprocessing=from_json(teacher.model_dump(include={"mean", "std", "scale", "resize", "layout", "dtype"})),
+        preprocessing=Preprocessing(**shared(PixelSettings, teacher)),
         checkpoint=Path(teacher.checkpoint) if teacher.checkpoint else None,
         function=teacher.function,
         version=teacher.version,
         input=teacher.input,
         output=teacher.output,
-        http=teacher.http.model_dump(),
+        http=vars(teacher.http),
     )
-    fetched = fetch_foreign(declared, folder, link_of(config))
+    fetched = fetch_foreign(declared, folder, config.runtime.link)
     files = [path for path in (folder / FOLDER).rglob("*") if path.is_file()]
     return {
         "architecture": None,
@@ -148,9 +150,7 @@ def _train(config: Config, dataset: "Dataset", device: str) -> "tuple[nn.Module,
             "folders, or give a teacher with teacher=checkpoint"
         )
     teacher = config.teacher
-    settings = TrainSettings(
-        steps=teacher.steps, batch=teacher.batch, lr=teacher.lr, weight_decay=teacher.weight_decay, ce=1.0, kl=0.0
-    )
+    settings = TrainSettings(**shared(Schedule, teacher))
     with Progress("fetch_teacher", teacher.steps, "step") as progress:
         network, history = train_teacher(
             str(teacher.architecture),

@@ -58,12 +58,12 @@ def _rounds(config: Config, asking: "Asking", card: dict[str, Any] | None) -> Ma
 
     from db3.digest import digest_array
     from db3.teachers.decide import decide_all
-    from db3.zero_shot.rounds import SOURCES, gather
-    from flows.inputs import drawn_images, rounds_of
+    from db3.zero_shot.rounds import SOURCES, RoundSettings, gather
+    from flows.inputs import drawn_images
 
     spec, budget = asking.spec, config.samples.budget or 0
     real, index = drawn_images(config, card) if config.samples.method == "augmented" else (None, None)
-    settings = rounds_of(config, spec.input_shape)
+    settings = RoundSettings(**vars(config.samples.rounds))
     key = _key(config, asking, None if real is None else digest_array(real), budget, asdict(settings))
 
     def decide(images: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.int64]":
@@ -85,11 +85,10 @@ def _pseudo(config: Config, asking: "Asking") -> Made:
 
     from db3.zero_shot.moves import Moved
     from db3.zero_shot.start_images import check_starts
-    from db3.zero_shot.zsdb3 import move, pseudo_samples
+    from db3.zero_shot.zsdb3 import move, pseudo_samples, zsdb3_of
     from flows.config import device_of
-    from flows.inputs import zsdb3_of
 
-    settings = zsdb3_of(config)
+    settings = zsdb3_of(config.samples)
     decided_by = asdict(settings)
     starts = _starts(config, asking, settings, _key(config, asking, "starts", decided_by))
     check_starts(starts, settings.missing)

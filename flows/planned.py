@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from math import ceil, log2
 
+from db3.search.method import resolve_method
 from flows.config import Config
-from flows.inputs import search_name
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Plan:
 
 def planned(config: Config, count: int, classes: int) -> Plan:
     """What the group `query` says for `count` samples of `classes` classes."""
-    query, name = config.query, search_name(config)
+    query = config.query
+    name = resolve_method(query, config.samples.method).method
     surrogate_search, budget = name in ("guided", "auto"), 0 if name in ("none", "sd") else query.budget
     pairs = count * (classes - 1)
     synthetic_queries = round(query.surrogate.synthetic_queries * count) if surrogate_search and budget else 0

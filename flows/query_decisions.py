@@ -127,9 +127,11 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
 
     from db3.digest import digest_arrays
     from db3.files import read_array, write_array, write_json
-    from flows.inputs import manifest_of, method_of
+    from db3.search.method import resolve_method
+    from flows.inputs import manifest_of
 
-    folder, samples, method = data / "decisions", manifest_of(data, "samples"), method_of(config)
+    folder, samples = data / "decisions", manifest_of(data, "samples")
+    method = resolve_method(config.query, config.samples.method)
     for name, array in arrays.items():
         write_array(folder / f"{name}.npy", array)
     count, classes = arrays["distances"].shape
@@ -138,7 +140,7 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
     paid = told["queries"]["paid"]
     manifest = {
         **told,
-        "method": method.name,
+        "method": method.method,
         "budget": method.budget,
         "checkpoints": list(method.checkpoints),
         "queries": {
@@ -149,7 +151,7 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
         "unreached": int(np.isinf(arrays["distances"]).sum()),
         "points": len(arrays["point_pairs"]),
         "queried_images": len(arrays["queried_decisions"]),
-        "shard": config.query.shard,
+        "shard": config.runtime.shard,
         "seed": config.query.seed,
         "teacher": samples["teacher"],
         "samples": samples["digest"],

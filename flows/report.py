@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from db3.settings.declare import to_json
 from flows.config import Config
 from flows.engine.stage import stage
 
@@ -12,7 +13,7 @@ def report(config: Config, data: Path) -> str:
     from db3.report import build_report
 
     page = data / "report" / "index.html"
-    build_report(data, page, config.model_dump(mode="json"))
+    build_report(data, page, to_json(config))
     return f"open {page} in a browser"
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from db3.search import Distances
+    from db3.settings.search import Method
     from flows.engine.store import Arrays
 
 _CODE = ("search", "teachers", "networks", "arithmetic", "rng", "types")
@@ -41,12 +42,13 @@ class Found:
 
 def search(config: Config, data: Path, asking: Asking) -> Found:
     """Search every sample's boundary distances by the configured method."""
-    from db3.search.method import WITH_SURROGATES
-    from flows.inputs import manifest_of, search_name
+    from db3.search.method import WITH_SURROGATES, resolve_method
+    from flows.inputs import manifest_of
 
-    count, size = manifest_of(data, "samples")["count"], config.query.shard
+    count, size = manifest_of(data, "samples")["count"], config.runtime.shard
+    method = resolve_method(config.query, config.samples.method)
     parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
-    return (_with_surrogates if search_name(config) in WITH_SURROGATES else _apart)(config, data, asking, parts)
+    return (_with_surrogates if method.method in WITH_SURROGATES else _apart)(config, data, asking, parts, method)
 
 
 def _decided_by(data: Path) -> list[Any]:
@@ -57,19 +59,19 @@ def _decided_by(data: Path) -> list[Any]:
     return [manifest["teacher"], manifest["digest"], digest_code(*_CODE)]
 
 
-def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
+def _apart(config: Config, data: Path, asking: Asking, parts: list[range], method: "Method") -> Found:
     import numpy as np
 
     from db3.digest import digest_json
     from db3.search import Distances, search_distances
     from flows.config import device_of
-    from flows.inputs import manifest_of, method_of, transfer_images
+    from flows.inputs import manifest_of, transfer_images
 
-    pool, method, device = transfer_images(data), method_of(config), device_of(config)
+    pool, device = transfer_images(data), device_of(config)
     decided_by = [asdict(method), *_decided_by(data)]
     keys = [digest_json(["distances", part.start, part.stop, *decided_by]) for part in parts]
     classes = len(manifest_of(data, "samples")["decided"])
-    budget = 0 if method.name in ("none", "sd") else method.budget
+    budget = 0 if method.method in ("none", "sd") else method.budget
     maximum = [len(part) * (classes - 1) * budget for part in parts]
 
     def compute(index: int) -> "Arrays":
@@ -85,12 +87,13 @@ def _apart(config: Config, data: Path, asking: Asking, parts: list[range]) -> Fo
     return Found(len(parts), read, np.empty(0, np.int64))
 
 
-def _with_surrogates(config: Config, data: Path, asking: Asking, parts: list[range]) -> Found:
+def _with_surrogates(config: Config, data: Path, asking: Asking, parts: list[range], method: "Method") -> Found:
     from db3.digest import digest_json
     from db3.search.driver import drive
     from db3.search.methods.auto import IN_FLIGHT, SurrogateSearch
+    from db3.search.surrogate.surrogate import surrogates_of
     from flows.config import device_of
-    from flows.inputs import method_of, surrogate_of, transfer_images
+    from flows.inputs import transfer_images
 
     pool, spec = transfer_images(data), asking.spec
     synthetic_queries = round(config.query.surrogate.synthetic_queries * len(pool.decisions))
@@ -102,8 +105,8 @@ def _with_surrogates(config: Config, data: Path, asking: Asking, parts: list[ran
         spec,
         pool,
         parts,
-        method_of(config),
-        surrogate_of(config, spec.input_shape),
+        method,
+        surrogates_of(config.query),
         synthetic_queries,
         base,
         device,

@@ -112,7 +112,7 @@ def _baselines(config: Config, data: Path) -> "list[Variant]":
 
     learn = config.distill
     images, decisions, labels = _transfer(data)
-    classes, seed = labels.shape[1], config.query.seed
+    classes, seed = labels.shape[1], manifest_of(data, "decisions")["seed"]
     build = {
         "hard": lambda: variants.hard(images, decisions),
         "smoothing": lambda: variants.smoothing(images, decisions, classes, learn.label_smoothing),

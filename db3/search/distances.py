@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from db3.networks.fitting import fitting
 from db3.search.blocks import Blocks, Distances
 from db3.search.driver import drive, replay
 from db3.search.ledger import Asks
@@ -15,8 +14,6 @@ from db3.search.methods.auto import IN_FLIGHT, Answer, SurrogateSearch, replayed
 from db3.search.surrogate.surrogate import SurrogateSettings
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.types import TransferImages
-
-_SYNTHETIC_QUERIES = 1.5  # queries per sample of the pool, see `Primed`
 
 
 def search_distances(
@@ -31,7 +28,7 @@ def search_distances(
     """Search the boundary distances of the samples `rows` of the pool.
 
     A pair's result depends on (seed, sample, class, answers) alone, so any cut into rows gives the same numbers. The
-    methods `guided` and `auto` train surrogates first, on the whole pool and 1.5 more queries for each of its samples,
+    methods `guided` and `auto` train surrogates first, on the whole pool and its synthetic queries,
     and go on training them on what the rows ask: their results depend on the rows that are searched together.
 
     Args:
@@ -73,7 +70,8 @@ def replay_distances(
     """
     rest = torch.from_numpy(journal.astype(np.int64))
     if method.name in WITH_SURROGATES:
-        synthetic_queries = min(_synthetic_queries(pool), len(rest)) if method.budget else 0
+        surrogate = surrogate or SurrogateSettings(seed=method.seed)
+        synthetic_queries = min(_synthetic_queries(pool, surrogate), len(rest)) if method.budget else 0
         answer, left = replayed(rest[:synthetic_queries].numpy(), [rest[synthetic_queries:].numpy()])
         found = _with_surrogates(answer, spec, pool, rows, method, surrogate, device)
         rest = rest[len(rest) - left() :]
@@ -87,8 +85,8 @@ def replay_distances(
     return found
 
 
-def _synthetic_queries(pool: TransferImages) -> int:
-    return round(_SYNTHETIC_QUERIES * len(pool.decisions))
+def _synthetic_queries(pool: TransferImages, surrogate: SurrogateSettings) -> int:
+    return round(surrogate.synthetic_queries * len(pool.decisions))
 
 
 def _with_surrogates(
@@ -100,9 +98,9 @@ def _with_surrogates(
     surrogate: SurrogateSettings | None,
     device: str | torch.device,
 ) -> Distances:
-    settings = surrogate or SurrogateSettings(architecture=fitting(spec.input_shape), seed=method.seed)
+    settings = surrogate or SurrogateSettings(seed=method.seed)
     surrogate_search = SurrogateSearch(
-        answer, spec, pool, [rows], method, settings, _synthetic_queries(pool), device=device
+        answer, spec, pool, [rows], method, settings, _synthetic_queries(pool, settings), device=device
     )
     found = surrogate_search.distances(run_here)
     return replace(found[0], answers=np.concatenate([found.synthetic_answers, found[0].answers]))

@@ -1,7 +1,6 @@
 """A search by name: the sequence of asks that the parameters describe."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
 import torch
 
@@ -12,29 +11,24 @@ from db3.search.methods.mbd import minimal_boundary_distance
 from db3.search.methods.sd import sample_distance
 from db3.search.methods.semicircle import SemicircleSettings, semicircle
 from db3.search.subspace import cells
+from db3.settings.declare import shared
+from db3.settings.samples import SamplesMethod
+from db3.settings.search import Method, Query
 
-MethodName = Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
+__all__ = ["WITH_SURROGATES", "Method", "asks_of", "resolve_method"]
+
 WITH_SURROGATES = ("guided", "auto")
 """Methods whose pairs share surrogates: they run in phases (`db3.search.methods.auto`)."""
 
 
-@dataclass(frozen=True)
-class Method:
-    """How distances are searched; the fields are those of the parameter group `query`."""
-
-    name: MethodName
-    budget: int = 100
-    starts: int = 1
-    tolerance: float = 0.01
-    absolute: float = 0.0
-    directions: int = 20
-    smoothing: float = 0.1
-    step: float = 0.2
-    cell: int = 1
-    checkpoints: tuple[int, ...] = ()
-    points: int = 0
-    queried_images: int = 0
-    seed: int = 0
+def resolve_method(query: Query, samples: SamplesMethod) -> Method:
+    """The search of samples that were made by this method: after rounds `auto` is none, since more rounds teach more
+    for the same queries (docs/zero-shot.md); none asks nothing.
+    """
+    method = Method(**shared(Method, query))
+    if method.method == "none" or (method.method == "auto" and samples in ("priors", "augmented")):
+        return replace(method, method="none", budget=0, checkpoints=())
+    return method
 
 
 def asks_of(search: Search, starts: torch.Tensor, method: Method) -> Asks:

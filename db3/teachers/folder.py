@@ -10,9 +10,10 @@ from db3.digest import digest_file, digest_json
 from db3.errors import DataError
 from db3.files import read_json
 from db3.networks import build, load_weights
+from db3.settings.teacher import Link
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.catalogue import COUNTED_HERE, open_foreign
-from db3.teachers.adapters.declared import Link, digest_kept
+from db3.teachers.adapters.declared import digest_kept
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.base import Teacher, TeacherSpec

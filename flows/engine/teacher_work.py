@@ -200,10 +200,10 @@ class Asking:
     def _opened(self, seat: "_Seat") -> "Teacher":
         """The teacher itself, opened when a piece first needs it."""
         from db3.teachers.folder import open_teacher
-        from flows.config import device_of, link_of
+        from flows.config import device_of
 
         if seat.opened is None:
-            device, link = device_of(self._config), link_of(self._config)
+            device, link = device_of(self._config), self._config.runtime.link
             seat.opened = open_teacher(self._folder, device, sending=seat.send, link=link)
         return seat.opened.teacher
 

@@ -17,7 +17,7 @@ from tests.flows.test_searches import configured, data, searched, taught
 
 __all__ = ["arrived", "data", "taught"]
 
-SMALL = ("query.method=bd", "distill.baselines=[hard]", "distill.curve=false", "evaluate.latency_runs=0")
+SMALL = ("query.method=bd", "distill.baselines=[hard]", "distill.curve=false", "runtime.latency_runs=0")
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from db3.errors import ConfigError
+from db3.settings.teacher import Link
 from db3.teachers.adapters.batching import Batching
-from db3.teachers.adapters.declared import Declared, Fetched, Link
+from db3.teachers.adapters.declared import Declared, Fetched
 from db3.teachers.base import Teacher, TeacherSpec
 
 KINDS = ("exported", "onnx", "http", "http_image", "callable")

@@ -29,7 +29,7 @@ from pyrate_limiter import Limiter, Rate
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.declared import Link
+from db3.settings.teacher import Link
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -223,7 +223,7 @@ class Connection:
             count = attempts.statistics.get("attempt_number", 1)
             raise TeacherError(
                 f"{self._who} gave no answer in {count} attempts; the last time {error}: "
-                "check the server and teacher.link, then run again"
+                "check the server and runtime.link, then run again"
             ) from None
 
     async def _attempt(
@@ -295,7 +295,7 @@ class Connection:
         after = _retry_after(reply.headers.get("Retry-After", ""))
         if after > self._link.patience:
             return TeacherError(
-                f"{self._who} answered {told} and asks to wait {after:,.0f} s; teacher.link.patience is "
+                f"{self._who} answered {told} and asks to wait {after:,.0f} s; runtime.link.patience is "
                 f"{self._link.patience:g} s: run again later"
             )
         if after:
@@ -323,7 +323,7 @@ _REMEDIES = {
     403: "check the token's rights",
     404: "check teacher.http.url, teacher.http.model and teacher.version",
     413: "lower teacher.call_batch",
-    415: "set teacher.link.compress=false and check teacher.http.body",
+    415: "set runtime.link.compress=false and check teacher.http.body",
     422: "check teacher.input, dtype and layout",
 }
 

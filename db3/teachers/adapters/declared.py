@@ -61,29 +61,6 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Link:
-    """How a remote teacher is reached: nothing here decides an answer.
-
-    Attributes:
-        concurrency: requests in flight, of this process to one address.
-        per_second: requests begun a second at most; None: no limit.
-        timeout: seconds until a request must be answered in full.
-        attempts: for each request; each of them may be billed.
-        patience: longest Retry-After that is waited for, in seconds.
-        encoding: `json`, `binary`, or `auto`: binary where the server says that it knows it.
-        compress: gzip requests too.
-    """
-
-    concurrency: int = 4
-    per_second: float | None = None
-    timeout: float = 30.0
-    attempts: int = 5
-    patience: float = 300.0
-    encoding: str = "auto"
-    compress: bool = False
-
-
-@dataclass(frozen=True)
 class Fetched:
     """What goes onto the card.
 

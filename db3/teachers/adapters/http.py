@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import ConfigError, TeacherError
+from db3.settings.teacher import Link
 from db3.teachers.adapters.connection import Access, Connection, Question, Reply
-from db3.teachers.adapters.declared import Declared, Fetched, Link
+from db3.teachers.adapters.declared import Declared, Fetched
 from db3.teachers.adapters.inference_protocol import (
     BINARY,
     Interface,

@@ -16,8 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from db3.errors import ConfigError, TeacherError
+from db3.settings.teacher import Link
 from db3.teachers.adapters.connection import Access, Connection, Question, Reply
-from db3.teachers.adapters.declared import Declared, Fetched, Link
+from db3.teachers.adapters.declared import Declared, Fetched
 from db3.teachers.adapters.inference_protocol import json_of
 from db3.teachers.adapters.outputs import PartlyAnsweredError, index_of
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json

@@ -8,8 +8,9 @@ import torch
 
 from db3.errors import ConfigError, DataError
 from db3.files import read_json, write_json
+from db3.settings.teacher import Link
 from db3.teachers.adapters.catalogue import fetch_foreign
-from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.declared import Declared
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.folder import (
     CARD,

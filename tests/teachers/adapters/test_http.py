@@ -17,8 +17,9 @@ from torch import Tensor
 
 from benchmarks.serving import UnavailableError, served
 from db3.errors import ConfigError, TeacherError
+from db3.settings.teacher import Link
 from db3.teachers.adapters.connection import Access
-from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.declared import Declared
 from db3.teachers.adapters.http import HttpTeacher, fetch_http, open_http
 from db3.teachers.adapters.inference_protocol import Interface
 from db3.teachers.adapters.outputs import PartlyAnsweredError

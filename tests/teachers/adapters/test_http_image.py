@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.declared import Declared, Link
+from db3.settings.teacher import Link
+from db3.teachers.adapters.declared import Declared
 from db3.teachers.adapters.http_image import HttpImageTeacher, fetch_http_image, open_http_image, picture
 from db3.teachers.base import TeacherSpec
 from tests.contracts.teacher import TeacherContract
