@@ -14,7 +14,7 @@ import yaml
 
 from db3.errors import ConfigError, nearest
 from db3.files import write_text
-from db3.settings.declare import names_of, to_json
+from db3.settings.declare import hints, names_of, to_json
 from flows.config import Config, parse_config
 from flows.engine.locks import require_idle
 from flows.engine.stage import leave
@@ -114,7 +114,7 @@ def _check_name(override: str, conf: Path) -> None:
             raise ConfigError(f"unknown choice {override}; {nearest(value, files, f'{key}=')}")
     elif key not in (names := names_of(Config)):
         hint = nearest(key, [*groups, *names])
-        hint = hint if hint.startswith("did you") else f"they all stand in a group: {', '.join(groups)}"
+        hint = hint if hint.startswith("did you") else f"they all stand in a group: {', '.join(sorted(hints(Config)))}"
         raise ConfigError(f"unknown parameter {key}; {hint}")
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from db3.errors import DataError
 from db3.search import Distances, Method, TransferImages, replay_distances, search_distances
-from db3.search.method import MethodName
+from db3.settings.search import MethodName
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.meter import Meter
 from tests.search.conftest import RealTeacher

@@ -10,9 +10,9 @@ from db3.networks.fitting import fitting
 from db3.search import Method, replay_distances, search_distances
 from db3.search.blocks import Distances
 from db3.search.driver import drive
-from db3.search.method import MethodName
 from db3.search.methods.auto import SurrogateSearch, replayed, run_here
 from db3.search.surrogate.surrogate import SurrogateSettings
+from db3.settings.search import MethodName
 from db3.teachers.base import ImageShape, Teacher
 from db3.types import TransferImages
 from tests.search.problems import Constant, Recording, brightest, half_space, pool, truth
