@@ -17,7 +17,7 @@ from db3.files import write_text
 from db3.settings.declare import hints, names_of, to_json
 from flows.config import Config, parse_config
 from flows.engine.locks import require_idle
-from flows.engine.stage import leave
+from flows.engine.stage import run_entry_point
 
 CONF = Path("conf")
 DECLARED = "declared.yaml"
@@ -97,7 +97,7 @@ def main() -> NoReturn:
         require_idle("params.yaml is not changed")
         return write_params(overrides)
 
-    leave(work)
+    run_entry_point(work)
 
 
 def _check_name(override: str, conf: Path) -> None:

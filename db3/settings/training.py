@@ -53,13 +53,9 @@ class AssistantSettings:
 
 
 @settings
-class DistillSettings(Schedule):
-    """How the student and the baselines learn from the transfer set."""
+class VariantSettings:
+    """Which students a run compares, and what each learns from."""
 
-    architecture: Annotated[str, Doc("of student and baselines, a name that db3.networks.build knows")] = "lenet5_half"
-    temperature: Annotated[Positive | Literal["auto"], Doc("student's inside the KL; auto: the recipe's")] = "auto"
-    weights: LossWeights = LossWeights()
-    assistants: AssistantSettings = AssistantSettings()
     baselines: Annotated[tuple[VariantName, ...], Doc("students of the same run that learn from something else")] = (
         "hard",
         "smoothing",
@@ -69,8 +65,18 @@ class DistillSettings(Schedule):
         "augmented",
         "kd",
     )
+    temperature: Annotated[Positive | Literal["auto"], Doc("student's inside the KL; auto: the recipe's")] = "auto"
+    weights: LossWeights = LossWeights()
     label_smoothing: Annotated[float, Gt(0), Lt(1), Doc("baseline smoothing: mass spread over all classes")] = 0.1
     noise: Annotated[Positive, Doc("baseline noise: standard deviation of the random logits")] = 1.0
     kd_temperature: Annotated[Positive, Doc("baseline kd: temperature of teacher and student")] = 8.0
     curve: Annotated[bool, Doc("also distil from the distances at query.checkpoints")] = True
+
+
+@settings
+class DistillSettings(VariantSettings, Schedule):
+    """How the student and the baselines learn from the transfer set."""
+
+    architecture: Annotated[str, Doc("of student and baselines, a name that db3.networks.build knows")] = "lenet5_half"
+    assistants: AssistantSettings = AssistantSettings()
     onnx: Annotated[bool, Doc("export the student to ONNX too")] = True

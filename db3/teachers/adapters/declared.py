@@ -9,8 +9,9 @@ from typing import Any
 from db3.digest import digest_file, digest_json
 from db3.errors import DataError
 from db3.files import whole_file
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.preprocessing import Preprocessing
-from db3.teachers.base import ImageShape
+from db3.teachers.base import ImageShape, Sending, TeacherSpec
 
 FOLDER = "model"  # below data/teacher/: the files of a foreign model, as they were given
 
@@ -75,6 +76,33 @@ class Fetched:
     call_batch: int
     parameters: int | None = None
     access: dict[str, str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a fetched model is opened from.
+
+    Attributes:
+        card: teacher.json.
+        folder: where it lies.
+        spec: as the card says.
+        device: where a local model runs.
+        link: how a remote one is reached.
+        sending: called before every attempt to send images; None: nobody counts.
+    """
+
+    card: Mapping[str, Any]
+    folder: Path
+    spec: TeacherSpec
+    device: str = "cpu"
+    link: Link = field(default_factory=Link)
+    sending: Sending | None = None
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What `Fetched.model` wrote onto the card."""
+        model: dict[str, Any] = self.card["model"]
+        return model
 
 
 def keep(source: Path, folder: Path, name: str) -> Path:
