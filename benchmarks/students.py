@@ -24,6 +24,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from db3.students.searched import Points, QueriedImages, Searched, searched
 from matplotlib import pyplot as plt
 
 from db3.datasets import open_dataset
@@ -36,7 +37,6 @@ from db3.search.method import WITH_SURROGATES
 from db3.soft_labels import Recipe, recipe
 from db3.students import variants
 from db3.students.kd import teacher_logits
-from db3.students.searched import Points, QueriedImages, Searched, searched
 from db3.students.variants import Variant
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher

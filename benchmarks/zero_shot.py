@@ -119,8 +119,7 @@ def _bench(options: argparse.Namespace) -> Bench:
     told = decide_all(teacher, images, 256)
     validation = np.empty((0, *dataset.image_shape), np.uint8), np.empty(0, np.int64)
     if options.validation:
-        ask = partial(decide_all, teacher, batch=256)
-        kept = gather(ask, teacher.spec.input_shape, teacher.spec.classes, options.validation, seed=_VALIDATION_SEED)
+        kept = gather(teacher, options.validation, seed=_VALIDATION_SEED)
         later = kept.rounds > 0  # balanced by a surrogate; the first ones are not
         validation = kept.images[later], kept.decisions[later]
     return Bench(teacher, dataset, (images, told, labels), validation, options)
@@ -167,7 +166,7 @@ def _gathered(bench: Bench, budget: int, seed: int) -> Gathered:
     if options.samples.startswith("generator"):
         first = 0.0 if options.samples == "generator_alone" else RoundSettings().first
         return gather_generated(ask, spec.input_shape, spec.classes, budget, seed=seed, first=first)
-    return gather(ask, spec.input_shape, spec.classes, budget, _settings(options), seed=seed, real=_real(bench, seed))
+    return gather(bench.teacher, budget, _settings(options), seed=seed, real=_real(bench, seed))
 
 
 def _settings(options: argparse.Namespace) -> RoundSettings:

@@ -1,4 +1,4 @@
-"""What several stages open: the dataset, the samples, manifests, from parameters and the data folder."""
+"""What several stages open: the dataset, the samples, a search's method, from parameters and the data folder."""
 
 import sys
 from pathlib import Path
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from db3.errors import DataError
 from db3.files import read_array, read_json
 from flows.config import Config
+from flows.manifests import FlipRate
 
 if TYPE_CHECKING:
     from db3.datasets import Dataset
+    from db3.search.plan import QueryPlan
     from db3.types import TransferImages
 
 
@@ -30,6 +32,16 @@ def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
     return dataset
 
 
+def plan_of(config: Config, count: int, classes: int) -> "QueryPlan":
+    """What the group `query` may ask for, of `count` samples of `classes` classes."""
+    from db3.search.method import resolve_method
+    from db3.search.plan import plan_queries
+    from db3.search.surrogate.surrogate import surrogates_of
+
+    method = resolve_method(config.query, config.samples.method)
+    return plan_queries(method, count, classes, surrogates_of(config.query), config.query.augmented)
+
+
 def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
     """Images of the training split, uint8 [n, C, H, W], and their places in it."""
     from db3.datasets.subset import draw_samples
@@ -39,7 +51,7 @@ def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]
     return dataset.source.read(dataset.train_index[index]).images, index
 
 
-def flips_of(compared: int, changed: int) -> dict[str, Any]:
+def flips_of(compared: int, changed: int) -> FlipRate:
     """What a manifest says of a teacher's constancy; one that changes its mind is warned of on stderr."""
     if changed:
         print(
@@ -47,7 +59,7 @@ def flips_of(compared: int, changed: int) -> dict[str, Any]:
             f"({changed / compared:.1%}): distances may be too small; raise teacher.votes",
             file=sys.stderr,
         )
-    return {"compared": compared, "changed": changed, "rate": changed / compared if compared else None}
+    return FlipRate(compared, changed, changed / compared if compared else None)
 
 
 def transfer_images(data: Path) -> "TransferImages":

@@ -22,6 +22,8 @@ def floor_of(name: str) -> str:
         return "flows/config"
     if parts[0] != "db3":
         return "/".join(parts[:2]) if parts[0] == "flows" and parts[1:2] in (["engine"], ["tracking"]) else parts[0]
+    if len(parts) == 1:  # `import db3`: its public names, from every floor
+        return "db3/testing"
     return "db3/" + parts[1] if (ROOT / "db3" / parts[1]).is_dir() else "ground"
 
 

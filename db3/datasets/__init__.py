@@ -7,6 +7,7 @@ from typing import Any
 
 from db3.datasets.base import Dataset, Part, Source
 from db3.datasets.splits import draw
+from db3.extras import needs
 from db3.settings.dataset import NAMES, DatasetName, DatasetSettings
 
 __all__ = ["NAMES", "Dataset", "DatasetSettings", "Part", "open_dataset"]
@@ -25,11 +26,12 @@ def open_dataset(
             resized (bicubic).
 
     Raises:
-        ConfigError: an unknown name, or a value out of its range.
+        ConfigError: an unknown name, a value out of its range, or the extra `vision` is not installed.
         DataError: files missing, damaged or unreachable.
     """
     group = DatasetSettings(name, **chosen) if isinstance(name, str) else replace(name, **chosen)  # type: ignore[arg-type]
-    source = _open_source(group.name, _root(root), download, group.size, group.channels)
+    with needs("vision", f"dataset {group.name}"):
+        source = _open_source(group.name, _root(root), download, group.size, group.channels)
     train, test = source.split(group.test_fraction, group.seed)
     return Dataset(
         name=group.name,

@@ -23,7 +23,7 @@ WITH_SURROGATES = ("guided", "auto")
 
 def resolve_method(query: Query, samples: SamplesMethod) -> Method:
     """The search of samples that were made by this method: after rounds `auto` is none, since more rounds teach more
-    for the same queries (docs/zero-shot.md); none asks nothing.
+    for the same queries (docs/guides/zero-shot.md); none asks nothing.
     """
     method = Method(**shared(Method, query))
     if method.method == "none" or (method.method == "auto" and samples in ("priors", "augmented")):
@@ -33,12 +33,12 @@ def resolve_method(query: Query, samples: SamplesMethod) -> Method:
 
 def asks_of(search: Search, starts: torch.Tensor, method: Method) -> Asks:
     """SD knows its distances at once; BD bisects from there; the others go on where BD ends."""
-    if method.name == "sd":
+    if method.method == "sd":
         sample_distance(search, starts)
         return
     yield from boundary_distance(search, starts, method.tolerance)
     directions = cells(search.pairs.shape, method.cell, method.seed)
-    if method.name == "mbd":
+    if method.method == "mbd":
         yield from minimal_boundary_distance(
             search,
             seed=method.seed,
@@ -48,8 +48,8 @@ def asks_of(search: Search, starts: torch.Tensor, method: Method) -> Asks:
             tolerance=method.tolerance,
             cell=method.cell,
         )
-    if method.name == "hopskipjump":
+    if method.method == "hopskipjump":
         yield from hop_skip_jump(search, directions, method.directions, method.smoothing, method.tolerance)
-    if method.name == "semicircle":
+    if method.method == "semicircle":
         settings = SemicircleSettings(probes=method.directions, radius=method.smoothing)
         yield from semicircle(search, directions, settings)

@@ -12,7 +12,7 @@ NAMES: tuple[str, ...] = get_args(DatasetName)
 class DatasetSettings:
     """Which images, and how they are split."""
 
-    name: Annotated[DatasetName, Doc("image_folder: your own, see docs/own-images.md")] = "digits"
+    name: Annotated[DatasetName, Doc("image_folder: your own, see docs/guides/own-images.md")] = "digits"
     size: Annotated[Annotated[int, Ge(8), Le(1024)] | None, Doc("height and width; null: the dataset's own")] = None
     channels: Annotated[Literal[1, 3] | None, Doc("null: the dataset's own")] = None
     test_fraction: Annotated[float, Gt(0), Lt(1), Doc("held out where a dataset has no test split of its own")] = 0.2

@@ -26,7 +26,7 @@ class Surrogates:
 class Method:
     """How decisions become boundary distances."""
 
-    method: Annotated[MethodName, Doc("the search by name, see docs/queries.md")] = "auto"
+    method: Annotated[MethodName, Doc("the search by name, see docs/guides/searches.md")] = "auto"
     budget: Annotated[int, Ge(0), Doc("queries per pair (sample, other class)")] = 7
     starts: Annotated[int, Ge(1), Doc("Q: start samples of the other class, nearest first")] = 1
     tolerance: Annotated[float, Gt(0), Lt(1), Doc("bisection ends at this share of the distance found")] = 0.01
@@ -41,8 +41,9 @@ class Method:
     seed: Annotated[int, Ge(0), Doc("of random directions, surrogates and the augmented baseline's images")] = 0
 
     @property
-    def name(self) -> MethodName:
-        return self.method
+    def asked(self) -> int:
+        """Queries that a pair may cost."""
+        return 0 if self.method in ("none", "sd") else self.budget
 
 
 @settings

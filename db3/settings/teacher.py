@@ -66,7 +66,7 @@ class ModelSettings:
 
     kind: Annotated[
         Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable"],
-        Doc("train: here; checkpoint: weights of a network of db3; the others: see docs/own-teacher.md"),
+        Doc("train: here; checkpoint: weights of a network of db3; the others: see docs/guides/own-teacher.md"),
     ] = "train"
     architecture: Annotated[str | None, Doc("train, checkpoint: a name that db3.networks.build knows")] = "lenet5"
     checkpoint: Annotated[str | None, Doc("path: .safetensors or .pth; exported: .pt2 or .pt; onnx: .onnx")] = None

@@ -102,7 +102,7 @@ def label_by_assistants(
         return [images, decisions, classes, seed, settings, training, processes]
 
     steps = [settings.networks * settings.steps]
-    (found,) = run(Work("assistants", compute, decided_by, steps, _CODE, trains=True))
+    (found,) = run(Work("assistants", compute, decided_by, steps, _CODE, machine_bound=True))
     told = Examples(found["images"], found["decisions"], found["soft_labels"])
     title = f"{variant.title}, and what teacher assistants make of them"
     return replace(variant, title=title, groups=beside(variant.groups, told, settings))

@@ -27,19 +27,19 @@ from db3.networks.fitting import fitted
 from db3.settings.declare import Doc, Ge, Gt, settings
 from db3.settings.samples import Rounds
 from db3.settings.training import Portion
-from db3.teachers.base import ImageShape
+from db3.teachers.base import ImageShape, Teacher
 from db3.teachers.decide import decide_all
 from db3.training.examples import Examples, channel_statistics
 from db3.training.train import TrainSettings, train
+from db3.work import Arrays, Run, Work, run_here
 from db3.zero_shot.quotas import choose
 
 Images = UInt8[np.ndarray, "_ c h w"]
-Decide = Callable[[UInt8[np.ndarray, "n c h w"]], Int64[np.ndarray, " n"]]
-"""uint8 images, any number of them, to the teacher's decisions, e.g. `partial(decide_all, teacher, batch=256)`."""
-
 SOURCES = ("real", "prior", "variation")
 REAL, PRIOR, VARIATION = range(3)
 _CALL = 256  # rows of a surrogate's call
+_CODE = ("teachers", "networks", "images", "zero_shot", "training", "arithmetic", "rng", "search", "datasets", "types")
+_ARRAYS = ("images", "decisions", "rounds", "sources")
 
 
 @settings
@@ -83,38 +83,48 @@ class Gathered:
 
 
 def gather(
-    decide: Decide,
-    shape: ImageShape,
-    classes: int,
+    teacher: Teacher,
     budget: int,
     settings: RoundSettings = _DEFAULT,
     *,
     seed: int = 0,
     real: UInt8[np.ndarray, "r c h w"] | None = None,
     on_asked: Callable[[int], object] | None = None,
+    run: Run = run_here,
 ) -> Gathered:
-    """Images that teach, decided within the budget.
+    """Images that teach, decided within the budget: one piece of work, since each round builds on those before.
 
     Args:
-        decide: asks the teacher; called once a round, with all images of the round.
-        shape: (C, H, W) of the teacher's images.
-        classes: K.
+        teacher: decides.
         budget: images asked in all, exactly.
         settings: how.
         seed: of images, choices and surrogates.
         real: the user's own images, in any number; None: none are used, and none is needed.
         on_asked: told the number of images after each ask.
+        run: brings the piece about (`db3.work`).
 
     Raises:
+        BudgetSpent: the teacher refuses to go on.
         ConfigError: a budget below the number of classes.
         DataError: real images of another shape.
         TeacherError: the teacher gave one class to all of the images that half of the budget pays.
     """
-    _check(shape, classes, budget, real)
-    known = _Known(decide, shape, classes, seed, settings, on_asked)
-    for count in known.begin(budget, real):
-        known.round(count)
-    return known.gathered()
+    spec = teacher.spec
+    _check(spec.input_shape, spec.classes, budget, real)
+
+    def compute(_: int) -> Arrays:
+        known = _Known(teacher, seed, settings, on_asked)
+        for count in known.begin(budget, real):
+            known.round(count)
+        return known.arrays()
+
+    def decided_by(_: int) -> list[object]:
+        return [spec.identity, seed, budget, settings, real]
+
+    (found,) = run(Work("made", compute, decided_by, [budget], _CODE, machine_bound=True))
+    counts = np.bincount(found["decisions"], minlength=spec.classes)
+    missing = tuple(np.flatnonzero(counts == 0).tolist())
+    return Gathered(**{name: found[name] for name in _ARRAYS}, missing=missing, proposed=int(found["proposed"]))
 
 
 class _Known:
@@ -122,16 +132,15 @@ class _Known:
 
     def __init__(
         self,
-        decide: Decide,
-        shape: ImageShape,
-        classes: int,
+        teacher: Teacher,
         seed: int,
         settings: RoundSettings,
         on_asked: Callable[[int], object] | None,
     ) -> None:
-        self._decide, self._shape, self._classes, self._seed = decide, shape, classes, seed
+        self._teacher, self._shape, self._classes = teacher, teacher.spec.input_shape, teacher.spec.classes
+        self._seed = seed
         self._settings, self._on_asked = settings, on_asked
-        self._images: Images = np.empty((0, *shape), np.uint8)
+        self._images: Images = np.empty((0, *self._shape), np.uint8)
         self._decisions = np.empty(0, np.int64)
         self._rounds, self._sources = np.empty(0, np.int64), np.empty(0, np.int64)
         self._surrogate: nn.Module | None = None
@@ -179,12 +188,9 @@ class _Known:
             ]
         )
 
-    def gathered(self) -> Gathered:
-        counts = np.bincount(self._decisions, minlength=self._classes)
-        missing = tuple(np.flatnonzero(counts == 0).tolist())
-        return Gathered(
-            self._images, self._decisions, self._rounds, self._sources, missing, self._priors + self._children
-        )
+    def arrays(self) -> Arrays:
+        found = self._images, self._decisions, self._rounds, self._sources
+        return {**dict(zip(_ARRAYS, found, strict=True)), "proposed": np.array(self._priors + self._children)}
 
     def _prior(self, count: int) -> Images:
         numbers = range(self._priors, self._priors + count)
@@ -208,7 +214,7 @@ class _Known:
         images = np.concatenate([part for part, _ in parts])
         if not len(images):
             return
-        told = self._decide(images)
+        told = decide_all(self._teacher, images, self._teacher.spec.max_batch)
         self._images = np.concatenate([self._images, images])
         self._decisions = np.concatenate([self._decisions, told])
         self._rounds = np.concatenate([self._rounds, np.full(len(images), self._turn)])

@@ -8,14 +8,14 @@ import pytest
 
 from db3.teachers.adapters.batching import Batching
 from flows.estimate import estimate
-from flows.planned import planned
+from flows.inputs import plan_of
 from tests.flows.test_searches import configured, searched
 
 
 @pytest.mark.parametrize("method", ["sd", "bd", "mbd", "auto"])
 def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
     chosen = (f"query.method={method}", "query.augmented=same")
-    plan = planned(configured(*chosen), 20, 10)
+    plan = plan_of(configured(*chosen), 20, 10)
     asked = searched(data, *chosen)["queries"]
     assert asked["asked"] + asked["augmented"] <= plan.maximum
     assert plan.expected <= plan.pairs
@@ -24,7 +24,7 @@ def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
 
 def test_bisections_are_expected_to_close(data: Path) -> None:
     chosen = ("query.method=bd", "query.budget=100", "query.starts=1")
-    plan = planned(configured(*chosen), 20, 10)
+    plan = plan_of(configured(*chosen), 20, 10)
     asked = searched(data, *chosen)["queries"]["asked"]
     assert plan.pairs == 20 * 9 * 100
     assert asked == pytest.approx(plan.expected, rel=0.3)

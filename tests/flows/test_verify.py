@@ -71,7 +71,7 @@ def changed(path: Path) -> None:
         ("decisions/distances.npy", r"distances.npy is not what the journal gives: row 19 of 20 is the first"),
         ("decisions/augmented.npy", r"augmented.npy is not what the journal gives: row 29 of 30 is the first"),
         ("transfer/soft_labels.npy", r"transfer/soft_labels.npy is not what the journal gives: row"),
-        ("transfer/answered.npy", r"transfer/answered.npy is not what the journal gives: row"),
+        ("transfer/queried_images.npy", r"transfer/queried_images.npy is not what the journal gives: row"),
     ],
 )
 def test_the_first_difference_is_named(data: Path, file: str, message: str) -> None:
@@ -104,7 +104,7 @@ def test_other_parameters_do_not_fit_the_journal(data: Path) -> None:
         verify(configured(*CHOSEN, "runtime.shard=4"), data)
 
 
-@pytest.mark.parametrize("command", [["-m", "flows.verify"], ["-c", "from flows.cli import main; main()", "replay"]])
+@pytest.mark.parametrize("command", [["-m", "flows.verify"], ["-c", "from db3.cli import main; main()", "replay"]])
 def test_from_the_command_line(data: Path, command: list[str]) -> None:
     for part in ("db3", "flows", "conf"):
         (data.parent / part).symlink_to(ROOT / part)

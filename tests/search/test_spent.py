@@ -49,7 +49,7 @@ def _problem() -> tuple[Teacher, TransferImages]:
 
 
 @pytest.mark.parametrize("name", ["bd", "mbd", "semicircle", "auto"])
-@pytest.mark.parametrize("most", [0, 150])
+@pytest.mark.parametrize("maximum", [0, 150])
 def test_what_is_known_stands_and_what_is_not_is_said(name: MethodName, maximum: int) -> None:
     teacher, samples = _problem()
     method = Method(name, budget=20, starts=2, checkpoints=(5,), points=2, queried_images=9)

@@ -70,6 +70,10 @@ class SurrogateSettings(Surrogates):
     basis: Annotated[int, Ge(0), Doc("directions kept along which the networks differ")] = 300
     seed: Annotated[int, Ge(0), Doc("of weights and order")] = 0
 
+    def synthetic(self, samples: int) -> int:
+        """Synthetic queries beside so many samples."""
+        return round(self.synthetic_queries * samples)
+
 
 def surrogates_of(query: Query) -> SurrogateSettings:
     """The surrogates that the parameters of a search describe."""
