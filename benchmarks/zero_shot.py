@@ -32,7 +32,8 @@ from db3.datasets.subset import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import build
 from db3.search import Method, search_distances
-from db3.students.assistants import AssistantSettings, assisted, beside, final_steps
+from db3.settings.training import AssistantSettings
+from db3.students.assistants import assisted, beside, final_steps
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
@@ -98,10 +99,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--assistants",
         type=int,
-        default=AssistantSettings().networks,
+        default=2,
         help="networks that label unasked images for the student",
     )
-    parser.add_argument("--rounds", type=int, default=RoundSettings().rounds)
+    parser.add_argument("--rounds", type=int, default=RoundSettings().count)
     parser.add_argument("--searched", type=float, default=0.0, help="share of the budget that boundary searches get")
     parser.add_argument("--fresh", type=float, help="share of prior images; default: by the number of real images")
     parser.add_argument("--validation", type=int, default=0, help="queries spent on a validation set")
@@ -169,7 +170,7 @@ def _gathered(bench: Bench, budget: int, seed: int) -> Gathered:
 
 
 def _settings(options: argparse.Namespace) -> RoundSettings:
-    settings = RoundSettings(rounds=options.rounds)
+    settings = RoundSettings(count=options.rounds)
     return settings if options.fresh is None else replace(settings, fresh=options.fresh)
 
 
@@ -213,7 +214,8 @@ def _student(
         images, decisions = (
             np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions")
         )
-        groups = beside(groups, assisted(images, decisions, classes, assistant, seed), assistant)
+        told = assisted(images, decisions, classes, assistant, TrainSettings(balance=0.5), seed)
+        groups = beside(groups, told, assistant)
     mean, std = channel_statistics(found.images)
     student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
     train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)

@@ -32,7 +32,7 @@ def estimate(config: Config, data: Path) -> str:
     done = (data / "samples" / "manifest.json").is_file()
     beside = tested + (0 if done else samples)
     whole, maximum, votes = expected + beside, plan.maximum + beside, config.teacher.votes
-    total, price = config.budget.total, config.budget.price_per_1000
+    total, price = config.budget.total, config.runtime.price_per_1000
     rate, source = _rate(config, data)
     lines = [
         "estimate: nothing is asked of a teacher that costs money",
@@ -51,7 +51,7 @@ def estimate(config: Config, data: Path) -> str:
         lines.append(f"  budget.total   {total:>14,} sent at most, samples and test images included")
     lines.append(f"  time           {_duration(whole / rate):>14} at {rate:,.0f} queries/s ({source})")
     if price is None:
-        lines.append("  cost           unknown: set budget.price_per_1000")
+        lines.append("  cost           unknown: set runtime.price_per_1000")
     else:
         ends = [value if total is None else min(value, total) for value in (whole, maximum * votes)]
         costs = [value * price / 1000 for value in ends]

@@ -108,7 +108,7 @@ def _summary(metrics: Metrics) -> str:
 
 def _latency(config: Config, data: Path, card: StudentCard) -> str:
     """Measure and write data/latency.json: a fact of this machine and moment, so in no versioned file."""
-    runs, folder = config.evaluate.latency_runs, data / "teacher"
+    runs, folder = config.runtime.latency_runs, data / "teacher"
     if not runs:
         return "latency not measured"
     student = latency_ms(_student(card, data / "student" / "student.safetensors"), card.input_shape, runs)

@@ -11,13 +11,8 @@ from flows.manifests import FlipRate
 
 if TYPE_CHECKING:
     from db3.datasets import Dataset
-    from db3.search import Method
-    from db3.search.method import MethodName
     from db3.search.plan import QueryPlan
-    from db3.search.surrogate.surrogate import SurrogateSettings
     from db3.types import TransferImages
-    from db3.zero_shot.rounds import RoundSettings
-    from db3.zero_shot.zsdb3 import Zsdb3
 
 
 def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
@@ -28,7 +23,7 @@ def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
     """
     from db3.datasets import open_dataset
 
-    dataset = open_dataset(**config.dataset.model_dump())
+    dataset = open_dataset(config.dataset, config.runtime.data_root, download=config.runtime.download)
     if card is not None and dataset.digest != card["dataset"]["digest"]:
         raise DataError(
             f"the dataset {dataset.name} has the digest {dataset.digest[:12]}, but the teacher stage saw "
@@ -37,58 +32,14 @@ def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
     return dataset
 
 
-def search_name(config: Config) -> "MethodName":
-    """The search by name, `auto` as it fits the samples."""
-    from db3.search.method import chosen_search
-
-    return chosen_search(config.query.method, config.samples.method in ("priors", "augmented"))
-
-
-def method_of(config: Config) -> "Method":
-    """The search that the group `query` describes."""
-    from db3.search import Method
-
-    query, name = config.query, search_name(config)
-    return Method(
-        name=name,
-        budget=0 if name == "none" else query.budget,
-        starts=query.starts,
-        tolerance=query.tolerance,
-        absolute=query.absolute,
-        directions=query.directions,
-        smoothing=query.smoothing,
-        step=query.step,
-        cell=query.cell,
-        checkpoints=() if name == "none" else tuple(query.checkpoints),
-        points=query.points,
-        queried_images=query.queried_images,
-        seed=query.seed,
-    )
-
-
-def surrogate_of(config: Config, shape: tuple[int, int, int]) -> "SurrogateSettings":
-    """The surrogates that the group `query.surrogate` describes, for images of this shape."""
-    from db3.networks.fitting import fitting
-    from db3.search.surrogate.surrogate import SurrogateSettings
-
-    surrogate = config.query.surrogate
-    return SurrogateSettings(
-        architecture=fitting(shape) if surrogate.architecture == "auto" else surrogate.architecture,
-        networks=surrogate.networks,
-        steps=surrogate.steps,
-        retrain=surrogate.retrain,
-        synthetic_queries=surrogate.synthetic_queries,
-        seed=config.query.seed,
-    )
-
-
 def plan_of(config: Config, count: int, classes: int) -> "QueryPlan":
     """What the group `query` may ask for, of `count` samples of `classes` classes."""
+    from db3.search.method import resolve_method
     from db3.search.plan import plan_queries
-    from db3.search.surrogate.surrogate import SurrogateSettings
+    from db3.search.surrogate.surrogate import surrogates_of
 
-    surrogate = SurrogateSettings(synthetic_queries=config.query.surrogate.synthetic_queries)
-    return plan_queries(method_of(config), count, classes, surrogate, config.query.augmented)
+    method = resolve_method(config.query, config.samples.method)
+    return plan_queries(method, count, classes, surrogates_of(config.query), config.query.augmented)
 
 
 def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
@@ -98,39 +49,6 @@ def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]
     dataset = dataset_of(config, card)
     index = draw_samples(len(dataset.train_index), config.samples.count, config.samples.seed)
     return dataset.source.read(dataset.train_index[index]).images, index
-
-
-def zsdb3_of(config: Config) -> "Zsdb3":
-    """How pseudo samples are made, as the group `samples` says."""
-    from db3.zero_shot.moves import Moves
-    from db3.zero_shot.zsdb3 import Zsdb3
-
-    group, own = config.samples, config.samples.zsdb3
-    return Zsdb3(
-        count=group.count or 0,
-        budget=group.budget or 0,
-        missing=group.missing_classes,
-        moves=Moves(iterations=own.iterations, queries=own.queries, step=own.step),
-        every=own.every,
-        seed=group.seed,
-    )
-
-
-def rounds_of(config: Config, shape: tuple[int, int, int]) -> "RoundSettings":
-    """How made samples are chosen, as the group `samples.rounds` says, for images of this shape."""
-    from db3.networks.fitting import fitting
-    from db3.zero_shot.rounds import RoundSettings
-
-    group = config.samples.rounds
-    own = "lenet5_half" if fitting(shape) == "lenet5" else "compact"
-    return RoundSettings(
-        first=group.first,
-        rounds=group.count,
-        pool=group.pool,
-        fresh=None if group.fresh == "auto" else group.fresh,
-        architecture=own if group.architecture == "auto" else group.architecture,
-        steps=group.steps,
-    )
 
 
 def flips_of(compared: int, changed: int) -> FlipRate:

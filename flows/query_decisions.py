@@ -9,13 +9,14 @@ from db3.digest import digest_arrays
 from db3.files import growing_array, read_array, write_array
 from db3.images.augmented import decide_augmented
 from db3.search import DistanceParts, Method, TransferImages, search_pairs
-from db3.search.method import WITH_SURROGATES
+from db3.search.method import WITH_SURROGATES, resolve_method
+from db3.search.surrogate.surrogate import surrogates_of
 from db3.work import Arrays, cut
 from flows.config import Config, device_of
 from flows.costs import sent_before, spent_words, write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
-from flows.inputs import flips_of, method_of, plan_of, surrogate_of, transfer_images
+from flows.inputs import flips_of, plan_of, transfer_images
 from flows.manifests import DecisionsManifest, DecisionsQueries, SamplesManifest, read_manifest, write_manifest
 
 _MERGED = ("distances", "asked", "at", "point_pairs", "queried_decisions", "queried_keys")
@@ -41,7 +42,11 @@ def query_decisions(config: Config, data: Path) -> str:
 
 def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsManifest:
     """Write data/decisions, whoever answers; its manifest."""
-    pool, method, folder = transfer_images(data), method_of(config), data / "decisions"
+    pool, method, folder = (
+        transfer_images(data),
+        resolve_method(config.query, config.samples.method),
+        data / "decisions",
+    )
     found = _search(config, pool, method, asking)
     arrays, unfinished = _write_parts(folder, pool, found)
     votes, boundary = asking.costs["votes"], int(arrays["asked"].sum()) + len(found.synthetic_answers)
@@ -53,7 +58,7 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
     asking.seal(folder / "journal")
     samples, classes = arrays["distances"].shape
     manifest = DecisionsManifest(
-        method=method.name,
+        method=method.method,
         budget=method.budget,
         checkpoints=method.checkpoints,
         queries=DecisionsQueries(
@@ -70,7 +75,7 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
         unreached=int(np.isinf(arrays["distances"]).sum()),
         points=len(arrays["point_pairs"]),
         queried_images=len(arrays["queried_decisions"]),
-        shard=config.query.shard,
+        shard=config.runtime.shard,
         seed=config.query.seed,
         teacher=asking.spec.identity,
         samples=pool.digest,
@@ -81,9 +86,9 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
 
 
 def _search(config: Config, pool: TransferImages, method: Method, asking: Asking) -> DistanceParts:
-    surrogate = surrogate_of(config, asking.spec.input_shape) if method.name in WITH_SURROGATES else None
+    surrogate = surrogates_of(config.query) if method.method in WITH_SURROGATES else None
     workers = 1 if config.runtime.runner == "local" else config.runtime.workers
-    parts, device = cut(len(pool.decisions), config.query.shard), device_of(config)
+    parts, device = cut(len(pool.decisions), config.runtime.shard), device_of(config)
     return search_pairs(asking, pool, method, parts, surrogate, device=device, workers=workers, run=asking.run)
 
 

@@ -16,13 +16,13 @@ from db3.search.starts import check_classes
 from db3.teachers.decide_images import decide_images, recheck
 from db3.teachers.folder import read_card
 from db3.work import Arrays
-from db3.zero_shot.rounds import SOURCES, gather
-from db3.zero_shot.zsdb3 import zsdb3
+from db3.zero_shot.rounds import SOURCES, RoundSettings, gather
+from db3.zero_shot.zsdb3 import zsdb3, zsdb3_of
 from flows.config import Config, device_of
 from flows.costs import write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
-from flows.inputs import drawn_images, flips_of, rounds_of, zsdb3_of
+from flows.inputs import drawn_images, flips_of
 from flows.manifests import FlipRate, SampleQueries, SamplesManifest, Snapshot, write_manifest
 
 _ROWS = 100  # pseudo samples that are moved in one piece of work
@@ -87,7 +87,7 @@ def _rounds(config: Config, asking: Asking, card: dict[str, Any] | None) -> Take
     """Images chosen round by round; `augmented` begins with images of the training split."""
     group = config.samples
     real, index = drawn_images(config, card) if group.method == "augmented" else (None, None)
-    settings = rounds_of(config, asking.spec.input_shape)
+    settings = RoundSettings(**vars(group.rounds))
     found = gather(asking, group.budget or 0, settings, seed=group.seed, real=real, run=asking.run)
     arrays = {name: getattr(found, name) for name in ("images", "decisions", "rounds", "sources")}
     sources = {name: int((found.sources == number).sum()) for number, name in enumerate(SOURCES)}
@@ -103,7 +103,7 @@ def _pseudo(config: Config, asking: Asking) -> Taken:
         return prior_images(asking.spec.input_shape, numbers, group.seed)
 
     source = priors if group.zsdb3.priors else None
-    found = zsdb3(asking, zsdb3_of(config), source, device=device_of(config), rows=_ROWS, run=asking.run)
+    found = zsdb3(asking, zsdb3_of(group), source, device=device_of(config), rows=_ROWS, run=asking.run)
     names = ("images", "decisions", "margins", "snapshots", "pictured")
     states = zip(found.snapshot_iterations, found.snapshot_queries, strict=True)
     told = {"purposes": found.queries, "snapshots": tuple(Snapshot(*state) for state in states), "tried": found.tried}

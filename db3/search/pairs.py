@@ -6,7 +6,6 @@ from dataclasses import fields, replace
 import numpy as np
 import torch
 
-from db3.networks.fitting import fitting
 from db3.search.blocks import Blocks
 from db3.search.distances import DistanceParts, Distances
 from db3.search.driver import drive, replay
@@ -55,12 +54,12 @@ def search_pairs(
         DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
     """
     spec, parts = teacher.spec, cut(len(pool.decisions), None) if parts is None else parts
-    if method.name in WITH_SURROGATES:
+    if method.method in WITH_SURROGATES:
 
         def answer(_: int | None, searches: Iterable[Asks]) -> list[torch.Tensor]:
             return drive(searches, teacher, IN_FLIGHT, on_asked)
 
-        settings = surrogate or _fitting(spec, method)
+        settings = surrogate or SurrogateSettings(seed=method.seed)
         return SurrogateSearch(answer, spec, pool, parts, method, settings, device, workers).distances(run)
 
     def compute(index: int) -> Arrays:
@@ -108,8 +107,8 @@ def replay_distances(
         ValueError: the journal belongs to other samples or another method.
     """
     rest = torch.from_numpy(journal.astype(np.int64))
-    if method.name in WITH_SURROGATES:
-        settings = surrogate or _fitting(spec, method)
+    if method.method in WITH_SURROGATES:
+        settings = surrogate or SurrogateSettings(seed=method.seed)
         synthetic = min(settings.synthetic(len(pool.decisions)), len(rest)) if method.budget else 0
         answer, left = replayed(rest[:synthetic].numpy(), [rest[synthetic:].numpy()])
         search = SurrogateSearch(answer, spec, pool, [rows], method, settings, device)
@@ -122,10 +121,6 @@ def replay_distances(
     if unused:
         raise ValueError(f"the journal holds {unused} answers more than the searches of samples {rows} ask for")
     return found
-
-
-def _fitting(spec: TeacherSpec, method: Method) -> SurrogateSettings:
-    return SurrogateSettings(architecture=fitting(spec.input_shape), seed=method.seed)
 
 
 def _whole(found: DistanceParts) -> Distances:

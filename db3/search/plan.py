@@ -47,9 +47,9 @@ def plan_queries(
         augmented: images of the augmented baseline; `same`: as many as the searches ask.
     """
     pairs, budget = samples * (classes - 1), method.asked
-    guided = method.name in WITH_SURROGATES and budget
+    guided = method.method in WITH_SURROGATES and budget
     synthetic = (surrogate or SurrogateSettings()).synthetic(samples) if guided else 0
-    each = min(budget, _closing(method.tolerance) * method.starts) if method.name == "bd" else budget
+    each = min(budget, _closing(method.tolerance) * method.starts) if method.method == "bd" else budget
     same = synthetic + pairs * budget
     return QueryPlan(synthetic, pairs * budget, pairs * each, same if augmented == "same" else augmented)
 

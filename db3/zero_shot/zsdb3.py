@@ -12,8 +12,8 @@ Notes:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from db3.search.blocks import check_pool
 from db3.search.driver import drive
 from db3.search.ledger import Asks
 from db3.search.starts import nearest_starts
+from db3.settings.declare import Ge, Lt, settings, shared
+from db3.settings.samples import MoveSettings, SampleSettings
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.types import TransferImages
 from db3.work import Arrays, Run, Work, cut, run_here
@@ -37,7 +39,7 @@ _ANSWERS = "answers."
 _CODE = ("teachers", "networks", "images", "zero_shot", "arithmetic", "rng", "search", "types")
 
 
-@dataclass(frozen=True)
+@settings
 class Zsdb3:
     """How pseudo samples are made.
 
@@ -54,15 +56,15 @@ class Zsdb3:
         seed: 0 … 2³² − 1.
     """
 
-    count: int = 1000
-    budget: int = 10_000_000
-    noise: int | None = None
-    source: int | None = None
+    count: Annotated[int, Ge(1)] = 1000
+    budget: Annotated[int, Ge(1)] = 10_000_000
+    noise: Annotated[int, Ge(0)] | None = None
+    source: Annotated[int, Ge(0)] | None = None
     missing: Literal["error", "allow"] = "error"
-    moves: Moves = field(default_factory=Moves)
-    pictured: int = 3
-    every: int = 10
-    seed: int = 0
+    moves: Moves = Moves()
+    pictured: Annotated[int, Ge(0)] = 3
+    every: Annotated[int, Ge(1)] = 10
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
 
     def limits(self, fallback: bool) -> dict[str, int]:
         """Queries that each origin of start images may cost."""
@@ -70,6 +72,18 @@ class Zsdb3:
         source = max(self.count, min(20 * self.count, self.budget // 4)) if self.source is None else self.source
         noise = min(noise, self.budget)
         return {"noise": noise, "source": min(source, self.budget - noise)} if fallback else {"noise": noise}
+
+
+def zsdb3_of(samples: SampleSettings) -> Zsdb3:
+    """The pseudo samples that the parameters describe."""
+    return Zsdb3(
+        count=samples.count or 0,
+        budget=samples.budget or 0,
+        missing=samples.missing_classes,
+        moves=Moves(**shared(MoveSettings, samples.zsdb3)),
+        every=samples.zsdb3.every,
+        seed=samples.seed,
+    )
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from db3.teachers.budget import COUNTS, Budget, Costs
 from db3.teachers.folder import open_adapter, read_spec, votes_of
 from db3.teachers.votes import Votes
 from db3.work import Work
-from flows.config import Config, device_of, link_of
+from flows.config import Config, device_of
 from flows.engine.shards import STORE, Shards, map_shards
 from flows.engine.store import Arrays, ShardStore
 
@@ -182,7 +182,7 @@ class Asking:
         """The teacher itself: a thread opens the model when a piece first needs it, and keeps it for those to come."""
         thread = self._threads
         if not hasattr(thread, "adapter"):
-            device, link = device_of(self._config), link_of(self._config)
+            device, link = device_of(self._config), self._config.runtime.link
             thread.sending = _Sending()
             thread.adapter = open_adapter(self._folder, device, sending=thread.sending, link=link)
         thread.sending.costs = costs

@@ -31,13 +31,13 @@ def test_bisections_are_expected_to_close(data: Path) -> None:
 
 
 def test_the_lines_give_queries_time_and_cost(data: Path) -> None:
-    told = estimate(configured("query.method=mbd", "budget.price_per_1000=2.5", "query.augmented=same"), data)
+    told = estimate(configured("query.method=mbd", "runtime.price_per_1000=2.5", "query.augmented=same"), data)
     assert re.search(r"queries +3,290 expected, 3,290 at most", told)
     assert re.search(r"cost +8\.22 expected, 8\.22 at most, at 2\.5 per 1,000", told)
     assert re.search(r"time .* queries/s \(measured in 1 s", told)
-    limited = estimate(configured("query.method=mbd", "budget.price_per_1000=2.5", "budget.total=1000"), data)
+    limited = estimate(configured("query.method=mbd", "runtime.price_per_1000=2.5", "budget.total=1000"), data)
     assert re.search(r"cost +2\.50 expected, 2\.50 at most", limited)
-    assert "unknown: set budget.price_per_1000" in estimate(configured("query.method=mbd"), data)
+    assert "unknown: set runtime.price_per_1000" in estimate(configured("query.method=mbd"), data)
 
 
 def test_before_the_samples_the_parameters_tell(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,9 +81,9 @@ def test_shards_their_size_order_and_workers_change_no_byte(
     data: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = f"query.method={method}"
-    first = searched(data, chosen, "query.shard=20", "runtime.runner=local")
+    first = searched(data, chosen, "runtime.shard=20", "runtime.runner=local")
     monkeypatch.setenv("DB3_SHARD_ORDER", "reversed")
-    second = searched(data, chosen, "query.shard=7", "runtime.workers=3")
+    second = searched(data, chosen, "runtime.shard=7", "runtime.workers=3")
     assert first["digest"] == second["digest"]
     assert first["queries"] == second["queries"]
 
@@ -166,12 +166,12 @@ def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatc
 
     monkeypatch.setattr(SurrogateSearch, "_shard", failing)
     with pytest.raises(KeyboardInterrupt):
-        searched(data, "query.method=guided", "runtime.runner=local", "query.shard=10")
+        searched(data, "query.method=guided", "runtime.runner=local", "runtime.shard=10")
     monkeypatch.undo()
     monkeypatch.chdir(data.parent)
     kept = len(list(Path(".db3/shards").rglob("*.npz")))
     assert kept == 5  # the surrogate, two shards, the surrogate retrained, one shard
-    assert searched(data, "query.method=guided", "query.shard=10")["digest"] == whole["digest"]
+    assert searched(data, "query.method=guided", "runtime.shard=10")["digest"] == whole["digest"]
 
 
 def test_the_transfer_set_holds_what_the_recipe_says(data: Path) -> None:

@@ -8,9 +8,9 @@ import torch
 
 from db3.networks.fitting import fitting
 from db3.search import Distances, Method, replay_distances, search_distances, search_pairs
-from db3.search.method import MethodName
 from db3.search.methods.auto import SurrogateSearch, replayed
 from db3.search.surrogate.surrogate import SurrogateSettings
+from db3.settings.search import MethodName
 from db3.teachers.base import ImageShape, Teacher
 from db3.types import TransferImages
 from db3.work import run_here

@@ -12,8 +12,8 @@ from db3.errors import BudgetSpent
 from db3.search import Method, TransferImages, search_distances
 from db3.search.driver import drive
 from db3.search.ledger import Asks
-from db3.search.method import MethodName
 from db3.search.surrogate.surrogate import SurrogateSettings
+from db3.settings.search import MethodName
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import Teacher, TeacherSpec
 from tests.search.problems import GREY, brightest, pool, truth
