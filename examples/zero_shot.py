@@ -36,9 +36,8 @@ def main() -> None:
     fresh = db3.prior_images(SHAPE, range(300), seed=7)  # another seed: images that neither has met
     wanted = brightest_quarter(fresh.astype(np.float32) / 255)
     agreement = db3.agreement(db3.decide_all(student, fresh, batch=64), wanted)
-    print(
-        f"{teacher.costs.asked:,} queries asked; the student agrees with the teacher on {agreement:.1%} of fresh images"
-    )
+    asked = teacher.costs.asked
+    print(f"{asked:,} queries asked; the student agrees with the teacher on {agreement:.1%} of fresh images")
 
 
 if __name__ == "__main__":
