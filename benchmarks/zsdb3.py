@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from db3.students.searched import Searched, searched
 from torch import nn
 
 from benchmarks.whitebox import WhiteBox
@@ -44,7 +45,6 @@ from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.starts import nearest_starts
 from db3.soft_labels import Recipe
 from db3.students import variants
-from db3.students.searched import Searched, searched
 from db3.students.variants import Variant
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
