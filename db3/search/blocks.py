@@ -104,7 +104,7 @@ class Blocks:
 
     def asks(self) -> Iterator[Asks]:
         """A search for each block, from its first ask to its results; its images live no longer than that."""
-        return iter(()) if self._method.name == "none" else (self._asks(part) for part in self.parts())
+        return iter(()) if self._method.method == "none" else (self._asks(part) for part in self.parts())
 
     def _asks(self, part: slice) -> Asks:
         search = self.search(part)

@@ -85,7 +85,7 @@ class SurrogateSearch:
 
     def distances(self, run: Run) -> DistanceParts:
         """Run all phases."""
-        groups = _groups(plan(self._method.budget, probing=self._method.name == "auto"))
+        groups = _groups(plan(self._method.budget, probing=self._method.method == "auto"))
         if not groups:
             return DistanceParts(len(self._parts), lambda index: self._collected(index, []))
         first = surrogate = self._step(run, "surrogate", self._first_surrogate, [self._synthetic_queries], lambda _: [])
