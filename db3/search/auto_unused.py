@@ -44,7 +44,7 @@ def auto(
         paid = answers_of(searches)
         if phase.retrain and len(paid):
             surrogate.learn(known, paid)
-        asks = (phase_asks(phase, search, start, surrogate) for search, start in zip(searches, starts, strict=True))
+        asks = (phase_asks(phase, search, start, surrogate, 0) for search, start in zip(searches, starts, strict=True))
         drive(asks, teacher, on_asked=on_asked)
 
 

@@ -217,7 +217,7 @@ class SurrogateSearch:
         """Some phases of one shard: its pairs' state after them, what they asked, and the answers."""
         blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
         after = [_Part(blocks, part, before) for part in blocks.parts()]
-        answers = self._answer(index, (part.asks(group, surrogate) for part in after))
+        answers = self._answer(index, (part.asks(group, surrogate, self._method.seed) for part in after))
         return {
             **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG, _CUT)},
             "answers": torch.cat(answers).numpy() if answers else np.empty(0, np.int64),
@@ -252,7 +252,7 @@ class _Part:
         self._blocks, self._part, self._before = blocks, part, before
         self.state: Arrays = {}
 
-    def asks(self, group: Sequence[Phase], surrogate: Surrogate) -> Asks:
+    def asks(self, group: Sequence[Phase], surrogate: Surrogate, seed: int) -> Asks:
         search = self._blocks.search(self._part)
         log = search.log = Log(search.pairs)
         starts = torch.full_like(search.pairs.images, torch.nan)
@@ -264,7 +264,7 @@ class _Part:
         cut = False
         try:
             for phase in group:
-                yield from phase_asks(phase, search, starts, surrogate)
+                yield from phase_asks(phase, search, starts, surrogate, seed)
         except BudgetSpent:
             cut = True
         self.state = {name: getattr(search, name).cpu().numpy() for name in _STATE}
