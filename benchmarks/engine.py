@@ -23,7 +23,7 @@ from benchmarks.throughput import throughput_share
 from benchmarks.whitebox import WhiteBox, whitebox_minimum
 from db3.datasets import open_dataset
 from db3.files import read_json, write_json
-from db3.rng import permutation
+from db3.rng import Purpose, permutation
 from db3.search.auto_unused import auto, guided
 from db3.search.driver import drive
 from db3.search.ledger import Asks, Pairs, Search
@@ -194,7 +194,7 @@ def _problem(options: argparse.Namespace) -> Problem:
 
 def _combinations(decisions: torch.Tensor, classes: int, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """As many pairs of every ordered combination of two classes as `count` allows (at least one in all)."""
-    order = torch.tensor(permutation(len(decisions), seed, "pairs"))
+    order = torch.tensor(permutation(len(decisions), seed, Purpose.BENCHMARK, "pairs"))
     each = -(-count // (classes * (classes - 1)))
     rows, targets = [], []
     for m in range(classes):
@@ -204,7 +204,7 @@ def _combinations(decisions: torch.Tensor, classes: int, count: int, seed: int) 
             chosen = members[(place * each + torch.arange(each)) % len(members)]
             rows.append(chosen)
             targets.append(torch.full_like(chosen, k))
-    shuffled = torch.tensor(permutation(sum(map(len, rows)), seed, "shuffle"))[:count]
+    shuffled = torch.tensor(permutation(sum(map(len, rows)), seed, Purpose.BENCHMARK, "shuffle"))[:count]
     return torch.cat(rows)[shuffled], torch.cat(targets)[shuffled]
 
 

@@ -30,7 +30,7 @@ from db3.datasets import open_dataset
 from db3.files import read_array, read_json, write_array, write_json
 from db3.images.augmented import augmented_images
 from db3.networks import build
-from db3.rng import permutation
+from db3.rng import Purpose, permutation
 from db3.search import Distances, Method, search_distances
 from db3.search.method import WITH_SURROGATES
 from db3.soft_labels import Recipe, recipe
@@ -122,7 +122,7 @@ def _bench(options: argparse.Namespace) -> Bench:
     train_part, test = dataset.train(), dataset.test()
     samples = read_array(data / "samples" / "index.npy")
     others = np.setdiff1d(np.arange(len(train_part.images)), samples)
-    chosen = np.sort(others[np.array(permutation(len(others), 0, "validation")[:_VALIDATION])])
+    chosen = np.sort(others[np.array(permutation(len(others), 0, Purpose.BENCHMARK, "validation")[:_VALIDATION])])
     validation, tested = np.array(train_part.images[chosen]), np.array(test.images)
     return Bench(
         data,

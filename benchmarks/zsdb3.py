@@ -37,7 +37,7 @@ from db3.files import whole_file, write_json
 from db3.networks import build
 from db3.progress import Progress
 from db3.report.pseudo import Snapshots, mosaic
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 from db3.search import Method, TransferImages, search_distances
 from db3.search.methods.untargeted import Descent
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
@@ -173,7 +173,7 @@ def smooth_noise(shape: ImageShape, numbers: Sequence[int], seed: int) -> np.nda
     number = torch.tensor(numbers, dtype=torch.int64)
     zero = torch.zeros_like(number)
     counts = [channels * side * side for side in _SCALES]
-    drawn = uniform(seed, number, zero, zero, sum(counts) + 2 * len(_SCALES) + 6)
+    drawn = uniform(seed, Purpose.BENCHMARK, number, zero, zero, sum(counts) + 2 * len(_SCALES) + 6)
     *grids, normal, rest = torch.split(drawn, [*counts, 2 * len(_SCALES), 6], dim=1)
     normal = (-2 * (1 - normal[:, ::2]).log()).sqrt() * (2 * torch.pi * normal[:, 1::2]).cos()
     weights = (1.5 * normal).softmax(dim=1)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from db3.errors import ConfigError
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 
 Augment = Callable[[Tensor, int, npt.NDArray[np.int64]], Tensor]
 """(images [n, C, H, W] in [0, 1], step, example indices [n]) → images of the same shape and bounds."""
@@ -49,7 +49,8 @@ class _Keyed:
 
     def __call__(self, images: Tensor, step: int, examples: npt.NDArray[np.int64]) -> Tensor:
         sample = torch.from_numpy(examples)
-        drawn = uniform(self.seed, torch.full_like(sample, step), torch.zeros_like(sample), sample, 4)
+        steps, zero = torch.full_like(sample, step), torch.zeros_like(sample)
+        drawn = uniform(self.seed, Purpose.AUGMENTATION, steps, zero, sample, 4)
         return self.apply(images, drawn.to(images.device))
 
 

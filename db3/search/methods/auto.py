@@ -21,7 +21,7 @@ import torch
 
 from db3.digest import digest_json
 from db3.errors import BudgetSpent
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 from db3.search.blocks import Blocks, Distances
 from db3.search.driver import replay
 from db3.search.ledger import Asks, Log, Search
@@ -374,5 +374,5 @@ def _chosen(keys: npt.NDArray[np.generic], share: float, seed: int) -> npt.NDArr
     if share >= 1:
         return np.ones(len(keys), np.bool_)
     sample, klass, place = torch.from_numpy(keys).unbind(dim=1)
-    chosen: npt.NDArray[np.bool_] = (uniform(seed, place, klass, sample, 1)[:, 0] < share).numpy()
+    chosen: npt.NDArray[np.bool_] = (uniform(seed, Purpose.RETRAINING, place, klass, sample, 1)[:, 0] < share).numpy()
     return chosen
