@@ -5,12 +5,15 @@ exit with a non-zero status; a traceback appears only on request (`DB3_TRACEBACK
 `Db3Error` is a defect of db3 itself.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class Db3Error(Exception):
     """Base of every error that names a value, what was expected and the remedy."""
 
 
-class ConfigError(Db3Error):
+class ConfigError(Db3Error, ValueError):
     """A parameter is unknown, of the wrong type or out of range."""
 
 
@@ -24,3 +27,21 @@ class TeacherError(Db3Error):
 
 class BudgetSpent(Db3Error):  # noqa: N818 - nothing went wrong
     """The next images would cost more than may be paid: a search ends here, with what it knows."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
+    """The error for a name that does not exist, with the nearest one that does, or all of them.
+
+    Args:
+        kind: what it should name, e.g. `mapping`.
+        name: as given.
+        known: the names there are.
+    """
+    return ConfigError(f"unknown {kind} {name!r}; {nearest(str(name), known)}")
+
+
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The hint for a misspelt name: `did you mean NEAREST?`, else all known names; `prefix` stands before the nearest."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(names)}"
