@@ -13,7 +13,7 @@ class Db3Error(Exception):
     """Base of every error that names a value, what was expected and the remedy."""
 
 
-class ConfigError(Db3Error, ValueError):
+class ConfigError(Db3Error):
     """A parameter is unknown, of the wrong type or out of range."""
 
 
@@ -41,7 +41,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The hint for a misspelt name: `did you mean NEAREST?`, else all known names; `prefix` stands before the nearest."""
+    """The hint for a misspelt name: the nearest of the known ones after `prefix`, else all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(names)}"
