@@ -30,7 +30,7 @@ repro: $(STAMP) ## run the pipeline: data/report/index.html
 	$(BIN)/dvc repro
 
 test: $(STAMP) ## run the tests; ARGS='tests/flows -x' chooses
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m '$(MARK)' $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m '$(MARK)' $(ARGS)
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

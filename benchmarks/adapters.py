@@ -27,7 +27,8 @@ from db3.files import read_json, write_json
 from db3.students.export import export_onnx
 from db3.students.kd import teacher_logits
 from db3.teachers.adapters.catalogue import fetch_foreign
-from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import CARD, digest_weights, identity, open_network, open_teacher
 

@@ -24,9 +24,10 @@ import torch
 from benchmarks.serving import served
 from db3.files import write_json
 from db3.students.export import export_onnx
-from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.declared import Declared, Opening
 from db3.teachers.adapters.http import fetch_http, open_http
-from db3.teachers.adapters.inference_protocol import Interface, request_of
+from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.inference_protocol import Interface, build_request
 from db3.teachers.base import TeacherSpec
 from db3.teachers.folder import open_network, read_spec
 
@@ -66,11 +67,12 @@ def measure(url: str, shape: tuple[int, int, int], classes: int, options: argpar
     link = Link(concurrency=options.concurrency)
     names = tuple(map(str, range(classes)))
     declared = Declared("http", shape, classes, names, options.batch, http={"url": url, "model": "lenet"})
-    fetched = fetch_http(declared, link)
+    fetched = fetch_http(declared, Path(), link)
     card = {"model": {**fetched.model, "preprocessing": {}, "labels": list(names)}, "access": fetched.access}
     interface = Interface(**fetched.model["interface"])
-    body, headers = request_of(images[: options.batch].numpy(), interface, "prepared", binary=False)
-    teacher = open_http(card, TeacherSpec(shape, (0.0, 1.0), classes, options.batch, "served"), None, link)
+    body, headers = build_request(images[: options.batch].numpy(), interface, "prepared", binary=False)
+    spec = TeacherSpec(shape, (0.0, 1.0), classes, options.batch, "served")
+    teacher = open_http(Opening(card, Path(), spec, link=link))
     rates: dict[str, list[float]] = {"generator": [], "adapter": []}
     teacher.decide(images[: 8 * options.batch])
     for _ in range(options.turns):

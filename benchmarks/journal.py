@@ -16,41 +16,45 @@ import torch
 from benchmarks.throughput import METHODS, pool_of
 from db3.files import write_json
 from db3.search import search_distances
+from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.journal import Journal
-from db3.teachers.answers.journalled import Journalled
-from db3.teachers.folder import open_teacher
-from db3.teachers.meter import Meter
+from db3.teachers.answers.recorded import JournalStore
+from db3.teachers.budget import Budget, Costs
+from db3.teachers.folder import open_adapter
+from db3.teachers.votes import Votes
 
 
 def main() -> None:
     options = _options()
     torch.set_num_threads(1)
-    opened = open_teacher(options.teacher)
-    pool = pool_of(opened)
+    adapter = open_adapter(options.teacher)
+    pool = pool_of(adapter)
     method, rows = METHODS[options.method], range(options.samples)
     plain: list[tuple[float, float]] = []
     kept: list[tuple[float, float]] = []
-    replayed: list[tuple[float, float]] = []
+    known: list[tuple[float, float]] = []
     queries = size = sealed = 0
     for _ in range(options.turns):
         begun = time.perf_counter(), time.process_time()
-        queries = int(search_distances(Meter(opened.teacher), pool, rows, method).asked.sum())
+        queries = int(search_distances(Budget(adapter), pool, rows, method).asked.sum())
         plain.append(_since(begun))
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            for times in (kept, replayed):
+            for times in (kept, known):
                 begun = time.perf_counter(), time.process_time()
-                with Journal(Path(folder), {"classes": opened.spec.classes}) as journal:
-                    teacher = Meter(Journalled(opened.spec, lambda: opened.teacher, journal))
-                    search_distances(teacher, pool, rows, method)
+                with Journal(Path(folder), {"classes": adapter.spec.classes}) as journal:
+                    costs = Costs(note=journal.note)
+                    votes = Votes(adapter, 1, costs)
+                    answers = Answers(adapter.spec, lambda votes=votes: votes, JournalStore(journal), costs)
+                    search_distances(Budget(answers, costs=costs), pool, rows, method)
                     size = size or journal.path.stat().st_size
-                    sealed = len(journal.sealed({"classes": opened.spec.classes}))
+                    sealed = len(journal.sealed({"classes": adapter.spec.classes}))
                 times.append(_since(begun))
     told = {
         "queries": queries,
         "bytes_per_query": {"growing": size / queries, "sealed": sealed / queries},
         **{
             name: {"wall_s": _middle(times, 0), "cpu_s": _middle(times, 1)}
-            for name, times in (("plain", plain), ("journal", kept), ("replay", replayed))
+            for name, times in (("plain", plain), ("journal", kept), ("known", known))
         },
         "overhead": {
             "wall": _middle(kept, 0) / _middle(plain, 0) - 1,

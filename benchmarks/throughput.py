@@ -28,8 +28,8 @@ from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, images_per_second
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.base import ImageShape, Teacher, TeacherSpec
+from db3.teachers.budget import Budget
 from db3.teachers.folder import open_network, open_teacher
-from db3.teachers.meter import Meter
 
 METHODS = {
     "bd": Method("bd", budget=12),
@@ -129,7 +129,7 @@ def random_teacher(
     _balance(network, shape)
     best = best or best_call_shape(network, shape, device)
     spec = TeacherSpec(shape, (0.0, 1.0), classes, best.batch, f"random {architecture}")
-    return network, Meter(Batching(NetworkTeacher(network, spec, device, best.memory_format))), best
+    return network, Budget(Batching(NetworkTeacher(network, spec, device, best.memory_format))), best
 
 
 def _balance(network: nn.Module, shape: ImageShape) -> None:

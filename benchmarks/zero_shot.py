@@ -37,9 +37,9 @@ from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.base import TeacherSpec
+from db3.teachers.budget import Budget
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import open_teacher
-from db3.teachers.meter import Meter
 from db3.teachers.train import train_teacher
 from db3.training.examples import Examples, Group, channel_statistics
 from db3.training.train import TrainSettings, train
@@ -55,7 +55,7 @@ _TEACHERS = {1: ("lenet5", 4000, "warp"), 3: ("compact", 4000, "crop_flip")}  # 
 class Bench:
     """What every student is compared on."""
 
-    teacher: Meter
+    teacher: Budget
     dataset: Dataset
     test: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
     validation: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
@@ -125,29 +125,29 @@ def _bench(options: argparse.Namespace) -> Bench:
     return Bench(teacher, dataset, (images, told, labels), validation, options)
 
 
-def _trained(dataset: Dataset) -> Meter:
+def _trained(dataset: Dataset) -> Budget:
     part, classes = dataset.train(), len(dataset.class_names)
     architecture, steps, augment = _TEACHERS[dataset.image_shape[0]]
     plan = TrainSettings(steps=min(steps, 40 * len(part.images)), lr=2e-3)
     network, _ = train_teacher(architecture, part.images, np.array(part.labels), classes, plan, seed=0, augment=augment)
     spec = TeacherSpec(dataset.image_shape, (0.0, 1.0), classes, 256, "trained for this benchmark")
-    return Meter(Batching(NetworkTeacher(network, spec)))
+    return Budget(Batching(NetworkTeacher(network, spec)))
 
 
 def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
     options, spec = bench.options, bench.teacher.spec
-    begun, cpu, asked = time.perf_counter(), time.process_time(), bench.teacher.asked
+    begun, cpu, asked = time.perf_counter(), time.process_time(), bench.teacher.costs.asked
     found = _gathered(bench, round(budget * (1 - options.searched)), seed)
     groups = _searched(bench, found, budget - found.asked, seed) if options.searched else []
-    paid, gathering = bench.teacher.asked - asked, time.process_time() - cpu
-    student = _student(found, groups, spec.classes, options, seed, paid)
+    queries, gathering = bench.teacher.costs.asked - asked, time.process_time() - cpu
+    student = _student(found, groups, spec.classes, options, seed, queries)
     seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
     images, told, labels = bench.test
     tested = decide_all(student, images, 500)
     recalls = [float((tested[labels == k] == k).mean()) for k in np.unique(labels)]
     held, answers = bench.validation
     return {
-        "asked": paid,
+        "asked": queries,
         "accuracy": float((tested == labels).mean()),
         "agreement": float((tested == told).mean()),
         "recalls": recalls,
@@ -197,7 +197,7 @@ def _searched(bench: Bench, found: Gathered, left: int, seed: int) -> list[Group
 class _Levels:
     """A teacher that is said to see so many levels."""
 
-    teacher: Meter
+    teacher: Budget
     spec: TeacherSpec
 
     def decide(self, images: torch.Tensor) -> torch.Tensor:

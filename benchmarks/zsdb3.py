@@ -42,16 +42,15 @@ from db3.search import Method, TransferImages, search_distances
 from db3.search.methods.untargeted import Descent
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.starts import nearest_starts
-from db3.soft_labels import Recipe
-from db3.students import variants
-from db3.students.searched import Searched, searched
-from db3.students.variants import Variant
+from db3.soft_labels import Recipe, SearchedSamples, build_transfer_set
+from db3.students import baselines
+from db3.students.variants import Variant, student_variant
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.base import ImageShape, TeacherSpec
+from db3.teachers.budget import Budget
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import open_network, read_spec
-from db3.teachers.meter import Meter
 from db3.teachers.train import train_teacher
 from db3.training.examples import channel_statistics
 from db3.training.train import TrainSettings, train
@@ -70,7 +69,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     dataset = open_dataset(options.dataset, options.root)
     network, spec = _network(dataset, options)
-    teacher = Meter(Batching(NetworkTeacher(network, spec, options.device)))
+    teacher = Budget(Batching(NetworkTeacher(network, spec, options.device)))
     test = dataset.test()
     truth = decide_all(Batching(NetworkTeacher(network, spec, options.device)), np.array(test.images), 1)
     result: dict[str, Any] = {
@@ -82,7 +81,7 @@ def main() -> None:
 
     begun = time.perf_counter()
     made = _samples(teacher, options)
-    result["queries"] = {**made.queries, "asked": teacher.asked}
+    result["queries"] = {**made.queries, "asked": teacher.costs.asked}
     result["seconds"] = round(time.perf_counter() - begun, 1)
     result["curve"] = _curve(made, network, spec.input_shape)
     _print_curve(result)
@@ -141,7 +140,7 @@ def _network(dataset: Dataset, options: argparse.Namespace) -> tuple[nn.Module, 
     return network, TeacherSpec(dataset.image_shape, (0.0, 1.0), classes, options.call_batch or 256, identity)
 
 
-def _samples(teacher: Meter, options: argparse.Namespace) -> PseudoSamples:
+def _samples(teacher: Budget, options: argparse.Namespace) -> PseudoSamples:
     moves = Moves(
         options.iterations,
         options.queries,
@@ -233,30 +232,34 @@ def whitebox_margin(
     return nearest
 
 
-def _variants(teacher: Meter, made: PseudoSamples, options: argparse.Namespace) -> Iterator[tuple[str, int, Variant]]:
+def _variants(teacher: Budget, made: PseudoSamples, options: argparse.Namespace) -> Iterator[tuple[str, int, Variant]]:
     """Name, queries in all, and what the student learns from."""
     ends = (0, len(made.snapshot_iterations) - 1)
     for state, iteration in enumerate(made.snapshot_iterations):
         images, asked = made.snapshots[state], made.snapshot_queries[state]
-        yield f"hard@{iteration}", asked, variants.hard(images, made.decisions)
+        yield f"hard@{iteration}", asked, baselines.hard(images, made.decisions)
         if not options.bd or state not in ends:
             continue
-        found, paid = _distances(teacher, TransferImages(images, made.decisions), options.bd)
+        found, queries = _distances(teacher, TransferImages(images, made.decisions), options.bd)
         for mapping in ("margin", "inverse"):
             how = Recipe(mapping, 2.0, 8.0, 0, 0, 0)
-            yield f"{mapping}@{iteration}", asked + paid, searched(mapping, mapping, found, how, 1)
+            yield (
+                f"{mapping}@{iteration}",
+                asked + queries,
+                student_variant(build_transfer_set(found, how), 1, name=mapping, title=mapping),
+            )
     if options.control:
         count = min(options.control, sum(made.queries.values()))
         images = smooth_noise(teacher.spec.input_shape, range(count), options.seed)
-        yield f"source {count}", count, variants.hard(images, decide_all(teacher, images, 1))
+        yield f"source {count}", count, baselines.hard(images, decide_all(teacher, images, 1))
 
 
-def _distances(teacher: Meter, pool: TransferImages, budget: int) -> tuple[Searched, int]:
+def _distances(teacher: Budget, pool: TransferImages, budget: int) -> tuple[SearchedSamples, int]:
     """BD between the samples, and its queries."""
-    before, count = teacher.asked, len(pool.decisions)
+    before, count = teacher.costs.asked, len(pool.decisions)
     parts = [range(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS)]
     found = [search_distances(teacher, pool, part, Method("bd", budget)).distances for part in parts]
-    return Searched(pool.images, pool.decisions, np.concatenate(found)), teacher.asked - before
+    return SearchedSamples(pool.images, pool.decisions, np.concatenate(found)), teacher.costs.asked - before
 
 
 def _students(variant: Variant, spec: TeacherSpec, options: argparse.Namespace, test: Sequence[Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from db3.report import build_report
     from db3.search import Distances, Method, TransferImages, replay_distances, search_distances
     from db3.soft_labels import inverse, margin
-    from db3.teachers import Batching, Meter, NetworkTeacher, Teacher, TeacherSpec, open_teacher
+    from db3.teachers import Batching, Budget, Costs, NetworkTeacher, Teacher, TeacherSpec, Votes, open_teacher
     from db3.training.losses import student_loss
     from db3.training.train import TrainSettings, train
     from db3.zero_shot.rounds import RoundSettings, gather
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "Batching": "db3.teachers",
+    "Budget": "db3.teachers",
+    "Costs": "db3.teachers",
     "Dataset": "db3.datasets",
     "Distances": "db3.search",
-    "Meter": "db3.teachers",
     "Method": "db3.search",
     "NetworkTeacher": "db3.teachers",
     "PseudoSamples": "db3.zero_shot.zsdb3",
@@ -36,6 +37,7 @@ _WHERE = {
     "TeacherSpec": "db3.teachers",
     "TrainSettings": "db3.training.train",
     "TransferImages": "db3.search",
+    "Votes": "db3.teachers",
     "Zsdb3": "db3.zero_shot.zsdb3",
     "augmented_images": "db3.images.augmented",
     "build_network": "db3.networks:build",
@@ -57,12 +59,13 @@ _WHERE = {
 
 __all__ = [
     "Batching",
+    "Budget",
     "ConfigError",
+    "Costs",
     "DataError",
     "Dataset",
     "Db3Error",
     "Distances",
-    "Meter",
     "Method",
     "NetworkTeacher",
     "PseudoSamples",
@@ -72,6 +75,7 @@ __all__ = [
     "TeacherSpec",
     "TrainSettings",
     "TransferImages",
+    "Votes",
     "Zsdb3",
     "augmented_images",
     "build_network",

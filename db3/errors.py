@@ -26,7 +26,7 @@ class TeacherError(Db3Error):
 
 
 class BudgetSpent(Db3Error):  # noqa: N818 - nothing went wrong
-    """The next images would cost more than may be paid: a search ends here, with what it knows."""
+    """The next images would be more than may be sent: a search ends here, with what it knows."""
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
@@ -45,3 +45,9 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(names)}"
+
+
+def one_line(text: object, longest: int = 200) -> str:
+    """A foreign message, or error, in one line of at most `longest` characters."""
+    words = " ".join(str(text).split()) or (type(text).__name__ if isinstance(text, Exception) else "")
+    return words if len(words) <= longest else f"{words[: longest - 3]}..."

@@ -15,7 +15,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from db3.digest import digest_array
 from db3.errors import DataError
+
+_LARGE = 1 << 20  # bytes; below it an array travels inside the message
 
 
 @contextmanager
@@ -120,28 +123,42 @@ def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:
         ) from error
 
 
-def packed(value: Any) -> bytes:
+def packed(value: Any, folder: Path) -> bytes:
     """A message for another process of this machine, to be read by `pickle.loads`; never for a file.
 
-    Memory-mapped arrays travel as the name of their file, so that the receiver maps them too. Tensors are copied, where
-    the pickler of `multiprocessing` would have torch share their memory between the processes.
+    Arrays travel as the name of a file, see `array_by_file`. Tensors are copied, where the pickler of `multiprocessing`
+    would have torch share their memory between the processes.
     """
     buffer = io.BytesIO()
-    _Pickler(buffer).dump(value)
+    _Pickler(buffer, folder).dump(value)
     return buffer.getvalue()
 
 
-def mapping_of(value: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-    """How to map again what `read_array` has mapped, as a function and its arguments; None for anything else."""
+def array_by_file(value: Any, folder: Path) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+    """How another process gets an array from a file, as a function and its arguments; None for what is none or small.
+
+    Args:
+        value: what `read_array` has mapped is mapped again; an array of a mebibyte or more is written.
+        folder: for the latter; the caller deletes it when the other process is done.
+    """
     base: Any = getattr(value, "base", None)  # a part of a mapped array has that array below it: it is sent as it is
     if isinstance(value, np.memmap) and isinstance(base, mmap.mmap) and value.filename:
         return _mapped, (os.fspath(value.filename), value.dtype.str, value.offset, value.shape)
+    if isinstance(value, np.ndarray) and value.nbytes >= _LARGE and not value.dtype.hasobject:
+        path = folder / f"{digest_array(value)}.npy"
+        if not path.is_file():
+            write_array(path, value)
+        return read_array, (path, False)
     return None
 
 
 class _Pickler(pickle.Pickler):
+    def __init__(self, buffer: io.BytesIO, folder: Path) -> None:
+        super().__init__(buffer)
+        self._folder = folder
+
     def reducer_override(self, value: Any) -> Any:
-        return mapping_of(value) or NotImplemented
+        return array_by_file(value, self._folder) or NotImplemented
 
 
 def _mapped(path: str, dtype: str, offset: int, shape: tuple[int, ...]) -> npt.NDArray[Any]:

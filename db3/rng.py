@@ -44,6 +44,8 @@ class Purpose(IntEnum):
     HOLDOUT = 13
     DROPOUT = 14
     AUGMENTATION = 15
+    WEIGHTS = 16
+    EXACT_DROPOUT = 17
     # Boundary searches
     DIRECTION = 20
     PROBE = 21

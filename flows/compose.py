@@ -16,7 +16,7 @@ from db3.errors import ConfigError
 from db3.files import write_text
 from flows.config import Config, parse_config
 from flows.engine.locks import require_idle
-from flows.engine.stage import leave
+from flows.engine.stage import run_entry_point
 
 CONF = Path("conf")
 PARAMS = Path("params.yaml")
@@ -83,7 +83,7 @@ def main() -> NoReturn:
         require_idle("params.yaml is not changed")
         return write_params(overrides)
 
-    leave(work)
+    run_entry_point(work)
 
 
 def _check_name(override: str, conf: Path) -> None:

@@ -25,7 +25,7 @@ Variant = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented"
 
 
 if TYPE_CHECKING:
-    from db3.teachers.adapters.declared import Link
+    from db3.teachers.adapters.http_settings import Link
 
 
 class Group(BaseModel):
@@ -363,7 +363,7 @@ def device_of(config: Config) -> str:
 
 def link_of(config: Config) -> "Link":
     """How a remote teacher is reached, as the group `teacher.link` says."""
-    from db3.teachers.adapters.declared import Link
+    from db3.teachers.adapters.http_settings import Link
 
     return Link(**config.teacher.link.model_dump())
 

@@ -1,44 +1,43 @@
-"""What a run has paid: a fact of the run and its kills, so in no versioned file (docs/pipeline.md)."""
+"""What a run has cost: a fact of the run and its kills, so in no versioned file (docs/pipeline.md)."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from db3.files import read_json, write_json
 from flows.config import Config
 from flows.engine.teacher_work import Asking
 
 QUERIES = "queries.json"
 
 
-def paid_before(data: Path, digests: Mapping[str, str], told: int) -> int:
-    """Images that earlier stages have cost: as this machine counted them, else as a manifest tells.
+def sent_before(data: Path, digests: Mapping[str, str], otherwise: int) -> int:
+    """Images that earlier stages have sent: as this machine counted them, else as a manifest tells.
 
     Args:
         data: the folder.
         digests: of what each of these stages wrote.
-        told: by the manifest, for all of them together.
+        otherwise: by the manifest, for all of them together: the votes kept.
     """
-    from db3.files import read_json
-
     counts = read_json(data / QUERIES) if (data / QUERIES).is_file() else {}
     found = [counts.get(stage, {}) for stage in digests]
-    known = all(count.get("of") == digest for count, digest in zip(found, digests.values(), strict=True))
-    return sum(count["paid"] for count in found) if known else told
+    counted = all(
+        count.get("of") == digest and "sent" in count for count, digest in zip(found, digests.values(), strict=True)
+    )
+    return sum(count["sent"] for count in found) if counted else otherwise
 
 
 def write_costs(data: Path, stage: str, digest: str, asking: Asking) -> str:
     """Write what a stage cost to data/queries.json.
 
     Returns:
-        What a stage's last line says of it; nothing where each image was asked and paid once, in this run.
+        What a stage's last line says of it; nothing where each image was asked and sent once, in this run.
     """
-    from db3.files import read_json, write_json
-
     costs, path = asking.costs, data / QUERIES
-    lost = costs["sent"] - costs["paid"]
-    told = {"of": digest, "asked": costs["asked"], "replayed": costs["replayed"], "paid": costs["sent"], "lost": lost}
-    write_json(path, {**(read_json(path) if path.is_file() else {}), stage: told})
-    words = [f"{costs['replayed']:,} of them replayed"] if costs["replayed"] else []
-    words += [f"{costs['sent']:,} paid"] if costs["sent"] != costs["asked"] else []
+    lost = costs["sent"] - costs["votes"]
+    entry = {"of": digest, **{name: costs[name] for name in ("asked", "known", "sent")}, "lost": lost}
+    write_json(path, {**(read_json(path) if path.is_file() else {}), stage: entry})
+    words = [f"{costs['known']:,} of them known already"] if costs["known"] else []
+    words += [f"{costs['sent']:,} sent"] if costs["sent"] != costs["asked"] else []
     words += [f"{lost:,} of these brought no answer (in flight when a run died, or sent again)"] if lost else []
     return "".join(f", {word}" for word in words)
 

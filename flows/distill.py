@@ -1,43 +1,130 @@
 """Stage distill: train the student and every baseline, a shard for each variant and seed; export the student."""
 
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flows.config import Config
-from flows.engine.shards import map_shards
+from db3.files import read_array, write_bytes, write_text
+from db3.networks import count_parameters, multiply_adds, save_weights
+from db3.networks.fitting import fitting
+from db3.soft_labels import TransferSet
+from db3.students import (
+    AssistantSettings,
+    SearchProgress,
+    StudentSettings,
+    TrainedStudent,
+    Variant,
+    VariantSettings,
+    VariantSources,
+    build_variants,
+    label_by_assistants,
+    left_out,
+    train_variants,
+)
+from db3.students.export import Parity, check_parity, export_onnx
+from db3.students.model_card import model_card
+from db3.teachers.folder import is_open, open_network, read_card
+from db3.training.processes import check_processes
+from db3.training.train import TrainSettings
+from db3.work import Run, Work
+from flows.config import Config, device_of
+from flows.engine.shards import Shards, map_shards
 from flows.engine.stage import stage
+from flows.environment import environment
+from flows.inputs import manifest_of, search_name
+from flows.manifests import StudentCard, TransferManifest, VariantEntry, read_manifest, to_json, write_manifest
+from flows.soft_labels import settings_of
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from db3.students.variants import Variant
-    from db3.training.examples import Examples
-    from db3.training.train import TrainSettings
-    from flows.engine.store import Arrays
-
-_CODE = ("students", "training", "networks", "rng")
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 
 
 @stage("distill")
 def distill(config: Config, data: Path) -> str:
     """Train every variant with every seed for the same number of steps; export variant `student` of the first seed."""
-    from db3.training.processes import check_processes
-    from db3.training.train import TrainSettings
-    from flows.assistants import with_assistants
-    from flows.config import device_of
-    from flows.inputs import manifest_of
-    from flows.variants import build_variants
+    device, processes, learn = device_of(config), config.runtime.processes, config.distill
+    check_processes(processes, learn.batch, device)
+    manifest = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
+    sources = _sources(config, data, manifest)
+    for name, reason in left_out(sources, learn.baselines).items():
+        print(f"distill: {name} is left out: {reason}", file=sys.stderr)
+    runner = _Shards(config, device)
+    variants = [
+        _assisted(config, variant, sources.transfer.classes, runner) if variant.name.startswith("student") else variant
+        for variant in build_variants(sources, _variant_settings(config))
+    ]
+    settings = _student_settings(config)
+    trained = train_variants(variants, sources.transfer.classes, settings, runner, device=device, processes=processes)
+    first = _write_students(data / "student", trained, settings.architecture)
+    _write_variants(data / "student" / "variants.json", variants, settings)
+    _export(config, data / "student", first, manifest)
+    kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""
+    return f"{len(variants)} variants x {len(settings.seeds)} seeds, {learn.steps:,} steps each{kept}"
 
-    check_processes(config.runtime.processes, config.distill.batch, device_of(config))
-    variants, seeds, learn = build_variants(config, data), range(config.evaluate.seeds), config.distill
-    classes = len(manifest_of(data, "transfer")["class_names"])
-    if learn.assistants.networks:  # the student's, at each point of its curve; a baseline has none
-        variants = [
-            with_assistants(config, variant, classes) if variant.name.startswith("student") else variant
-            for variant in variants
-        ]
-    common = TrainSettings(
+
+class _Shards:
+    """The runner of this stage's work: a shard for each piece."""
+
+    last: Shards
+
+    def __init__(self, config: Config, device: str) -> None:
+        self._runtime, self._device = config.runtime, device
+
+    def __call__(self, work: Work) -> Shards:
+        keys = work.keys_on(self._device, self._runtime.threads)
+        self.last = map_shards(work.name, keys, work.compute, self._runtime, work.maximum, "step")
+        return self.last
+
+
+def _sources(config: Config, data: Path, manifest: TransferManifest) -> VariantSources:
+    """What variants are built from, out of the folders before this stage."""
+    search, card, folder = manifest_of(data, "decisions"), read_card(data / "teacher"), data / "decisions"
+    searched = search["method"] != "none"
+    rounds, augmented = data / "samples" / "rounds.npy", folder / "augmented.npy"
+    return VariantSources(
+        _transfer(data / "transfer", manifest),
+        manifest.queries.per_sample,
+        read_array(folder / "distances.npy", mapped=False) if searched else None,
+        _progress(folder, search) if searched else None,
+        read_array(rounds, mapped=False) if rounds.is_file() else None,
+        read_array(augmented, mapped=False) if augmented.is_file() else None,
+        search["seed"],
+        open_network(data / "teacher") if is_open(card) and "kd" in config.distill.baselines else None,
+    )
+
+
+def _transfer(folder: Path, manifest: TransferManifest) -> TransferSet:
+    """The transfer set, its images memory-mapped."""
+    images = ("images", "boundary_points", "queried_images")
+    arrays = {path.stem: read_array(path, mapped=path.stem in images) for path in sorted(folder.glob("*.npy"))}
+    return TransferSet.from_arrays(manifest.recipe, manifest.scale, arrays)
+
+
+def _progress(folder: Path, search: dict[str, Any]) -> SearchProgress:
+    asked = read_array(folder / "asked.npy", mapped=False)
+    before = (search["queries"]["asked"] - int(asked.sum())) / len(asked) + 1
+    return SearchProgress(search["checkpoints"], read_array(folder / "distances_at.npy"), asked, before)
+
+
+def _variant_settings(config: Config) -> VariantSettings:
+    learn = config.distill
+    return VariantSettings(
+        learn.baselines,
+        learn.weights.ce,
+        learn.weights.kl,
+        learn.temperature,
+        learn.label_smoothing,
+        learn.noise,
+        config.query.seed,
+        learn.kd_temperature,
+        learn.curve,
+        settings_of(config),
+    )
+
+
+def _student_settings(config: Config) -> StudentSettings:
+    learn = config.distill
+    training = TrainSettings(
         steps=learn.steps,
         batch=learn.batch,
         lr=learn.lr,
@@ -47,169 +134,92 @@ def distill(config: Config, data: Path) -> str:
         select=learn.select,
         holdout=learn.holdout,
     )
-    jobs = [(variant, seed) for variant in variants for seed in seeds]
-    shards = map_shards(
-        "distill",
-        [_key(config, variant, common, seed) for variant, seed in jobs],
-        lambda index: _train(config, jobs[index][0], classes, common, jobs[index][1]),
-        config.runtime,
-        [learn.steps] * len(jobs),
-        "step",
+    return StudentSettings(learn.architecture, training, range(config.evaluate.seeds))
+
+
+def _assisted(config: Config, variant: Variant, classes: int, run: Run) -> Variant:
+    """With teacher assistants where they are wanted: for the student and each point of its curve."""
+    group, learn = config.distill.assistants, config.distill
+    if not group.networks:
+        return variant
+    channels, height, width = variant.examples.images.shape[1:]
+    architecture = fitting((channels, height, width)) if group.architecture == "auto" else group.architecture
+    training = TrainSettings(
+        group.steps, learn.batch, learn.lr, learn.weight_decay, learn.warmup, balance=learn.balance
     )
-    history = ["variant,seed,step,loss,lr"]
-    for (variant, seed), arrays in zip(jobs, shards, strict=True):
-        rows = arrays.pop("history")
-        history += [f"{variant.name},{seed},{int(step)},{loss:.6f},{lr:.8f}" for step, loss, lr in rows]
-        _save(config, data, variant, classes, seed, arrays)
-    _write(config, data, variants, list(seeds), history)
-    kept = f", {shards.reused} were already trained" if shards.reused else ""
-    return f"{len(variants)} variants x {len(seeds)} seeds, {learn.steps:,} steps each{kept}"
+    settings = AssistantSettings(training, architecture, group.networks, group.images, group.fresh, group.share)
+    processes = config.runtime.processes
+    return label_by_assistants(variant, classes, settings, config.samples.seed, run, processes=processes)
 
 
-def _key(config: Config, variant: "Variant", common: "TrainSettings", seed: int) -> str:
-    """Digest of all that decides a student's weights."""
-    from dataclasses import asdict
-
-    from db3.digest import digest_array, digest_code, digest_json
-    from flows.config import device_of
-
-    def content(examples: "Examples") -> list[str | None]:
-        soft = examples.soft_labels
-        arrays = [digest_array(examples.images), digest_array(examples.decisions)]
-        return [*arrays, None if soft is None else digest_array(soft)]
-
-    groups = [
-        [group.name, group.share, group.ce, group.kl, group.temperature, *content(group.examples)]
-        for group in variant.groups
-    ]
-    return digest_json(
-        [
-            "student",
-            config.distill.architecture,
-            asdict(variant.settings(common)),
-            seed,
-            content(variant.examples),
-            groups,
-            device_of(config),
-            config.runtime.threads,
-            config.runtime.processes,
-            digest_code(*_CODE),
-        ]
-    )
+def _file(name: str, seed: int) -> str:
+    return f"variants/{name}/{seed}.safetensors"
 
 
-def _train(config: Config, variant: "Variant", classes: int, common: "TrainSettings", seed: int) -> "Arrays":
-    import numpy as np
-
-    from db3.training.processes import train_together
-    from flows.config import device_of
-
-    network = _new_student(config, variant, classes, seed)
-    rows = train_together(
-        network,
-        variant.examples,
-        variant.settings(common),
-        seed,
-        processes=config.runtime.processes,
-        groups=variant.groups,
-        device=device_of(config),
-    )
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return {**weights, "history": np.array([[row.step, row.loss, row.lr] for row in rows])}
-
-
-def _new_student(config: Config, variant: "Variant", classes: int, seed: int) -> "nn.Module":
-    from db3.networks import build
-    from db3.training.examples import channel_statistics
-
-    images = variant.examples.images
-    channels, height, width = images.shape[1:]
-    mean, std = channel_statistics(images)
-    return build(config.distill.architecture, (channels, height, width), classes, mean=mean, std=std, seed=seed)
-
-
-def _save(config: Config, data: Path, variant: "Variant", classes: int, seed: int, weights: "Arrays") -> None:
-    import torch
-
-    from db3.networks import save_weights
-
-    network = _new_student(config, variant, classes, seed)
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    save_weights(network, data / "student" / _file(variant, seed), {"architecture": config.distill.architecture})
-
-
-def _file(variant: "Variant", seed: int) -> str:
-    return f"variants/{variant.name}/{seed}.safetensors"
-
-
-def _write(config: Config, data: Path, variants: "list[Variant]", seeds: list[int], history: list[str]) -> None:
-    """history.csv, variants.json, and the exported student with its card."""
-    import shutil
-
-    from db3.files import write_json, write_text
-    from db3.networks import count_parameters, load_weights, multiply_adds
-    from db3.students.model_card import model_card
-    from flows.config import device_of
-    from flows.environment import environment
-    from flows.inputs import manifest_of
-
-    folder, manifest = data / "student", manifest_of(data, "transfer")
+def _write_students(folder: Path, trained: Iterable[TrainedStudent], architecture: str) -> TrainedStudent:
+    """Every student's weights and the history of all; the first student."""
+    history, first = ["variant,seed,step,loss,lr"], None
+    for student in trained:
+        name, seed = student.variant.name, student.seed
+        history += [f"{name},{seed},{row.step},{row.loss:.6f},{row.lr:.8f}" for row in student.history]
+        save_weights(student.network, folder / _file(name, seed), {"architecture": architecture})
+        first = first or student
     write_text(folder / "history.csv", "\n".join(history) + "\n")
-    write_json(folder / "variants.json", [_describe(config, variant, seeds) for variant in variants])
-    first = variants[0]
-    shutil.copyfile(folder / _file(first, seeds[0]), folder / "student.safetensors")
-    classes = len(manifest["class_names"])
-    network = _new_student(config, first, classes, seeds[0])
-    load_weights(network, folder / "student.safetensors")
-    channels, height, width = first.examples.images.shape[1:]
-    student = {
-        "architecture": config.distill.architecture,
-        "input_shape": [channels, height, width],
-        "classes": classes,
-        "class_names": manifest["class_names"],
-        "parameters": count_parameters(network),
-        "bytes": (folder / "student.safetensors").stat().st_size,
-        "multiply_adds": multiply_adds(network, (channels, height, width)),
-        "transfer": manifest["digest"],
-        "teacher": manifest["teacher"],
-        "onnx": _export(network.eval(), first, folder) if config.distill.onnx else None,
-        "environment": {
-            **environment(device_of(config), config.runtime.threads),
-            "processes": config.runtime.processes,
-        },
-    }
-    write_json(folder / "student.json", student)
-    write_text(folder / "README.md", model_card(student, _training(config, manifest["mapping"])))
+    if first is None:
+        raise ValueError("no student was trained; expected one of each variant and seed")
+    return first
 
 
-def _describe(config: Config, variant: "Variant", seeds: list[int]) -> dict[str, Any]:
-    return {
-        "name": variant.name,
-        "title": variant.title,
-        "queries_per_sample": variant.queries_per_sample,
-        "black_box": variant.black_box,
-        "seeds": seeds,
-        "steps": config.distill.steps,
-        "files": [_file(variant, seed) for seed in seeds],
-    }
+def _write_variants(path: Path, variants: Sequence[Variant], settings: StudentSettings) -> None:
+    seeds, steps = tuple(settings.seeds), settings.training.steps
+    entries = [
+        VariantEntry(
+            variant.name,
+            variant.title,
+            variant.queries_per_sample,
+            variant.black_box,
+            seeds,
+            steps,
+            tuple(_file(variant.name, seed) for seed in seeds),
+        )
+        for variant in variants
+    ]
+    write_manifest(path, entries)
 
 
-def _export(network: "nn.Module", variant: "Variant", folder: Path) -> dict[str, Any]:
-    from db3.files import write_bytes
-    from db3.students.export import check_parity, export_onnx
+def _export(config: Config, folder: Path, student: TrainedStudent, manifest: TransferManifest) -> None:
+    """The student as safetensors and ONNX, its card for programs and the one for people."""
+    path, network = folder / "student.safetensors", student.network
+    write_bytes(path, (folder / _file(student.variant.name, student.seed)).read_bytes())
+    channels, height, width = student.variant.examples.images.shape[1:]
+    shape = channels, height, width
+    runtime = config.runtime
+    card = StudentCard(
+        architecture=config.distill.architecture,
+        input_shape=shape,
+        classes=len(manifest.class_names),
+        class_names=manifest.class_names,
+        parameters=count_parameters(network),
+        bytes=path.stat().st_size,
+        multiply_adds=multiply_adds(network, shape),
+        transfer=manifest.digest,
+        teacher=manifest.teacher,
+        onnx=_export_onnx(folder / "student.onnx", student, shape) if config.distill.onnx else None,
+        environment=environment(device_of(config), runtime.threads, runtime.processes),
+    )
+    write_manifest(folder / "student.json", card)
+    write_text(folder / "README.md", model_card(to_json(card), _training(config, manifest.mapping)))
 
-    images = variant.examples.images
-    channels, height, width = images.shape[1:]
-    model = export_onnx(network, (channels, height, width))
-    parity = check_parity(model, network, images[:_PARITY_SAMPLES])
-    write_bytes(folder / "student.onnx", model)
-    return {"max_difference": parity.max_difference, "checked": parity.checked}
+
+def _export_onnx(path: Path, student: TrainedStudent, shape: tuple[int, int, int]) -> Parity:
+    model = export_onnx(student.network, shape)
+    parity = check_parity(model, student.network, student.variant.examples.images[:_PARITY_SAMPLES])
+    write_bytes(path, model)
+    return parity
 
 
 def _training(config: Config, mapping: str) -> dict[str, Any]:
     """What the model card tells of the training."""
-    from flows.inputs import search_name
-
     learn, search = config.distill, search_name(config)
     return {
         "samples": config.samples.method,

@@ -1,21 +1,15 @@
 """What a manifest says about the machine: facts that may matter to a last bit, outside every digest."""
 
 import platform
-from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from flows.manifests import Environment
 
 
-def environment(device: str, threads: int) -> dict[str, Any]:
+def environment(device: str, threads: int, processes: int | None = None) -> Environment:
     """Versions, device and threads; no host name, path or time, so that the same kind of machine writes the same."""
-    import numpy
-    import torch
-    import torchvision
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": numpy.__version__,
-        "machine": platform.machine(),
-        "device": device,
-        "threads": threads,
-    }
+    versions = platform.python_version(), torch.__version__, torchvision.__version__, np.__version__
+    return Environment(*map(str, versions), platform.machine(), device, threads, processes)

@@ -1,4 +1,4 @@
-"""What a search will ask, how long that takes and what it costs, before anything is paid."""
+"""What a search will ask, how long that takes and what it costs, before anything is sent."""
 
 from pathlib import Path
 
@@ -38,10 +38,10 @@ def estimate(config: Config, data: Path) -> str:
     ]
     if votes > 1:
         lines.append(
-            f"  paid           {maximum * votes:>14,} at most, {votes} votes each; a steady teacher needs fewer"
+            f"  sent           {maximum * votes:>14,} at most, {votes} votes each; a steady teacher needs fewer"
         )
     if total is not None:
-        lines.append(f"  budget.total   {total:>14,} paid at most, samples and test images included")
+        lines.append(f"  budget.total   {total:>14,} sent at most, samples and test images included")
     lines.append(f"  time           {_duration(whole / rate):>14} at {rate:,.0f} queries/s ({source})")
     if price is None:
         lines.append("  cost           unknown: set budget.price_per_1000")

@@ -1,80 +1,75 @@
 """Stage evaluate: the one stage that reads the test split."""
 
+import platform
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from db3.datasets.base import Part
+from db3.digest import digest_array
 from db3.errors import ConfigError
+from db3.evaluation import (
+    Metrics,
+    RunFacts,
+    Size,
+    VariantStudents,
+    build_summary,
+    evaluate_students,
+    write_accuracy,
+    write_confusion,
+    write_curve,
+)
+from db3.networks import build, load_weights
+from db3.students.latency import latency_ms
+from db3.teachers.folder import is_open, open_network, read_card
 from flows.config import Config
+from flows.costs import sent_before, write_costs
+from flows.deciding import decide
 from flows.engine.stage import stage
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from torch import nn
-
-    from db3.datasets.base import Part
-    from db3.evaluation import Variant
+from flows.engine.teacher_work import Asking
+from flows.inputs import dataset_of
+from flows.manifests import Latency, StudentCard, TransferManifest, VariantEntry, read_manifest, write_manifest
 
 
 @stage("evaluate")
 def evaluate(config: Config, data: Path) -> str:
     """Accuracy and agreement of the teacher, the student and every baseline on the test split; latency beside."""
-    import numpy as np
-
-    from db3.evaluation import (
-        Size,
-        build_metrics,
-        build_summary,
-        confusion,
-        write_accuracy,
-        write_confusion,
-        write_curve,
-    )
-    from db3.files import read_json, write_json
-    from db3.teachers.folder import read_card
-    from flows.inputs import dataset_of, manifest_of
-
-    card, transfer = read_card(data / "teacher"), manifest_of(data, "transfer")
-    student = read_json(data / "student" / "student.json")
+    card, folder = read_card(data / "teacher"), data / "evaluation"
+    transfer = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
+    student = read_manifest(data / "student" / "student.json", StudentCard)
     test = dataset_of(config, card).test()
-    teacher, words = _teacher(config, data, test, transfer)
-    variants = [_variant(config, data, entry, test.images) for entry in read_json(data / "student" / "variants.json")]
-    metrics = build_metrics(
-        teacher,
-        variants,
-        test.labels,
+    decisions, told = _teacher(config, data, test, transfer)
+    facts = RunFacts(
         teacher=Size(card["parameters"], card["bytes"], card["multiply_adds"]),
-        student=Size(student["parameters"], student["bytes"], student["multiply_adds"]),
-        queries_asked=transfer["queries"]["asked"],
-        queries_per_sample=transfer["queries"]["per_sample"],
-        budget_spent=transfer["spent"],
-        transfer_digest=transfer["digest"],
+        student=Size(student.parameters, student.bytes, student.multiply_adds),
+        queries_asked=transfer.queries.asked,
+        queries_per_sample=transfer.queries.per_sample,
+        transfer_digest=transfer.digest,
+        budget_spent=transfer.spent,
     )
-    folder = data / "evaluation"
-    write_json(folder / "metrics.json", metrics)
-    write_json(folder / "summary.json", build_summary(metrics))
-    own = next(variant for variant in variants if variant.name == "student")
-    counts = np.zeros((0, 0), np.int64) if teacher is None else confusion(teacher, own.decisions[0], card["classes"])
-    write_confusion(folder / "confusion.csv", counts)
-    write_accuracy(folder / "accuracy.csv", teacher, variants, test.labels)
-    write_curve(folder / "curve.csv", variants, test.labels)
-    return f"{_summary(metrics)}; {words}{_latency(config, data)}"
+    variants = list(_variants(data / "student", student))
+    classes, batch = card["classes"], config.evaluate.batch
+    found = evaluate_students(variants, test.images, test.labels, decisions, facts, classes=classes, batch=batch)
+    write_manifest(folder / "metrics.json", found.metrics)
+    write_manifest(folder / "summary.json", build_summary(found.metrics))
+    write_confusion(folder / "confusion.csv", found.confusion)
+    write_accuracy(folder / "accuracy.csv", decisions, found.variants, test.labels)
+    write_curve(folder / "curve.csv", found.variants, test.labels)
+    return f"{_summary(found.metrics)}; {told}{_latency(config, data, student)}"
 
 
 def _teacher(
-    config: Config, data: Path, test: "Part", transfer: dict[str, Any]
-) -> tuple["npt.NDArray[np.int64] | None", str]:
-    """The teacher's decisions on the test split, each paid once, and what is to be said of them.
+    config: Config, data: Path, test: Part, transfer: TransferManifest
+) -> tuple[npt.NDArray[np.int64] | None, str]:
+    """The teacher's decisions on the test split, each asked once, and what is to be said of them.
 
     None where the budget cannot pay for all of them: then students are measured against the labels alone.
     """
-    from db3.digest import digest_array
-    from flows.costs import paid_before, write_costs
-    from flows.deciding import decide
-    from flows.engine.teacher_work import Asking
-
-    made_by = {"samples": transfer["samples"], "query_decisions": transfer["decisions"]}
-    asking = Asking(config, data, "evaluate", 0, paid_before(data, made_by, transfer["queries"]["paid"]))
+    made_by = {"samples": transfer.samples, "query_decisions": transfer.decisions}
+    asking = Asking(config, data, "evaluate", 0, sent_before(data, made_by, transfer.queries.votes))
     count = len(test.images)
     affordable = asking.affordable("test images", count)
     if affordable == count:
@@ -87,60 +82,40 @@ def _teacher(
     return None, f"{few}: agreement with the teacher is not measured; "
 
 
-def _variant(config: Config, data: Path, entry: dict[str, Any], images: Any) -> "Variant":
-    from db3.evaluation import Variant, decide_all
-
-    decisions = {
-        seed: decide_all(_student(data, file), images, config.evaluate.batch)
-        for seed, file in zip(entry["seeds"], entry["files"], strict=True)
-    }
-    return Variant(entry["name"], entry["queries_per_sample"], entry["black_box"], decisions)
+def _variants(folder: Path, card: StudentCard) -> Iterator[VariantStudents]:
+    """The variants of distill; their students are opened one after the other."""
+    for entry in read_manifest(folder / "variants.json", tuple[VariantEntry, ...]):
+        places = zip(entry.seeds, entry.files, strict=True)
+        students = ((seed, _student(card, folder / file)) for seed, file in places)
+        yield VariantStudents(entry.name, entry.queries_per_sample, entry.black_box, students)
 
 
-def _student(data: Path, file: str = "student.safetensors") -> "nn.Module":
-    from db3.files import read_json
-    from db3.networks import build, load_weights
-
-    card = read_json(data / "student" / "student.json")
-    channels, height, width = card["input_shape"]
-    network = build(card["architecture"], (channels, height, width), card["classes"])
-    load_weights(network, data / "student" / file)
+def _student(card: StudentCard, path: Path) -> nn.Module:
+    network = build(card.architecture, card.input_shape, card.classes)
+    load_weights(network, path)
     return network.eval()
 
 
-def _summary(metrics: dict[str, Any]) -> str:
+def _summary(metrics: Metrics) -> str:
     """The result in one line: student and hard decisions beside the teacher."""
-    from db3.evaluation.measures import measure_of
-
-    kind = measure_of(metrics)
-
-    def show(scores: dict[str, Any]) -> str:
-        return f"{100 * scores[kind]['mean']:.2f} ± {100 * scores[kind]['sd']:.2f} % {kind}"
-
-    others = "".join(f", {name} {show(scores)}" for name, scores in metrics["baselines"].items() if name == "hard")
-    return f"student {show(metrics['student'])}{others}"
-
-
-def _latency(config: Config, data: Path) -> str:
-    """Measure and write data/latency.json: a fact of this machine and moment, so in no versioned file."""
-    import platform
-
-    from db3.files import write_json
-    from db3.students.latency import latency_ms
-    from db3.teachers.folder import is_open, open_network, read_card
-
-    if not config.evaluate.latency_runs:
-        return "latency not measured"
-    card = read_card(data / "teacher")
-    channels, height, width = card["input_shape"]
-    networks = {"student": _student(data)} | ({"teacher": open_network(data / "teacher")} if is_open(card) else {})
-    measured: dict[str, float | None] = {"teacher": None} | {
-        name: latency_ms(network, (channels, height, width), config.evaluate.latency_runs)
-        for name, network in networks.items()
+    kind = metrics.measure
+    shown = {"student": metrics.student} | {
+        name: metrics.baselines[name] for name in ("hard",) if name in metrics.baselines
     }
-    write_json(data / "latency.json", {**measured, "machine": platform.processor() or platform.machine()})
-    teacher = "is not measured" if measured["teacher"] is None else f"{measured['teacher']:.2f} ms"
-    return f"one image takes {measured['student']:.2f} ms, the teacher {teacher}"
+    scores = {name: getattr(measured, kind) for name, measured in shown.items()}
+    return ", ".join(f"{name} {100 * s.mean:.2f} ± {100 * s.sd:.2f} % {kind}" for name, s in scores.items())
+
+
+def _latency(config: Config, data: Path, card: StudentCard) -> str:
+    """Measure and write data/latency.json: a fact of this machine and moment, so in no versioned file."""
+    runs, folder = config.evaluate.latency_runs, data / "teacher"
+    if not runs:
+        return "latency not measured"
+    student = latency_ms(_student(card, data / "student" / "student.safetensors"), card.input_shape, runs)
+    teacher = latency_ms(open_network(folder), card.input_shape, runs) if is_open(read_card(folder)) else None
+    write_manifest(data / "latency.json", Latency(teacher, student, platform.processor() or platform.machine()))
+    told = "is not measured" if teacher is None else f"{teacher:.2f} ms"
+    return f"one image takes {student:.2f} ms, the teacher {told}"
 
 
 if __name__ == "__main__":

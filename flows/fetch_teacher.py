@@ -1,18 +1,30 @@
 """Stage fetch_teacher: train the teacher or load the one given; split the dataset once and for all."""
 
+from copy import deepcopy
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
+from db3.datasets import Dataset
+from db3.digest import digest_json
 from db3.errors import ConfigError, DataError
-from flows.config import Config
+from db3.files import write_array, write_text
+from db3.networks import build, load_weights
+from db3.progress import Progress
+from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
+from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.preprocessing import from_json
+from db3.teachers.fetch import FetchedTeacher, fetch_model, fetch_network
+from db3.teachers.folder import CARD, digest_weights, identity
+from db3.teachers.train import train_teacher
+from db3.training.train import HistoryRow, TrainSettings
+from flows.config import Config, device_of, link_of
 from flows.engine.shards import STORE
 from flows.engine.stage import stage
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from db3.datasets import Dataset
-
+from flows.environment import environment
+from flows.inputs import dataset_of
+from flows.manifests import DatasetFacts, TeacherCard, to_json, write_manifest
 
 CALL_SHAPES = STORE.parent / "call_shapes"
 _MODEST = 64  # images a call of a model from elsewhere, whose calls are not measured: they may cost money
@@ -21,82 +33,104 @@ _MODEST = 64  # images a call of a model from elsewhere, whose calls are not mea
 @stage("fetch_teacher")
 def fetch_teacher(config: Config, data: Path) -> str:
     """Train the teacher on the dataset, or take the one given; write its card, what is local of it and the split."""
-    from db3.files import write_array, write_json
-    from db3.teachers.folder import CARD, digest_weights, identity
-    from flows.config import device_of
-    from flows.environment import environment
-    from flows.inputs import dataset_of
-
-    dataset, folder, device = dataset_of(config), data / "teacher", device_of(config)
+    dataset, folder, teacher = dataset_of(config), data / "teacher", config.teacher
     dataset.check()
     names = _class_names(config, dataset)
-    make = _network if config.teacher.kind in ("train", "checkpoint") else _foreign
-    card: dict[str, Any] = {
-        "kind": config.teacher.kind,
-        "architecture": config.teacher.architecture,
-        "input_shape": list(dataset.image_shape),
-        "bounds": [0.0, 1.0],
-        "classes": len(names),
-        "class_names": names,
-        "quantise": config.teacher.quantise,
-        "votes": config.teacher.votes,
-        "dataset": {
-            "name": dataset.name,
-            "digest": dataset.digest,
-            "train": len(dataset.train_index),
-            "test": len(dataset.test_index),
-        },
-        "environment": environment(device, config.runtime.threads),
-        **make(config, dataset, folder, device),
-    }
-    write_json(folder / CARD, {**card, "identity": identity(card, digest_weights(folder, card))})
+    ours = teacher.kind in ("train", "checkpoint")
+    found = _network(config, dataset, folder) if ours else _foreign(config, dataset, folder)
+    card = _card(config, dataset, names, found)
+    weights = digest_weights(folder, to_json(card))
+    write_manifest(folder / CARD, replace(card, identity=identity(to_json(card), weights)))
     write_array(folder / "splits" / "train.npy", dataset.train_index)
     write_array(folder / "splits" / "test.npy", dataset.test_index)
-    size = f"{card['parameters']:,} parameters" if card["parameters"] else "of unknown size"
-    return f"{config.teacher.architecture or config.teacher.kind}, {size}, {len(names)} classes"
+    size = f"{found.parameters:,} parameters" if found.parameters else "of unknown size"
+    return f"{teacher.architecture or teacher.kind}, {size}, {len(names)} classes"
 
 
-def _network(config: Config, dataset: "Dataset", folder: Path, device: str) -> dict[str, Any]:
-    """A network of db3, trained here or loaded: its weights on the disk, its size for the card."""
-    from db3.files import write_text
-    from db3.networks import count_parameters, multiply_adds, save_weights
-    from db3.teachers.folder import WEIGHTS
+def _card(config: Config, dataset: Dataset, names: list[str], found: FetchedTeacher) -> TeacherCard:
+    """The card, its identity still to come."""
+    teacher = config.teacher
+    return TeacherCard(
+        kind=teacher.kind,
+        architecture=None if found.model else teacher.architecture,
+        input_shape=dataset.image_shape,
+        bounds=(0.0, 1.0),
+        classes=len(names),
+        class_names=tuple(names),
+        quantise=teacher.quantise,
+        votes=teacher.votes,
+        dataset=DatasetFacts(dataset.name, dataset.digest, len(dataset.train_index), len(dataset.test_index)),
+        environment=environment(device_of(config), config.runtime.threads),
+        identity="",
+        **asdict(found),
+    )
 
-    network, history = _train(config, dataset, device) if config.teacher.kind == "train" else _load(config, dataset)
-    classes = len(_class_names(config, dataset))
-    save_weights(network, folder / WEIGHTS, {"architecture": config.teacher.architecture, "classes": classes})
-    if history:
-        write_text(folder / "history.csv", "\n".join(["step,loss,lr", *history]) + "\n")
-    return {
-        **_call_shape(config, network, dataset, device),
-        "parameters": count_parameters(network),
-        "bytes": (folder / WEIGHTS).stat().st_size,
-        "multiply_adds": multiply_adds(network, dataset.image_shape),
-    }
+
+def _class_names(config: Config, dataset: Dataset) -> list[str]:
+    names = list(dataset.class_names)
+    count = config.teacher.classes or len(names)
+    if not count:
+        raise ConfigError("the images have no labels, so the number of classes is unknown: set teacher.classes")
+    return names if count == len(names) else [str(k) for k in range(count)]
 
 
-def _call_shape(config: Config, network: "nn.Module", dataset: "Dataset", device: str) -> dict[str, Any]:
+def _network(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
+    """A network of db3, trained here or loaded."""
+    shape, classes = dataset.image_shape, len(_class_names(config, dataset))
+    trained = config.teacher.kind == "train"
+    network = _train(config, dataset, classes, folder) if trained else _load(config, dataset, classes)
+    architecture, calls = str(config.teacher.architecture), _call_shape(config, network, dataset)
+    return fetch_network(network, folder, architecture=architecture, input_shape=shape, classes=classes, calls=calls)
+
+
+def _call_shape(config: Config, network: nn.Module, dataset: Dataset) -> CallShape:
     """Rows of a call, and for `auto` the memory format too: measured once on this machine, then kept."""
-    from copy import deepcopy
-
-    from db3.digest import digest_json
-    from db3.teachers.adapters.call_shape import best_call_shape, recorded
-
-    teacher, shape = config.teacher, dataset.image_shape
+    teacher, shape, device = config.teacher, dataset.image_shape, device_of(config)
     if teacher.call_batch != "auto":
-        return {"call_batch": teacher.call_batch}
+        return CallShape(teacher.call_batch, "")
     key = digest_json([teacher.architecture, list(shape), device, config.runtime.threads])
-    found = recorded(CALL_SHAPES / f"{key}.json", lambda: best_call_shape(deepcopy(network), shape, device))
-    return {"call_batch": found.batch, "memory_format": found.memory_format}
+    return recorded(CALL_SHAPES / f"{key}.json", lambda: best_call_shape(deepcopy(network), shape, device))
 
 
-def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> dict[str, Any]:  # noqa: ARG001
-    """A model from elsewhere: what is local of it on the disk, what is known of it for the card."""
-    from db3.teachers.adapters.catalogue import fetch_foreign
-    from db3.teachers.adapters.declared import FOLDER, Declared
-    from db3.teachers.adapters.preprocessing import from_json
-    from flows.config import link_of
+def _train(config: Config, dataset: Dataset, classes: int, folder: Path) -> nn.Module:
+    part, teacher = dataset.train(), config.teacher
+    if part.labels is None:
+        raise DataError(
+            f"the images of {dataset.name} have no labels, so no teacher can be trained on them: sort them into class "
+            "folders, or give a teacher with teacher=checkpoint"
+        )
+    settings = TrainSettings(
+        steps=teacher.steps, batch=teacher.batch, lr=teacher.lr, weight_decay=teacher.weight_decay, ce=1.0, kl=0.0
+    )
+    with Progress("fetch_teacher", teacher.steps, "step") as progress:
+        network, history = train_teacher(
+            str(teacher.architecture),
+            part.images,
+            part.labels,
+            classes,
+            settings,
+            seed=teacher.seed,
+            augment=teacher.augment,
+            on_step=progress.advance,
+            device=device_of(config),
+        )
+    write_text(folder / "history.csv", _history(history))
+    return network
 
+
+def _history(rows: list[HistoryRow]) -> str:
+    return "\n".join(["step,loss,lr", *(f"{row.step},{row.loss:.6f},{row.lr:.8f}" for row in rows)]) + "\n"
+
+
+def _load(config: Config, dataset: Dataset, classes: int) -> nn.Module:
+    teacher = config.teacher
+    network = build(str(teacher.architecture), dataset.image_shape, classes, mean=teacher.mean, std=teacher.std)
+    load_weights(network, Path(str(teacher.checkpoint)).expanduser())
+    return network.eval()
+
+
+def _foreign(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
+    """A model from elsewhere."""
     teacher, names = config.teacher, _class_names(config, dataset)
     labels = names if teacher.labels is None else teacher.labels
     if len(labels) != len(names):
@@ -115,65 +149,7 @@ def _foreign(config: Config, dataset: "Dataset", folder: Path, device: str) -> d
         output=teacher.output,
         http=teacher.http.model_dump(),
     )
-    fetched = fetch_foreign(declared, folder, link_of(config))
-    files = [path for path in (folder / FOLDER).rglob("*") if path.is_file()]
-    return {
-        "architecture": None,
-        "call_batch": fetched.call_batch,
-        "model": fetched.model,
-        **({"access": fetched.access} if fetched.access else {}),
-        "parameters": fetched.parameters,
-        "bytes": sum(path.stat().st_size for path in files) or None,
-        "multiply_adds": None,
-    }
-
-
-def _class_names(config: Config, dataset: "Dataset") -> list[str]:
-    names = list(dataset.class_names)
-    count = config.teacher.classes or len(names)
-    if not count:
-        raise ConfigError("the images have no labels, so the number of classes is unknown: set teacher.classes")
-    return names if count == len(names) else [str(k) for k in range(count)]
-
-
-def _train(config: Config, dataset: "Dataset", device: str) -> "tuple[nn.Module, list[str]]":
-    from db3.progress import Progress
-    from db3.teachers.train import train_teacher
-    from db3.training.train import TrainSettings
-
-    part = dataset.train()
-    if part.labels is None:
-        raise DataError(
-            f"the images of {dataset.name} have no labels, so no teacher can be trained on them: sort them into class "
-            "folders, or give a teacher with teacher=checkpoint"
-        )
-    teacher = config.teacher
-    settings = TrainSettings(
-        steps=teacher.steps, batch=teacher.batch, lr=teacher.lr, weight_decay=teacher.weight_decay, ce=1.0, kl=0.0
-    )
-    with Progress("fetch_teacher", teacher.steps, "step") as progress:
-        network, history = train_teacher(
-            str(teacher.architecture),
-            part.images,
-            part.labels,
-            len(_class_names(config, dataset)),
-            settings,
-            seed=teacher.seed,
-            augment=teacher.augment,
-            on_step=progress.advance,
-            device=device,
-        )
-    return network, [f"{row.step},{row.loss:.6f},{row.lr:.8f}" for row in history]
-
-
-def _load(config: Config, dataset: "Dataset") -> "tuple[nn.Module, list[str]]":
-    from db3.networks import build, load_weights
-
-    teacher = config.teacher
-    classes = len(_class_names(config, dataset))
-    network = build(str(teacher.architecture), dataset.image_shape, classes, mean=teacher.mean, std=teacher.std)
-    load_weights(network, Path(str(teacher.checkpoint)).expanduser())
-    return network.eval(), []
+    return fetch_model(declared, folder, link_of(config))
 
 
 if __name__ == "__main__":

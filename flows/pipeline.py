@@ -29,8 +29,8 @@ from pydantic import WithJsonSchema
 
 from db3.errors import ConfigError, Db3Error
 from flows.compose import CONF, write_params
-from flows.engine.locks import end_with, require_idle, running
-from flows.engine.stage import leave
+from flows.engine.locks import end_with_processes, hold_lock, require_idle
+from flows.engine.stage import run_entry_point
 from flows.tracking import artifacts
 from flows.tracking.server import require_server
 
@@ -127,9 +127,9 @@ def pipeline(
         force: run stages although nothing changed.
     """
     if "PREFECT__FLOW_RUN_ID" in os.environ:  # started by a worker: nobody else would end this run when it is gone
-        end_with([os.getppid()])
+        end_with_processes([os.getppid()])
     try:
-        with running("the pipeline", "run"):
+        with hold_lock("the pipeline", "run"):
             if experiment != AS_IT_STANDS or overrides:
                 chosen = [f"experiment={experiment}"] if experiment != AS_IT_STANDS else []
                 _say(write_params([*chosen, *overrides]))
@@ -147,7 +147,7 @@ def _all(graph: dict[str, list[str]], force: bool) -> State[Any]:
         run = repro.with_options(name=name, task_run_name=name)
         states[name] = run(name, force, wait_for=[states[stage] for stage in before], return_state=True)
         seconds[name] = time.monotonic() - begun
-        artifacts.table_of_stages(list(graph), states, seconds)
+        artifacts.show_progress(list(graph), states, seconds)
         if not states[name].is_completed():
             return Failed(message=f"{name}: {states[name].message}")
     return Completed(message=", ".join(f"{name} {state.name}".lower() for name, state in states.items()))
@@ -164,9 +164,9 @@ def repro(name: str, force: bool = False) -> Any:
             _say(lines[-1])
     state = outcome(name, process.returncode, lines)
     if state.is_completed():
-        artifacts.of_stage(name)
+        artifacts.show_stage(name)
     else:
-        artifacts.what_to_do(name, state.message or "", lines)
+        artifacts.show_failure(name, state.message or "", lines)
     return state
 
 
@@ -199,7 +199,7 @@ def main() -> NoReturn:
             raise PipelineError(state.message or state.name)
         return f"pipeline: {state.message}"
 
-    leave(work)
+    run_entry_point(work)
 
 
 @contextmanager

@@ -20,14 +20,14 @@ _AUGMENTED_SHARD = 16384  # images of the augmented baseline decided in one shar
 @stage("query_decisions", estimate="flows.estimate")
 def query_decisions(config: Config, data: Path) -> str:
     """Search boundary distances shard by shard; ask the augmented baseline's images; seal the answers."""
-    from flows.costs import paid_before, spent_words, write_costs
+    from flows.costs import sent_before, spent_words, write_costs
     from flows.engine.teacher_work import Asking
     from flows.inputs import manifest_of
     from flows.planned import planned
 
     samples = manifest_of(data, "samples")
     plan = planned(config, samples["count"], len(samples["decided"]))
-    before = paid_before(data, {"samples": samples["digest"]}, samples["queries"]["paid"])
+    before = sent_before(data, {"samples": samples["digest"]}, samples["queries"]["votes"])
     asking = Asking(config, data, "query_decisions", plan.maximum, before)
     told = decided(config, data, asking)
     count, asked = told["unfinished"], told["queries"]
@@ -46,7 +46,7 @@ def decided(config: Config, data: Path, asking: "Asking") -> dict[str, Any]:
 
     found = search(config, data, asking)
     arrays, unfinished = _written(data, found)
-    boundary, paid = int(arrays["asked"].sum()) + len(found.synthetic_answers), asking.costs["paid"]
+    boundary, votes = int(arrays["asked"].sum()) + len(found.synthetic_answers), asking.costs["votes"]
     wanted = boundary if config.query.augmented == "same" else config.query.augmented
     count = asking.affordable("augmented", wanted)
     arrays |= _augmented(config, data, asking, count)
@@ -54,7 +54,7 @@ def decided(config: Config, data: Path, asking: "Asking") -> dict[str, Any]:
     told = {
         "queries": {
             "asked": boundary,
-            "paid": paid,
+            "votes": votes,
             "synthetic_queries": len(found.synthetic_answers),
             "augmented": len(arrays.get("augmented", ())),
         },
@@ -135,7 +135,7 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
     count, classes = arrays["distances"].shape
     digested = {name: array for name, array in arrays.items() if name != "augmented"}
     digested |= {name: read_array(folder / f"{name}.npy") for name in _IMAGES}
-    paid = told["queries"]["paid"]
+    votes = told["queries"]["votes"]
     manifest = {
         **told,
         "method": method.name,
@@ -143,8 +143,8 @@ def _write(config: Config, data: Path, arrays: dict[str, Any], told: dict[str, A
         "checkpoints": list(method.checkpoints),
         "queries": {
             **told["queries"],
-            "per_sample": round(paid / count, 6),
-            "per_pair": round(paid / (count * (classes - 1)), 6),
+            "per_sample": round(votes / count, 6),
+            "per_pair": round(votes / (count * (classes - 1)), 6),
         },
         "unreached": int(np.isinf(arrays["distances"]).sum()),
         "points": len(arrays["point_pairs"]),

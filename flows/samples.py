@@ -48,7 +48,7 @@ def samples(config: Config, data: Path) -> str:
         "count": len(images),
         "decided": dict(zip(card["class_names"], decided, strict=True)),
         **further,
-        "queries": {name: asking.costs[name] for name in ("asked", "paid")},
+        "queries": {name: asking.costs[name] for name in ("asked", "votes")},
         "flips": flips,
         "teacher": card["identity"],
         "digest": digest_arrays({"images": images, "decisions": decisions}),
@@ -70,7 +70,7 @@ def _real(config: Config, asking: "Asking", card: dict[str, Any]) -> tuple[dict[
 
 
 def check_budget(config: Config) -> None:
-    """Refuse a budget that is too small for the samples before anything is paid."""
+    """Refuse a budget that is too small for the samples before anything is sent."""
     group, total = config.samples, config.budget.total
     count, name = (group.count, "samples.count") if group.method == "real" else (group.budget, "samples.budget")
     if total is None or count is None:

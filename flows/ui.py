@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from flows.engine.locks import BusyError, require_idle
-from flows.engine.stage import DATA, FOLDERS, leave
+from flows.engine.stage import DATA, FOLDERS, run_entry_point
 from flows.tracking.orphans import close_orphans
 from flows.tracking.server import ServerError
 
@@ -102,7 +102,7 @@ def main() -> NoReturn:
     parser.add_argument("action", choices=["start", "stop", "serve"], nargs="?", default="start")
     parser.add_argument("--port", type=int, default=4200)
     given = parser.parse_args()
-    leave({"start": lambda: start(given.port), "stop": stop, "serve": serve}[given.action])
+    run_entry_point({"start": lambda: start(given.port), "stop": stop, "serve": serve}[given.action])
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from db3.errors import DataError
 from flows.config import Config, load_config
-from flows.engine.stage import DATA, leave
+from flows.engine.stage import DATA, run_entry_point
 from flows.engine.teacher_work import Asking, Compute
 from flows.engine.threads import set_threads
 
@@ -54,7 +54,7 @@ def verify(config: Config, data: Path) -> str:
 
 
 class Replay(Asking):
-    """The stages' asking, answered by the sealed journals of a folder: nothing is opened, paid or limited.
+    """The stages' asking, answered by the sealed journals of a folder: nothing is opened, sent or limited.
 
     Args:
         config: all parameters.
@@ -91,27 +91,19 @@ class Replay(Asking):
     def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> "Arrays":  # noqa: ARG002
         import numpy as np
 
-        from db3.teachers.answers.journalled import Replaying
+        from db3.teachers.answers.recorded import RecordedTeacher
         from db3.teachers.answers.recording import empty, whole
-        from db3.teachers.meter import Meter
+        from db3.teachers.budget import Costs
 
         nothing = Path(f"{work}.journal"), empty(self._header(work, index))
         path, recording = self._recordings.get((work, index), nothing)
-        teacher, seat = Replaying(self.spec, recording, path), self._seat()
-        seat.meter = Meter(teacher)
-        arrays = compute(index)
+        compared, changed = (int(column.sum(dtype=np.int64)) for column in recording.votes[:, 1:].T)
+        costs = Costs(sent=recording.sent, votes=recording.total_votes, compared=compared, changed=changed)
+        teacher = RecordedTeacher(self.spec, recording, path)
+        arrays = self._compute(compute, index, teacher, costs)
+        costs.known = costs.asked
         self._unused[work, index] = teacher.left
-        counts = {
-            "asked": seat.meter.asked,
-            "sent": recording.sent,
-            "paid": recording.paid,
-            "compared": int(recording.votes[:, 1].sum(dtype=np.int64)),
-            "changed": int(recording.votes[:, 2].sum(dtype=np.int64)),
-            "replayed": seat.meter.asked,
-            "spent": int(recording.header.get("spent", False)),
-        }
-        entry: Arrays = {count: np.array(value, np.int64) for count, value in counts.items()}
-        self._answers.put(key, {**entry, "journal": np.frombuffer(whole(recording), np.uint8)})
+        self._keep(key, costs, bool(recording.header.get("spent", False)), whole(recording))
         return arrays
 
     def check_used(self) -> None:
@@ -224,7 +216,7 @@ def _difference(mine: Path, theirs: Path) -> str:
 def main(arguments: Sequence[str] | None = None, program: str = "python -m flows.verify") -> NoReturn:
     """Exit status: 0 and the digest, or 1 and the first difference in one line."""
     argparse.ArgumentParser(prog=program, description=(__doc__ or "").partition("\n")[0]).parse_args(arguments)
-    leave(lambda: f"verify: {verify(load_config(), DATA)}")
+    run_entry_point(lambda: f"verify: {verify(load_config(), DATA)}")
 
 
 if __name__ == "__main__":

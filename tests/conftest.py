@@ -14,6 +14,14 @@ torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`: a file's tests share a process, and so do all that share the one Prefect server."""
+    for item in items:
+        group = "server" if "server" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """A folder with MNIST's IDX files and CIFAR-10's JPEGs: DB3_TEST_DATA, else one beside the checkout."""

@@ -316,14 +316,17 @@ def test_a_part_that_does_not_fit_leaves_no_file(tmp_path: Path, part: npt.NDArr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mapped_array_is_sent_by_name_and_any_other_whole(tmp_path: Path) -> None:
+def test_a_mapped_array_is_sent_by_name_a_large_one_by_file_and_any_other_whole(tmp_path: Path) -> None:
     write_array(tmp_path / "a.npy", np.arange(100_000).reshape(100, -1))
-    mapped = read_array(tmp_path / "a.npy")
-    sent = packed({"all": mapped, "part": mapped[3:5], "other": np.arange(3)})
+    mapped, large = read_array(tmp_path / "a.npy"), np.arange(1 << 18).reshape(512, -1).T
+    folder = tmp_path / "sent"
+    sent = packed({"all": mapped, "part": mapped[3:5], "large": large, "other": np.arange(3)}, folder)
     assert len(sent) < 50_000
+    assert len(list(folder.iterdir())) == 1
     got = pickle.loads(sent)  # noqa: S301
     assert isinstance(got["all"], np.memmap)
     assert not got["all"].flags.writeable
     assert np.array_equal(got["all"], mapped)
     assert np.array_equal(got["part"], mapped[3:5])
+    assert np.array_equal(got["large"], large)
     assert got["other"].tolist() == [0, 1, 2]

@@ -1,19 +1,34 @@
 """Evaluation: what a student is worth, told in accuracy, agreement with the teacher, size and queries."""
 
+from db3.evaluation.evaluate import Evaluation, VariantStudents, evaluate_students
 from db3.evaluation.measures import accuracy, agreement, confusion, summary
-from db3.evaluation.results import Size, Variant, build_metrics, build_summary
+from db3.evaluation.results import (
+    Metrics,
+    RunFacts,
+    Size,
+    Summary,
+    VariantDecisions,
+    build_metrics,
+    build_summary,
+)
 from db3.evaluation.tables import write_accuracy, write_confusion, write_curve
 from db3.teachers.decide import decide_all
 
 __all__ = [
+    "Evaluation",
+    "Metrics",
+    "RunFacts",
     "Size",
-    "Variant",
+    "Summary",
+    "VariantDecisions",
+    "VariantStudents",
     "accuracy",
     "agreement",
     "build_metrics",
     "build_summary",
     "confusion",
     "decide_all",
+    "evaluate_students",
     "summary",
     "write_accuracy",
     "write_confusion",

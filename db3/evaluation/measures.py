@@ -1,7 +1,6 @@
 """The measures themselves: pure functions of decisions."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -25,11 +24,6 @@ def agreement(a: Int[np.ndarray, " n"], b: Int[np.ndarray, " m"]) -> float:
         DataError: the two differ in length, or are empty.
     """
     return _share_equal(a, b, "decisions of the other model")
-
-
-def measure_of(metrics: Mapping[str, Any]) -> str:
-    """What students are compared by in metrics.json: accuracy, or agreement where the test images have no labels."""
-    return "accuracy" if metrics["student"].get("accuracy") else "agreement"
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

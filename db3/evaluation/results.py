@@ -1,24 +1,31 @@
-"""metrics.json: every number of a run in one dictionary (docs/pipeline.md lists its keys)."""
+"""Every number of a run: what becomes metrics.json and summary.json."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
 
 from db3.errors import DataError
-from db3.evaluation.measures import accuracy, agreement, measure_of, summary
+from db3.evaluation.measures import accuracy, agreement, summary
 
 DECIMALS = 6  # finer than one image in a million, coarser than any float noise
 SHOWN_BASELINES = ("hard", "smoothing", "augmented")  # the strongest competitors, and what decisions alone teach
 
+Measure = Literal["accuracy", "agreement"]
 Labels = Int[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large a model is; None where it cannot be known (a remote teacher)."""
+    """How large a model is; null where it cannot be known (a remote teacher).
+
+    Attributes:
+        parameters: weights.
+        bytes: of the file or files that hold it.
+        multiply_adds: for one image.
+    """
 
     parameters: int | None = None
     bytes: int | None = None
@@ -26,8 +33,8 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One way of training a student, and what its students decided on the test split.
+class VariantDecisions:
+    """What the students of a variant decided on the test split.
 
     Attributes:
         name: `student`, a baseline's name, or `student@Q` for a point of the curve.
@@ -47,25 +54,201 @@ class Variant:
         return self.name.startswith("student@")
 
 
-def build_metrics(
-    teacher_decisions: Labels | None,
-    variants: Sequence[Variant],
-    labels: Labels | None,
-    *,
-    teacher: Size,
-    student: Size,
-    queries_asked: int,
-    queries_per_sample: int | float,
-    transfer_digest: str,
-    budget_spent: bool = False,
-) -> dict[str, Any]:
-    """Assemble metrics.json.
+@dataclass(frozen=True)
+class Spread:
+    """A share over the seeds.
 
-    Without labels every accuracy, and so the curve's too, is null and agreement alone tells students apart: keys never
-    come and go, so a reader needs no second schema. Without the teacher's decisions on the test split its accuracy and
-    every agreement are null. Shares are rounded to six decimals. The curve is the `student@Q` variants and the student
-    itself, by queries. `queries.spent` says that the budget ended the searches; `queries.evaluation` counts the test
-    images that the teacher was asked about, which `queries.asked` does not hold.
+    Attributes:
+        mean: over the seeds.
+        sd: sample standard deviation (n − 1; 0 for one seed).
+    """
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class TeacherMetrics:
+    """The teacher.
+
+    Attributes:
+        accuracy: on the test split; null without labels, or where the budget did not pay for its decisions.
+        parameters: null where unknown.
+        bytes: likewise.
+        multiply_adds: likewise, for one image.
+    """
+
+    accuracy: float | None
+    parameters: int | None
+    bytes: int | None
+    multiply_adds: int | None
+
+
+@dataclass(frozen=True)
+class StudentMetrics:
+    """The student.
+
+    Attributes:
+        accuracy: on the test split; null without labels.
+        agreement: share of test images that it decides as the teacher; null where the teacher was not asked.
+        parameters: weights.
+        bytes: of its file.
+        multiply_adds: for one image.
+    """
+
+    accuracy: Spread | None
+    agreement: Spread | None
+    parameters: int | None
+    bytes: int | None
+    multiply_adds: int | None
+
+
+@dataclass(frozen=True)
+class BaselineMetrics:
+    """A baseline.
+
+    Attributes:
+        accuracy: as the student's.
+        agreement: as the student's.
+        queries_per_sample: asked to train it.
+        black_box: whether it needs nothing but decisions.
+    """
+
+    accuracy: Spread | None
+    agreement: Spread | None
+    queries_per_sample: float
+    black_box: bool
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A point of the student's curve.
+
+    Attributes:
+        queries_per_sample: asked by then.
+        accuracy: as the student's.
+    """
+
+    queries_per_sample: float
+    accuracy: Spread | None
+
+
+@dataclass(frozen=True)
+class QueryMetrics:
+    """What was asked of the teacher.
+
+    Attributes:
+        asked: images, for samples and boundaries together.
+        per_sample: what the student cost.
+        spent: whether the budget ended the searches.
+        evaluation: test images that the teacher was asked about, beside `asked`.
+    """
+
+    asked: int
+    per_sample: float
+    spent: bool
+    evaluation: int
+
+
+@dataclass(frozen=True)
+class TransferMetrics:
+    """What the student learnt from.
+
+    Attributes:
+        digest: of the transfer set.
+    """
+
+    digest: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Every number of a run. Fields never come and go: what is not known is null.
+
+    Attributes:
+        teacher: its worth and size.
+        student: likewise.
+        queries: what the teacher was asked.
+        transfer: what the student learnt from.
+        baselines: the other variants by name.
+        curve: the student and the variants `student@Q`, by queries.
+        test_images: in the test split.
+        seeds: students of each variant.
+    """
+
+    teacher: TeacherMetrics
+    student: StudentMetrics
+    queries: QueryMetrics
+    transfer: TransferMetrics
+    baselines: dict[str, BaselineMetrics]
+    curve: tuple[CurvePoint, ...]
+    test_images: int
+    seeds: int
+
+    @property
+    def measure(self) -> Measure:
+        """What students are compared by: accuracy, or agreement where the test images have no labels."""
+        return "accuracy" if self.student.accuracy else "agreement"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The few numbers of metrics.json that tell runs apart, flat and short: DVC's tables have a column for each.
+
+    Attributes:
+        accuracy: the student's mean; null without labels.
+        agreement: the student's mean; null where the teacher was not asked.
+        sd: of the student's accuracy, or agreement without labels.
+        teacher: its accuracy.
+        queries: per sample.
+        transfer: first 12 digits of the transfer set's digest.
+        hard: the baseline's mean accuracy (agreement without labels).
+        smoothing: likewise.
+        augmented: likewise.
+    """
+
+    accuracy: float | None
+    agreement: float | None
+    sd: float
+    teacher: float | None
+    queries: float
+    transfer: str
+    hard: float | None = None
+    smoothing: float | None = None
+    augmented: float | None = None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What metrics tell of a run beside its students' decisions.
+
+    Attributes:
+        teacher: how large it is.
+        student: how large it is.
+        queries_asked: for samples and boundaries together.
+        queries_per_sample: what the student cost.
+        transfer_digest: of the transfer set.
+        budget_spent: whether the budget ended the searches.
+    """
+
+    teacher: Size
+    student: Size
+    queries_asked: int
+    queries_per_sample: int | float
+    transfer_digest: str
+    budget_spent: bool = False
+
+
+def build_metrics(
+    teacher_decisions: Labels | None, variants: Sequence[VariantDecisions], labels: Labels | None, facts: RunFacts
+) -> Metrics:
+    """Every number of a run, shares rounded to six decimals.
+
+    Args:
+        teacher_decisions: on the test split; None: it was not asked.
+        variants: decisions of their students on the test split.
+        labels: true classes of the test split, if there are any.
+        facts: what else is told.
 
     Raises:
         DataError: there is no variant named `student`, or a variant has no seeds or another number of images.
@@ -81,83 +264,66 @@ def build_metrics(
         (variant for variant in variants if variant is own or variant.is_checkpoint),
         key=lambda variant: variant.queries_per_sample,
     )
-    return {
-        "teacher": {
-            "accuracy": None
-            if labels is None or teacher_decisions is None
-            else _rounded(accuracy(teacher_decisions, labels)),
-            **asdict(teacher),
-        },
-        "student": {**_scores(own, teacher_decisions, labels), **asdict(student)},
-        "queries": {
-            "asked": queries_asked,
-            "per_sample": _rounded(queries_per_sample),
-            "spent": budget_spent,
-            "evaluation": 0 if teacher_decisions is None else len(teacher_decisions),
-        },
-        "transfer": {"digest": transfer_digest},
-        "baselines": {
-            variant.name: {
-                **_scores(variant, teacher_decisions, labels),
-                "queries_per_sample": _rounded(variant.queries_per_sample),
-                "black_box": variant.black_box,
-            }
+    scores = {variant.name: _scores(variant, teacher_decisions, labels) for variant in variants}
+    known = None if labels is None or teacher_decisions is None else accuracy(teacher_decisions, labels)
+    asked = 0 if teacher_decisions is None else len(teacher_decisions)
+    return Metrics(
+        TeacherMetrics(None if known is None else _rounded(known), **asdict(facts.teacher)),
+        StudentMetrics(*scores["student"], **asdict(facts.student)),
+        QueryMetrics(facts.queries_asked, _rounded(facts.queries_per_sample), facts.budget_spent, asked),
+        TransferMetrics(facts.transfer_digest),
+        {
+            variant.name: BaselineMetrics(
+                *scores[variant.name], _rounded(variant.queries_per_sample), variant.black_box
+            )
             for variant in baselines
         },
-        "curve": [
-            {
-                "queries_per_sample": _rounded(variant.queries_per_sample),
-                "accuracy": _scores(variant, teacher_decisions, labels)["accuracy"],
-            }
-            for variant in curve
-        ],
-        "test_images": len(next(iter(own.decisions.values()))),
-        "seeds": len(own.decisions),
+        tuple(CurvePoint(_rounded(variant.queries_per_sample), scores[variant.name][0]) for variant in curve),
+        len(next(iter(own.decisions.values()))),
+        len(own.decisions),
+    )
+
+
+def build_summary(metrics: Metrics) -> Summary:
+    """The summary of a run's metrics."""
+    measure, student = metrics.measure, metrics.student
+    own = getattr(student, measure)
+    shown = {
+        name: getattr(metrics.baselines[name], measure).mean for name in SHOWN_BASELINES if name in metrics.baselines
     }
+    return Summary(
+        student.accuracy.mean if student.accuracy else None,
+        student.agreement.mean if student.agreement else None,
+        own.sd,
+        metrics.teacher.accuracy,
+        metrics.queries.per_sample,
+        metrics.transfer.digest[:12],
+        **shown,
+    )
 
 
-def build_summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The few numbers of metrics.json that tell runs apart, flat and short: DVC's tables have a column for each.
-
-    Where there are no labels, `accuracy` and `teacher` are null and the baselines' numbers are agreements; `agreement`
-    and `teacher` are null where the teacher was not asked.
-    """
-    measure = measure_of(metrics)
-    scores = metrics["student"][measure]
-    accuracy = scores["mean"] if measure == "accuracy" else None
-    agreed = (metrics["student"]["agreement"] or {"mean": None})["mean"]
-    student = {"accuracy": accuracy, "agreement": agreed, "sd": scores["sd"]}
-    baselines = {name: metrics["baselines"].get(name) for name in SHOWN_BASELINES}
-    return {
-        **student,
-        **{name: baseline[measure]["mean"] for name, baseline in baselines.items() if baseline},
-        "teacher": metrics["teacher"]["accuracy"],
-        "queries": metrics["queries"]["per_sample"],
-        "transfer": metrics["transfer"]["digest"][:12],
-    }
-
-
-def accuracies(variant: Variant, labels: Labels) -> list[float]:
+def accuracies(variant: VariantDecisions, labels: Labels) -> list[float]:
     """Accuracy of each seed's student, in the order of the seeds."""
     return [accuracy(variant.decisions[seed], labels) for seed in sorted(variant.decisions)]
 
 
-def agreements(variant: Variant, teacher_decisions: Int[np.ndarray, " n"]) -> list[float]:
+def agreements(variant: VariantDecisions, teacher_decisions: Int[np.ndarray, " n"]) -> list[float]:
     """Agreement of each seed's student with the teacher, in the order of the seeds."""
     return [agreement(variant.decisions[seed], teacher_decisions) for seed in sorted(variant.decisions)]
 
 
 def _scores(
-    variant: Variant, teacher_decisions: Labels | None, labels: Labels | None
-) -> dict[str, dict[str, float] | None]:
-    return {
-        "accuracy": None if labels is None else _summary(accuracies(variant, labels)),
-        "agreement": None if teacher_decisions is None else _summary(agreements(variant, teacher_decisions)),
-    }
+    variant: VariantDecisions, teacher_decisions: Labels | None, labels: Labels | None
+) -> tuple[Spread | None, Spread | None]:
+    """Accuracy and agreement."""
+    return (
+        None if labels is None else _spread(accuracies(variant, labels)),
+        None if teacher_decisions is None else _spread(agreements(variant, teacher_decisions)),
+    )
 
 
-def _summary(values: list[float]) -> dict[str, float]:
-    return {name: _rounded(value) for name, value in summary(values).items()}
+def _spread(values: list[float]) -> Spread:
+    return Spread(**{name: _rounded(value) for name, value in summary(values).items()})
 
 
 def _rounded(value: int | float) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from db3.evaluation.measures import summary
-from db3.evaluation.results import DECIMALS, Labels, Variant, accuracies, agreements
+from db3.evaluation.results import DECIMALS, Labels, VariantDecisions, accuracies, agreements
 from db3.files import write_text
 
 
@@ -21,7 +21,7 @@ def write_confusion(path: Path, counts: Int[np.ndarray, "k k"]) -> None:
 
 
 def write_accuracy(
-    path: Path, teacher_decisions: Labels | None, variants: Sequence[Variant], labels: Labels | None
+    path: Path, teacher_decisions: Labels | None, variants: Sequence[VariantDecisions], labels: Labels | None
 ) -> None:
     """accuracy.csv: `variant,seed,accuracy,agreement`, every variant and seed.
 
@@ -38,7 +38,7 @@ def write_accuracy(
     _write(path, "variant,seed,accuracy,agreement", lines)
 
 
-def write_curve(path: Path, variants: Sequence[Variant], labels: Labels | None) -> None:
+def write_curve(path: Path, variants: Sequence[VariantDecisions], labels: Labels | None) -> None:
     """curve.csv: `variant,queries_per_sample,accuracy,sd`, one row a variant; empty but for its header without
     labels.
     """

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from db3.report.read import Run
+from db3.report.run import Run
 
 _BLOCK = 1 << 22  # values read at a time, per array
 
@@ -68,8 +68,8 @@ def descent(run: Run) -> list[Descent]:
     """
     if run.distances_at is None:
         return []
-    marks = [float(mark) for mark in run.search.get("checkpoints") or []][: len(run.distances_at)]
-    ends = max([float(run.search["budget"] or 0), *marks], default=0.0)
+    marks = [float(mark) for mark in run.search.checkpoints][: len(run.distances_at)]
+    ends = max([float(run.search.budget), *marks], default=0.0)
     steps = (
         [*enumerate(marks), (None, ends)] if not marks or ends > marks[-1] else [*enumerate(marks[:-1]), (None, ends)]
     )

@@ -6,8 +6,6 @@ from typing import Any
 
 import jinja2
 
-from db3.evaluation.measures import measure_of
-from db3.files import write_text
 from db3.report import formatting as words
 from db3.report import provenance
 from db3.report.boundaries import asked_histogram, class_distances, descent
@@ -16,31 +14,20 @@ from db3.report.examples import ambiguous, typical
 from db3.report.made_samples import story
 from db3.report.matrices import confusion_matrix, distance_matrix
 from db3.report.pseudo import snapshot_grid
-from db3.report.read import Run, read_run
 from db3.report.results_table import query_marks, results_table, titles
+from db3.report.run import Run
 from db3.report.summary import summary_line
 from db3.report.training import mean_losses
 
 
-def build_report(data: Path, out: Path, params: Mapping[str, Any] | None = None) -> None:
-    """Write the report of a run as one HTML file that needs no network and no other file.
-
-    The page's bytes are a function of the run's files and `params` alone.
+def build_report(run: Run, params: Mapping[str, Any] | None = None) -> str:
+    """The report of a run: one HTML page that needs no network and no other file, a function of its arguments alone.
 
     Args:
-        data: the folder of docs/pipeline.md (`data/`); arrays are memory-mapped.
-        out: the file to write, normally `data/report/index.html`.
+        run: everything that it tells.
         params: params.yaml as nested mappings, shown under provenance; the group `runtime` and the folders of paths
             are not, since they decide nothing.
-
-    Raises:
-        DataError: a needed file is missing, damaged or of another run; the file is named.
     """
-    write_text(out, render(read_run(data), params or {}))
-
-
-def render(run: Run, params: Mapping[str, Any]) -> str:
-    """The page as text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -50,12 +37,12 @@ def render(run: Run, params: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template("template.html.j2").render(
-        w=words, **_results(run), **_made(run), **_search(run), **_origin(run, params)
+        w=words, **_results(run), **_made(run), **_search(run), **_origin(run, params or {})
     )
 
 
 def _results(run: Run) -> dict[str, Any]:
-    named, measure, marks = titles(run), measure_of(run.metrics), query_marks(run)
+    named, measure, marks = titles(run), run.metrics.measure, query_marks(run)
     losses = {
         variant: points for variant, points in mean_losses(run.losses).items() if not variant.startswith("student@")
     }
@@ -65,7 +52,7 @@ def _results(run: Run) -> dict[str, Any]:
         "run": run,
         "metrics": run.metrics,
         "measure": measure,
-        "decimals": words.decimals_for(int(run.metrics["test_images"])),
+        "decimals": words.decimals_for(run.metrics.test_images),
         "summary_line": summary_line(run.metrics, named),
         "results_table": results_table(run),
         "marks": marks,
@@ -92,14 +79,14 @@ def _search(run: Run) -> dict[str, Any]:
         "descent_chart": both(lambda width: descent_chart(points, width)) if points else None,
         "asked": asked,
         "asked_chart": both(lambda width: asked_chart(asked, width)) if asked else None,
-        "searched": run.search["method"] != "none",
+        "searched": run.search.method != "none",
         "typical": typical(run),
         "ambiguous": ambiguous(run),
     }
 
 
 def _made(run: Run) -> dict[str, Any]:
-    states = "iterations" if run.samples["method"] == "zsdb3" else "round"
+    states = "iterations" if run.samples.method == "zsdb3" else "round"
     grid = snapshot_grid(run.snapshots, run.names, states) if run.snapshots else None
     return {"story": story(run.samples), "snapshots": grid}
 

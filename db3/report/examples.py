@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from db3.report.read import Run
+from db3.report.run import Run
 
 _BLOCK = 1 << 22
 _SIDE = 96  # pixels; larger images are scaled down to it, smaller ones are enlarged by the browser

@@ -1,7 +1,8 @@
 """Numbers and names as a reader wants them."""
 
-from collections.abc import Mapping
 from typing import Any
+
+from db3.evaluation.results import Spread
 
 MINUS = "\N{MINUS SIGN}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -46,11 +47,11 @@ def percent(value: float | int | None, decimals: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{decimals}f}"
 
 
-def spread(score: Mapping[str, float] | None, decimals: int = 1, seeds: int = 2) -> str:
-    """`{"mean": .9702, "sd": .004}` → `97.0 ± 0.4`, in percent, broken only before the sign; one seed has no spread."""
+def spread(score: Spread | None, decimals: int = 1, seeds: int = 2) -> str:
+    """`Spread(.9702, .004)` → `97.0 ± 0.4`, in percent, broken only before the sign; one seed has no spread."""
     if score is not None and seeds == 1:
-        return percent(score["mean"], decimals)
-    return "–" if score is None else f"{percent(score['mean'], decimals)} ±{HARD}{percent(score['sd'], decimals)}"
+        return percent(score.mean, decimals)
+    return "–" if score is None else f"{percent(score.mean, decimals)} ±{HARD}{percent(score.sd, decimals)}"
 
 
 def decimals_for(test_images: int) -> int:

@@ -1,29 +1,27 @@
 """What the report tells of samples that were made, in words."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from db3.report.formatting import number
+from db3.report.run import SampleFacts
 
 
-def story(samples: Mapping[str, Any]) -> str:
+def story(samples: SampleFacts) -> str:
     """How the samples came to be, in a sentence or two; empty for real ones."""
-    if samples["method"] == "real":
+    if samples.method == "real":
         return ""
-    asked = number(samples["queries"]["asked"])
-    match samples["method"]:
+    asked = number(samples.asked)
+    match samples.method:
         case "zsdb3":
-            parts = ", ".join(f"{number(count)} for {name}" for name, count in samples["purposes"].items())
+            parts = ", ".join(f"{number(count)} for {name}" for name, count in samples.purposes.items())
             return (
                 f"Pseudo samples (ZSDB3): noise of every class, moved away from the teacher’s boundaries. {asked} "
                 f"queries: {parts}. No image of the dataset was used."
             )
         case "priors" | "augmented" as method:
             kinds = {"real": "real images", "prior": "prior images", "variation": "variations of decided images"}
-            parts = ", ".join(f"{number(count)} {kinds[name]}" for name, count in samples["sources"].items() if count)
+            parts = ", ".join(f"{number(count)} {kinds[name]}" for name, count in samples.sources.items() if count)
             own = " No image of the dataset was used." if method == "priors" else ""
             return (
-                f"Made and chosen round by round: {parts}; {number(samples['proposed'])} were proposed, {asked} "
+                f"Made and chosen round by round: {parts}; {number(samples.proposed)} were proposed, {asked} "
                 f"asked.{own}"
             )
     return ""

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from db3.report.formatting import network, number
-from db3.report.read import Run
+from db3.report.run import Run
 
 Rows = list[tuple[str, str]]
 
@@ -20,70 +20,54 @@ _KINDS = {
     "http_image": "an endpoint for pictures",
     "callable": "a Python function",
 }
-_LABELS = {"hard": "bare decisions"}
 
 
 def digests(run: Run) -> Rows:
     """The names by which every artefact of the run is known, in the order they were made."""
-    dataset = run.teacher.get("dataset") or {}
-    rows = [
-        ("Dataset", dataset.get("digest")),
-        ("Teacher", run.teacher["identity"]),
-        ("Samples", run.samples["digest"]),
-        ("Boundary distances", run.search["digest"]),
-        ("Transfer set", run.transfer["digest"]),
+    return [
+        ("Dataset", run.dataset.digest),
+        ("Teacher", run.teacher.identity),
+        ("Samples", run.samples.digest),
+        ("Boundary distances", run.search.digest),
+        ("Transfer set", run.transfer.digest),
     ]
-    return [(name, str(value)) for name, value in rows if value]
 
 
 def facts(run: Run) -> Rows:
     """What was done, in words and numbers."""
-    dataset, queries, kind = (
-        run.teacher.get("dataset") or {},
-        run.metrics["queries"],
-        str(run.teacher.get("kind") or ""),
-    )
-    split = [
-        f"{number(dataset[part])} {word} images"
-        for part, word in (("train", "training"), ("test", "test"))
-        if dataset.get(part) is not None
-    ]
-    chosen = [
-        f"{name} {run.transfer[name]:g}" for name in ("beta", "temperature") if run.transfer.get(name) is not None
-    ]
-    rows = [
-        ("Dataset", ", ".join([str(dataset.get("name", "not named")), *split])),
-        ("Teacher", ", ".join(filter(None, [network(run.teacher.get("architecture")), _KINDS.get(kind, kind)]))),
-        ("Student", network(run.student["architecture"])),
-        ("Samples", f"{number(len(run.decisions))}, {run.samples['method']}"),
-        ("Search", _search(run.search)),
-        (
-            "Soft labels",
-            ", ".join(
-                [_LABELS.get(str(run.transfer["mapping"]), str(run.transfer["mapping"])), *chosen, *_beside(run)]
-            ),
-        ),
-        ("Queries", f"{number(queries['asked'])} asked for samples and boundaries together{_ended(run)}"),
+    dataset, teacher = run.dataset, run.teacher
+    split = f"{number(dataset.train)} training images, {number(dataset.test)} test images"
+    asked = f"{number(run.metrics.queries.asked)} asked for samples and boundaries together{_ended(run)}"
+    extra = f"{number(run.search.augmented)} more, for the augmented baseline"
+    return [
+        ("Dataset", f"{dataset.name}, {split}"),
+        ("Teacher", f"{network(teacher.architecture)}, {_KINDS.get(teacher.kind, teacher.kind)}"),
+        ("Student", network(run.student)),
+        ("Samples", f"{number(len(run.decisions))}, {run.samples.method}"),
+        ("Search", _search(run)),
+        ("Soft labels", _labels(run)),
+        ("Queries", asked),
+        *([("Baseline queries", extra)] if run.search.augmented else []),
         ("Seeds", _seeds(run)),
     ]
-    extra = (run.search.get("queries") or {}).get("augmented")
-    if extra:
-        rows.insert(-1, ("Baseline queries", f"{number(extra)} more, for the augmented baseline"))
-    return rows
 
 
 def _ended(run: Run) -> str:
     """Where the budget ended the search, what that left open."""
-    if not run.search.get("spent"):
+    if not run.search.spent:
         return ""
-    return f"; the budget was spent before {number(run.search.get('unfinished', 0))} pairs were finished"
+    return f"; the budget was spent before {number(run.search.unfinished)} pairs were finished"
 
 
-def _beside(run: Run) -> list[str]:
-    """What the transfer set holds besides the samples."""
-    held = run.transfer.get("samples_of") or {}
-    words = {"boundary_points": "boundary points as boundary points", "queried_images": "images asked, as decided"}
-    return [f"{number(held[name])} {text}" for name, text in words.items() if held.get(name)]
+def _labels(run: Run) -> str:
+    """The mapping with its scale, and what the transfer set holds besides the samples."""
+    held = run.transfer
+    scale = "beta" if held.mapping == "margin" else "temperature"
+    parts = ["bare decisions" if held.mapping == "hard" else held.mapping]
+    parts += [] if held.scale is None else [f"{scale} {held.scale:g}"]
+    parts += [f"{number(held.boundary_points)} boundary points"] if held.boundary_points else []
+    parts += [f"{number(held.queried_images)} images asked, as decided"] if held.queried_images else []
+    return ", ".join(parts)
 
 
 def _seeds(run: Run) -> str:
@@ -92,11 +76,8 @@ def _seeds(run: Run) -> str:
 
 
 def environment(run: Run) -> Rows:
-    """Versions and kind of machine, from whichever manifests tell them; equal rows once."""
-    rows: dict[tuple[str, str], None] = {}
-    for manifest in (run.teacher, run.samples, run.search, run.transfer, run.student):
-        rows |= dict.fromkeys(flatten(manifest.get("environment") or {}))
-    return list(rows)
+    """Versions and kind of machine; equal rows once."""
+    return list(dict.fromkeys(row for part in run.environments for row in flatten(part)))
 
 
 def parameters(params: Mapping[str, Any]) -> list[tuple[str, Rows]]:
@@ -136,7 +117,7 @@ def _pathless(text: str) -> str:
     return text
 
 
-def _search(search: Mapping[str, Any]) -> str:
-    if search["method"] == "none":
+def _search(run: Run) -> str:
+    if run.search.method == "none":
         return "none"
-    return f"{search['method']}, at most {number(search['budget'])} queries a pair"
+    return f"{run.search.method}, at most {number(run.search.budget)} queries a pair"

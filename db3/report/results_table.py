@@ -1,16 +1,13 @@
 """The result table: the teacher, then every student by accuracy, then what a black box denies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from db3.errors import DataError
-from db3.evaluation.measures import measure_of, summary
+from db3.evaluation.measures import summary
+from db3.evaluation.results import BaselineMetrics, Spread, StudentMetrics
 from db3.report.charts import Mark
 from db3.report.formatting import capital, decimals_for, network, percent, queries, spread
-from db3.report.read import Run
-
-Json = Mapping[str, Any]
+from db3.report.run import Run, VariantFacts
 
 
 @dataclass(frozen=True)
@@ -58,31 +55,34 @@ class ResultsTable:
 
 
 def titles(run: Run) -> dict[str, str]:
-    """Title of each variant, its name where variants.json gives none."""
-    return {str(variant["name"]): str(variant.get("title") or variant["name"]) for variant in run.variants}
+    """Title of each variant."""
+    return {variant.name: variant.title for variant in run.variants}
 
 
 def results_table(run: Run) -> ResultsTable:
     """Numbers of metrics.json, row by row; students are ranked by the mean of the measure."""
-    metrics, measure, named = run.metrics, measure_of(run.metrics), titles(run)
-    decimals, seeds = decimals_for(int(metrics["test_images"])), int(metrics.get("seeds", 2))
-    entries = [("student", "student", metrics["student"], metrics["queries"]["per_sample"])]
-    for name, values in (metrics.get("baselines") or {}).items():
-        entries.append((name, "variant" if values["black_box"] else "closed", values, values.get("queries_per_sample")))
-    entries.sort(key=lambda entry: (entry[1] == "closed", -entry[2][measure]["mean"], entry[0]))
-    teacher = metrics["teacher"].get("accuracy") if measure == "accuracy" else None
-    low, high = _axis([entry[2][measure] for entry in entries], teacher)
-    rows = [] if teacher is None else [_teacher(run, _strip({"mean": teacher, "sd": 0.0}, low, high))]
+    metrics, named = run.metrics, titles(run)
+    measure, decimals, seeds = metrics.measure, decimals_for(metrics.test_images), metrics.seeds
+    entries: list[tuple[str, str, StudentMetrics | BaselineMetrics, float]] = [
+        ("student", "student", metrics.student, metrics.queries.per_sample)
+    ]
+    for name, baseline in metrics.baselines.items():
+        entries.append((name, "variant" if baseline.black_box else "closed", baseline, baseline.queries_per_sample))
+    scores: dict[str, Spread] = {name: getattr(values, measure) for name, _, values, _ in entries}
+    entries.sort(key=lambda entry: (entry[1] == "closed", -scores[entry[0]].mean, entry[0]))
+    teacher = metrics.teacher.accuracy if measure == "accuracy" else None
+    low, high = _axis(list(scores.values()), teacher)
+    rows = [] if teacher is None else [_teacher(run, _strip(Spread(teacher, 0.0), low, high))]
     for name, kind, values, asked in entries:
         rows.append(
             Result(
                 name=name,
                 title=capital(named.get(name, name)),
                 kind=kind,
-                score=spread(values[measure], decimals, seeds),
-                agreement=spread(values["agreement"], decimals, seeds),
+                score=spread(scores[name], decimals, seeds),
+                agreement=spread(values.agreement, decimals, seeds),
                 queries=queries(asked),
-                strip=_strip(values[measure], low, high),
+                strip=_strip(scores[name], low, high),
             )
         )
     place = None if teacher is None else _place(teacher, low, high)
@@ -90,22 +90,15 @@ def results_table(run: Run) -> ResultsTable:
 
 
 def _teacher(run: Run, strip: Strip) -> Result:
-    accuracy = percent(run.metrics["teacher"].get("accuracy"), decimals_for(int(run.metrics["test_images"])))
-    return Result(
-        "teacher",
-        f"The teacher itself, {network(run.teacher.get('architecture'))}",
-        "teacher",
-        accuracy,
-        "–",
-        "–",
-        strip,
-    )
+    accuracy = percent(run.metrics.teacher.accuracy, decimals_for(run.metrics.test_images))
+    title = f"The teacher itself, {network(run.teacher.architecture)}"
+    return Result("teacher", title, "teacher", accuracy, "–", "–", strip)
 
 
-def _axis(scores: Sequence[Mapping[str, float]], teacher: float | None) -> tuple[float, float]:
+def _axis(scores: Sequence[Spread], teacher: float | None) -> tuple[float, float]:
     """Ends of the common axis in whole percent, without lone values so far below that the rest would be squeezed."""
-    lows = sorted(score["mean"] - score["sd"] for score in scores)
-    high = max([score["mean"] + score["sd"] for score in scores] + ([teacher] if teacher is not None else []))
+    lows = sorted(score.mean - score.sd for score in scores)
+    high = max([score.mean + score.sd for score in scores] + ([teacher] if teacher is not None else []))
     while len(lows) > 2 and lows[1] - lows[0] > max(1.5 * (high - lows[1]), 0.03):
         lows = lows[1:]
     low, high = int(100 * lows[0]) / 100 - 0.01, min(1.0, int(100 * high + 1) / 100)
@@ -116,9 +109,9 @@ def _place(value: float, low: float, high: float) -> float:
     return round(100 * min(1.0, max(0.0, (value - low) / (high - low))), 2)
 
 
-def _strip(score: Mapping[str, float], low: float, high: float) -> Strip:
-    left, right = (_place(score["mean"] + sign * score["sd"], low, high) for sign in (-1, 1))
-    return Strip(_place(score["mean"], low, high), left, round(right - left, 2), score["mean"] < low)
+def _strip(score: Spread, low: float, high: float) -> Strip:
+    left, right = (_place(score.mean + sign * score.sd, low, high) for sign in (-1, 1))
+    return Strip(_place(score.mean, low, high), left, round(right - left, 2), score.mean < low)
 
 
 def query_marks(run: Run) -> list[Mark]:
@@ -126,7 +119,7 @@ def query_marks(run: Run) -> list[Mark]:
 
     Queries are per sample; all of them where samples were made, and nothing else was asked.
     """
-    measure, samples = measure_of(run.metrics), len(run.decisions) if run.is_made else 1
+    measure, samples = run.metrics.measure, len(run.decisions) if run.is_made else 1
     values: dict[str, list[float]] = {}
     for score in run.scores:
         value = getattr(score, measure)
@@ -134,19 +127,16 @@ def query_marks(run: Run) -> list[Mark]:
             values.setdefault(score.variant, []).append(100 * value)
     marks = []
     for variant in run.variants:
-        name = str(variant["name"])
-        if name not in values:
-            continue
-        if not isinstance(variant.get("queries_per_sample"), int | float):
-            raise DataError(f"student/variants.json gives no queries_per_sample for {name}; run distill again")
-        told, closed = summary(values[name]), not variant.get("black_box", True)
-        kind = (
-            "level"
-            if closed
-            else {"student": "student"}.get(name, "step" if name.startswith("student@") else "variant")
-        )
-        marks.append(Mark(name, samples * float(variant["queries_per_sample"]), told["mean"], told["sd"], kind))
-    teacher = run.metrics["teacher"].get("accuracy")
+        if variant.name in values:
+            told, cost = summary(values[variant.name]), samples * variant.queries_per_sample
+            marks.append(Mark(variant.name, cost, told["mean"], told["sd"], _kind(variant)))
+    teacher = run.metrics.teacher.accuracy
     if measure == "accuracy" and teacher is not None:
         marks.append(Mark("teacher", 0.0, 100 * teacher, 0.0, "level"))
     return marks
+
+
+def _kind(variant: VariantFacts) -> str:
+    if not variant.black_box:
+        return "level"
+    return "step" if variant.name.startswith("student@") else {"student": "student"}.get(variant.name, "variant")

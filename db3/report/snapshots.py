@@ -1,14 +1,9 @@
 """States of made samples, as the report shows them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Int64, UInt8
-
-from db3.files import read_array
 
 _EACH = 3  # samples of a class in each state
 
@@ -30,29 +25,7 @@ class Snapshots:
     queries: tuple[int, ...]
 
 
-def read_snapshots(data: Path, samples: Mapping[str, Any]) -> Snapshots | None:
-    """The states to show; None for real samples.
-
-    Args:
-        data: the folder of docs/pipeline.md.
-        samples: manifest of the samples.
-    """
-    folder = data / "samples"
-    if samples["method"] == "zsdb3":
-        pictured, states = read_array(folder / "pictured.npy", mapped=False), samples["snapshots"]
-        return Snapshots(
-            read_array(folder / "snapshots.npy", mapped=False),
-            read_array(folder / "decisions.npy", mapped=False)[pictured],
-            tuple(int(state["iterations"]) for state in states),
-            tuple(int(state["queries"]) for state in states),
-        )
-    if (folder / "rounds.npy").is_file():
-        arrays = (read_array(folder / f"{name}.npy") for name in ("images", "decisions", "rounds"))
-        return by_round(*arrays)
-    return None
-
-
-def by_round(
+def snapshots_by_round(
     images: UInt8[np.ndarray, "n c h w"], decisions: Int[np.ndarray, " n"], rounds: Int[np.ndarray, " n"]
 ) -> Snapshots:
     """For every round, the last images of each class asked by its end; black where there were none yet."""

@@ -1,33 +1,27 @@
 """The summary: one sentence, computed from the numbers, that says no more than they do."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from db3.evaluation.measures import measure_of
+from db3.evaluation import Metrics
+from db3.evaluation.results import Spread
 from db3.report.formatting import HARD, decimals_for, percent, spread
 
-Json = Mapping[str, Any]
 
-
-def summary_line(metrics: Json, titles: Mapping[str, str]) -> str:
+def summary_line(metrics: Metrics, titles: Mapping[str, str]) -> str:
     """What the student gains over decisions alone, and where it stands beside the strongest black-box baseline.
 
     A difference counts only when it exceeds the sum of both standard deviations; with one seed there is none to
     compare with, and the sentence says so. Without labels, agreement with the teacher is compared.
     """
-    measure = measure_of(metrics)
-    decimals = decimals_for(int(metrics["test_images"]))
-    own = metrics["student"][measure]
-    rivals = {
-        name: values[measure]
-        for name, values in (metrics.get("baselines") or {}).items()
-        if values["black_box"] and values.get(measure)
-    }
-    seeds = int(metrics.get("seeds", 2))
+    measure, seeds = metrics.measure, metrics.seeds
+    decimals = decimals_for(metrics.test_images)
+    own: Spread = getattr(metrics.student, measure)
+    measured = {name: getattr(values, measure) for name, values in metrics.baselines.items() if values.black_box}
+    rivals: dict[str, Spread] = {name: score for name, score in measured.items() if score}
     if not rivals:
         told = f"{measure} of {spread(own, decimals, seeds)}{HARD}%"
         return f"No baseline was trained beside the student, so its {told} stands alone."
-    best = max(rivals, key=lambda name: rivals[name]["mean"])
+    best = max(rivals, key=lambda name: rivals[name].mean)
     first = "hard" if "hard" in rivals else best
     named = {name: f"“{titles.get(name, name)}”" for name in rivals} | {"hard": "training on decisions only"}
     text = f"With {spread(own, decimals, seeds)}{HARD}% {measure}, the student "
@@ -38,8 +32,8 @@ def summary_line(metrics: Json, titles: Mapping[str, str]) -> str:
     return text + (". With one seed, chance is not ruled out." if seeds == 1 else ".")
 
 
-def _compare(own: Mapping[str, float], other: Mapping[str, float], name: str, decimals: int, seeds: int) -> str:
-    gap, noise = own["mean"] - other["mean"], own["sd"] + other["sd"]
+def _compare(own: Spread, other: Spread, name: str, decimals: int, seeds: int) -> str:
+    gap, noise = own.mean - other.mean, own.sd + other.sd
     told, points = f"{name} ({spread(other, decimals, seeds)}{HARD}%)", f"{percent(abs(gap), decimals)} points"
     if round(abs(gap), 6) == 0:
         return f"equals {told}"

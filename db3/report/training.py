@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from db3.report.read import Loss
+from db3.report.run import Loss
 
 POINTS = 80  # a curve's points: what a small panel can show
 

@@ -20,8 +20,12 @@ scale beside them were no better (98.0). Labels alone are best at gap 2 and temp
 probabilities.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from db3.errors import ConfigError
+
+Auto = Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,9 @@ class Recipe:
         mapping: of the samples' own labels; `hard`: their bare decisions.
         gap: of the mapping, see `margin_beta`.
         temperature: the student's in the divergence from these labels, and from those of the boundary points.
-        ties: share of each batch that are boundary points; 0: none.
+        boundary_points: share of each batch that are boundary points; 0: none.
         smoothing: of their labels, see `boundary_point_labels`.
-        answered: share of each batch that are images which the search asked, with their decisions; 0: none.
+        queried_images: share of each batch that are images which the search asked, with their decisions; 0: none.
     """
 
     mapping: Literal["hard", "margin", "inverse"]
@@ -43,6 +47,76 @@ class Recipe:
     boundary_points: float
     smoothing: float
     queried_images: float
+
+
+@dataclass(frozen=True)
+class SoftLabelSettings:
+    """How boundary searches become a transfer set; `auto` takes what measured best for such a search.
+
+    Attributes:
+        mapping: of the samples' own labels.
+        gap: mean log-odds between the decision and another class.
+        beta: of `margin`; auto: from the gap.
+        temperature: τ of `inverse`; auto: from the gap.
+        boundary_points: share of each batch.
+        boundary_points_smoothing: of their labels.
+        queried_images: share of each batch.
+    """
+
+    mapping: Literal["auto", "hard", "margin", "inverse"] = "auto"
+    gap: float | Auto = "auto"
+    beta: float | Auto = "auto"
+    temperature: float | Auto = "auto"
+    boundary_points: float | Auto = "auto"
+    boundary_points_smoothing: float | Auto = "auto"
+    queried_images: float | Auto = "auto"
+
+    def scale(self, mapping: str) -> float | None:
+        """The scale given for a mapping; None: by the recipe's gap."""
+        given = {"margin": self.beta, "inverse": self.temperature}.get(mapping, "auto")
+        return None if given == "auto" else float(given)
+
+
+def choose_recipe(
+    settings: SoftLabelSettings,
+    queries_per_pair: float,
+    *,
+    points: bool = True,
+    answers: bool = True,
+    distances: bool = True,
+    temperature: float | Auto = "auto",
+) -> Recipe:
+    """The recipe as given, and by the measured rule (`recipe`) where a value is `auto`.
+
+    Args:
+        settings: what is given.
+        queries_per_pair: as of `recipe`, like `points`, `answers` and `distances`.
+        points: see there.
+        answers: see there.
+        distances: see there.
+        temperature: the student's in the divergence.
+
+    Raises:
+        ConfigError: a mapping of distances where nothing was searched.
+    """
+    if not distances and settings.mapping not in ("auto", "hard"):
+        raise ConfigError(
+            f"soft_labels.mapping is {settings.mapping}, but query.method is none, so there are no distances: "
+            "take soft_labels=auto, or another query"
+        )
+    best = recipe(queries_per_pair, points, answers, distances)
+    # Of another mapping than the rule's, its companions do not apply.
+    if settings.mapping != "auto" and settings.mapping != best.mapping:  # noqa: PLR1714 - mypy narrows by it
+        best = alone(settings.mapping)
+    given: dict[str, float | Auto] = {
+        "gap": settings.gap,
+        "temperature": temperature,
+        "boundary_points": settings.boundary_points,
+        "smoothing": settings.boundary_points_smoothing,
+        "queried_images": settings.queried_images,
+    }
+    numbers: dict[str, Any] = {name: float(value) for name, value in given.items() if value != "auto"}
+    return replace(best, **numbers)
 
 
 def recipe(queries_per_pair: float, points: bool = True, answers: bool = True, distances: bool = True) -> Recipe:

@@ -1,1 +1,21 @@
-"""Students: losses, training, the variants of a comparison, export, model card and latency."""
+"""Students: the variants of a comparison, teacher assistants, training, export, model card and latency."""
+
+from db3.students.assistants import AssistantSettings, label_by_assistants
+from db3.students.comparison import SearchProgress, VariantSettings, VariantSources, build_variants, left_out
+from db3.students.train import StudentSettings, TrainedStudent, train_variants
+from db3.students.variants import Variant, student_variant
+
+__all__ = [
+    "AssistantSettings",
+    "SearchProgress",
+    "StudentSettings",
+    "TrainedStudent",
+    "Variant",
+    "VariantSettings",
+    "VariantSources",
+    "build_variants",
+    "label_by_assistants",
+    "left_out",
+    "student_variant",
+    "train_variants",
+]

@@ -21,9 +21,13 @@ from db3.images.variations import variations
 from db3.networks import build
 from db3.rng import Purpose, derived_seed
 from db3.students.kd import teacher_logits
+from db3.students.variants import Variant
 from db3.training.examples import Examples, Group, channel_statistics
 from db3.training.processes import train_together
 from db3.training.train import TrainSettings
+from db3.work import Arrays, Run, Work, run_here
+
+_CODE = ("students", "training", "images", "networks", "rng", "arithmetic")
 
 _UNASKED = 1 << 31  # numbers of images from here on are never asked
 
@@ -78,6 +82,46 @@ def assisted(
     unasked = unasked_images(images, decisions, settings.images, settings.fresh, seed)
     labels = opinion(networks, unasked, settings.temperature)
     return Examples(unasked, labels.argmax(axis=1).astype(np.int64), labels)
+
+
+def label_by_assistants(
+    variant: Variant,
+    classes: int,
+    settings: AssistantSettings,
+    seed: int,
+    run: Run = run_here,
+    *,
+    processes: int = 1,
+) -> Variant:
+    """The variant with images that nobody was asked about, labelled by teacher assistants; they cost no query.
+
+    Teacher assistants learn every decided image of the variant: the samples, and the images that a search asked. They
+    are trained once, for all seeds of the students.
+
+    Args:
+        variant: of a student.
+        classes: K.
+        settings: how.
+        seed: of the teacher assistants and the images.
+        run: who trains them, see `db3.work`.
+        processes: that train each teacher assistant together, see `train_together`.
+    """
+    decided = [variant.examples, *(group.examples for group in variant.groups if group.name == "queried_images")]
+    images = np.concatenate([part.images for part in decided])
+    decisions = np.concatenate([part.decisions for part in decided])
+
+    def compute(_: int) -> Arrays:
+        told = assisted(images, decisions, classes, settings, seed, processes=processes)
+        return {"images": told.images, "decisions": told.decisions, "soft_labels": np.asarray(told.soft_labels)}
+
+    def decided_by(_: int) -> list[object]:
+        return [images, decisions, classes, seed, settings, processes]
+
+    steps = [settings.networks * settings.training.steps]
+    (found,) = run(Work("assistants", compute, decided_by, steps, _CODE, trains=True))
+    told = Examples(found["images"], found["decisions"], found["soft_labels"])
+    title = f"{variant.title}, and what teacher assistants make of them"
+    return replace(variant, title=title, groups=beside(variant.groups, told, settings))
 
 
 def beside(groups: Sequence[Group], unasked: Examples, settings: AssistantSettings) -> tuple[Group, ...]:

@@ -23,7 +23,12 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Parity:
-    """How closely onnxruntime follows PyTorch: the largest difference of a logit, and on how many images."""
+    """How closely onnxruntime follows PyTorch.
+
+    Attributes:
+        max_difference: the largest of a logit.
+        checked: images compared.
+    """
 
     max_difference: float
     checked: int

@@ -1,68 +1,107 @@
-"""Allowance: how many images may still be sent to a teacher that costs money, counted before each attempt."""
+"""Budget: what may still be sent to a teacher, and the one record of what its whole stack has cost."""
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import BudgetSpent
-from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.base import Teacher
+from db3.teachers.checks import check_decisions, check_images
+
+COUNTS = ("asked", "known", "sent", "votes", "compared", "changed")
+"""The numbers of a record, as files and manifests name them."""
 
 
-class Allowance:
-    """A count of images paid that never exceeds its total, from however many threads images are sent.
-
-    Args:
-        total: images that may be paid in all; None: any number.
-        paid: images paid before.
-        note: told of every count about to be sent, before it is: what a killed run had in flight can then be told.
+@dataclass
+class Costs:
+    """What a teacher's stack has cost: one record, to which each layer adds its part; any thread may.
 
     Attributes:
-        paid: images sent so far, every attempt.
+        asked: images that an algorithm wanted decided (`Budget`).
+        known: those of them that had been answered already (`db3.teachers.answers`).
+        sent: images sent, every attempt, without what fills a call up: what is billed (the adapter).
+        votes: answers that the decisions were made of, those known included (`Votes`).
+        compared: images that were answered twice or more (`Votes`).
+        changed: those of them whose first two answers differ.
+        limit: `sent` never exceeds it; None: no limit.
+        note: called with every count about to be sent, before it is: so it shows what a killed run had in flight.
     """
 
-    def __init__(self, total: int | None = None, paid: int = 0, note: Callable[[int], None] | None = None) -> None:
-        self.total, self.paid = total, paid
-        self._note = note
-        self._lock = threading.Lock()
+    asked: int = 0
+    known: int = 0
+    sent: int = 0
+    votes: int = 0
+    compared: int = 0
+    changed: int = 0
+    limit: int | None = None
+    note: Callable[[int], None] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def send(self, count: int) -> None:
-        """Count `count` images as paid; to be called just before every attempt to send them, retries included.
+        """Count `count` images as sent; to be called just before every attempt to send them, retries included.
 
         Raises:
-            BudgetSpent: they would be one too many: none of them may be sent, and none is counted.
+            BudgetSpent: they would be too many: none of them may be sent, and none is counted.
         """
         with self._lock:
             self.require(count)
-            if self._note:
-                self._note(count)
-            self.paid += count
+            if self.note:
+                self.note(count)
+            self.sent += count
 
     def require(self, count: int) -> None:
         """Refuse, as `send` would, a count that is more than what is left; nothing is counted."""
-        if self.total is not None and self.paid + count > self.total:
+        if self.limit is not None and self.sent + count > self.limit:
             raise BudgetSpent(
-                f"{count} images more would make {self.paid + count} paid, of {self.total} that may be: raise "
+                f"{count} images more would make {self.sent + count} sent, of {self.limit} that may be: raise "
                 "budget.total to go on from here"
             )
 
+    def add(self, *, asked: int = 0, known: int = 0, votes: int = 0, compared: int = 0, changed: int = 0) -> None:
+        """Add to the counts that need no permission."""
+        with self._lock:
+            self.asked += asked
+            self.known += known
+            self.votes += votes
+            self.compared += compared
+            self.changed += changed
 
-class Paying:
-    """A teacher whose adapter counts nothing itself: each of its images is paid once, without padding.
+    def counts(self) -> dict[str, int]:
+        """The numbers by name."""
+        return {name: getattr(self, name) for name in COUNTS}
+
+
+class Budget:
+    """The outermost layer: checks images before they are sent and decisions before they are believed, and counts.
 
     Args:
-        teacher: decides; stands where padding is no more seen, around `Batching`.
-        sending: told the number of images before they are sent, e.g. `Allowance.send`.
+        teacher: the layers below.
+        total: images that may be sent in all; None: any number.
+        costs: the record that the layers below add to, with its own limit; without it nothing below counts, and each
+            image asked is sent once, as it is with an adapter alone.
     """
 
-    def __init__(self, teacher: Teacher, sending: Callable[[int], None]) -> None:
-        self._teacher, self._sending = teacher, sending
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._teacher.spec
+    def __init__(self, teacher: Teacher, total: int | None = None, *, costs: Costs | None = None) -> None:
+        if costs is not None and total is not None:
+            raise ValueError("a budget takes a total or a record of costs, which has a limit of its own; not both")
+        self._teacher, self._alone, self.spec = teacher, costs is None, teacher.spec
+        self.costs = Costs(limit=total) if costs is None else costs
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
-        self._sending(len(images))
-        return self._teacher.decide(images)
+        """Top-1 class of each image.
+
+        Raises:
+            DataError: an image is not as `spec` says; nothing was sent.
+            BudgetSpent: the budget does not pay for them all.
+            TeacherError: the teacher broke its contract.
+        """
+        check_images(images, self.spec)
+        if self._alone:
+            self.costs.send(len(images))
+        answers = self._teacher.decide(images)
+        check_decisions(answers, len(images), self.spec)
+        self.costs.add(asked=len(images), votes=len(images) if self._alone else 0)
+        return answers

@@ -1,4 +1,4 @@
-"""What is refused before it is paid for, and what is refused before it is believed."""
+"""What is refused before it is sent, and what is refused before it is believed."""
 
 import math
 
@@ -10,7 +10,7 @@ from db3.teachers.base import TeacherSpec
 
 
 def check_images(images: Tensor, spec: TeacherSpec) -> None:
-    """Refuse images of another shape, with NaN, or outside the bounds, before they are paid for."""
+    """Refuse images of another shape, with NaN, or outside the bounds, before they are sent."""
     if tuple(images.shape[1:]) != spec.input_shape:
         raise DataError(
             f"images of shape {list(images.shape[1:])} for a teacher of shape {list(spec.input_shape)} (C, H, W): "

@@ -1,6 +1,5 @@
 """A teacher on disk: teacher.json, beside it whatever is local of the teacher, and the ways to open it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,14 @@ from db3.errors import DataError
 from db3.files import read_json
 from db3.networks import build, load_weights
 from db3.teachers.adapters.batching import Batching
-from db3.teachers.adapters.catalogue import COUNTED_HERE, open_foreign
-from db3.teachers.adapters.declared import Link, digest_kept
+from db3.teachers.adapters.catalogue import open_foreign
+from db3.teachers.adapters.declared import Opening, digest_kept
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
-from db3.teachers.base import Teacher, TeacherSpec
-from db3.teachers.budget import Paying
-from db3.teachers.meter import Meter
-from db3.teachers.votes import Majority
+from db3.teachers.base import Sending, Teacher, TeacherSpec
+from db3.teachers.budget import Budget, Costs
+from db3.teachers.votes import Votes
 
 CARD, WEIGHTS = "teacher.json", "teacher.safetensors"
 _DECIDING = ("architecture", "input_shape", "bounds", "classes", "call_batch")
@@ -100,34 +99,42 @@ def open_network(folder: Path) -> nn.Module:
     return network.eval()
 
 
-def open_teacher(
-    folder: Path,
-    device: str = "cpu",
-    *,
-    sending: Callable[[int], None] | None = None,
-    link: Link | None = None,
-) -> Meter:
-    """The teacher as the pipeline sees it: `Meter → Majority → Quantised → Paying → Batching → adapter`.
-
-    `Quantised` and `Majority` only where the card asks for them; `Batching` where the adapter does not do it itself;
-    `Paying` where `sending` is to be told of a model here, which counts nothing itself.
+def open_adapter(
+    folder: Path, device: str = "cpu", *, sending: Sending | None = None, link: Link | None = None
+) -> Teacher:
+    """The innermost layer: the model itself, asked in its own calls, shown the levels that the card names.
 
     Args:
         folder: with teacher.json.
         device: where a local model runs.
-        sending: called before each attempt of an adapter whose attempts cost money, with the number of images about
-            to be sent; it may raise to forbid the sending. Possibly from several threads, but one at a time.
+        sending: called before each attempt with the number of images about to be sent; it may raise to forbid the
+            sending. Possibly from several threads, but one at a time.
         link: how a remote teacher is reached.
     """
-    card = read_card(folder)
+    card, spec = read_card(folder), read_spec(folder)
     if is_open(card):
         memory_format = card.get("memory_format", _OPTIONAL["memory_format"])
-        teacher: Teacher = Batching(NetworkTeacher(open_network(folder), read_spec(folder), device, memory_format))
+        network = NetworkTeacher(open_network(folder), spec, device, memory_format)
+        teacher: Teacher = Batching(network, sending=sending)
     else:
-        teacher = open_foreign(card, folder, read_spec(folder), device, sending, link or Link())
-    if sending and (is_open(card) or card["model"]["kind"] in COUNTED_HERE):
-        teacher = Paying(teacher, sending)
-    if teacher.spec.levels:
-        teacher = Quantised(teacher)
-    votes = card.get("votes", 1)
-    return Meter(Majority(teacher, votes) if votes > 1 else teacher)
+        teacher = open_foreign(Opening(card, folder, spec, device, link or Link(), sending))
+    return Quantised(teacher) if spec.levels else teacher
+
+
+def votes_of(folder: Path) -> int:
+    """How many answers to an image are let vote."""
+    return int(read_json(folder / CARD).get("votes", 1))
+
+
+def open_teacher(folder: Path, device: str = "cpu", *, costs: Costs | None = None, link: Link | None = None) -> Budget:
+    """The teacher as the pipeline sees it, without answers kept: adapter, votes, budget.
+
+    Args:
+        folder: with teacher.json.
+        device: where a local model runs.
+        costs: the record that all layers add to, with its limit.
+        link: how a remote teacher is reached.
+    """
+    costs = Costs() if costs is None else costs
+    adapter = open_adapter(folder, device, sending=costs.send, link=link)
+    return Budget(Votes(adapter, votes_of(folder), costs), costs=costs)

@@ -1,10 +1,13 @@
 """Several processes of this machine that train one network together, on the CPU or with a GPU each.
 
 Every process goes through the same steps with the same keyed batches and has some images of each: the result is that
-of one process up to rounding, and the same bytes at every run with as many processes. torch's gloo (CPU) or NCCL
-(GPUs) carry the sums over the loopback interface alone; the processes find each other through a file.
+of one process up to rounding, and the same bytes at every run with as many processes. torch.multiprocessing starts
+them and ends all when one fails; torch's gloo (CPU) or NCCL (GPUs) carry the sums over the loopback interface alone.
+Everything else passes through files of a folder that only this user may enter: where the processes find each other,
+large arrays, the steps done, the first process's result, why one ended.
 """
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -16,26 +19,30 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from multiprocessing import connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.multiprocessing.spawn import ProcessContext, ProcessException, ProcessExitedException, start_processes
 
+from db3 import errors
 from db3.errors import ConfigError, Db3Error
-from db3.files import packed
+from db3.files import packed, read_json, write_json
 from db3.training.augmentation import Augment
 from db3.training.examples import Examples, Group
 from db3.training.ranks import Rank
 from db3.training.train import HistoryRow, TrainSettings, train
 
-_PATIENCE = timedelta(minutes=30)  # for one sum: a process that is stuck ends the others too
-_POLL = 0.2  # seconds
+_SUM_LIMIT = timedelta(minutes=30)  # for one sum: a process that is stuck ends the others too
+_POLL = 0.2  # seconds between two looks at the steps done
+_GRACE = 5.0  # seconds that the others get to miss a process in their next sum, before they are ended
+
+# It warns of every process that it ends, which is what it is asked for; what went wrong is raised here.
+logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
 
 
 def train_together(
@@ -71,18 +78,25 @@ def train_together(
     check_processes(processes, settings.batch, device)
     if processes == 1:
         return train(network, examples, settings, seed, groups=groups, on_step=on_step, augment=augment, device=device)
-    job = _Job(
-        network, examples, settings, seed, tuple(groups), augment, device, torch.get_num_threads(), bool(on_step)
-    )
-    with tempfile.TemporaryDirectory(prefix="db3-ranks-", ignore_cleanup_errors=True) as folder:
-        ranks = _Ranks(job, processes, Path(folder))
-        try:
-            history, weights = ranks.result(on_step)
-        finally:
-            ranks.end()
+    with tempfile.TemporaryDirectory(prefix="db3-ranks-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        job = _Job(
+            network,
+            examples,
+            settings,
+            seed,
+            tuple(groups),
+            augment,
+            device,
+            processes,
+            torch.get_num_threads(),
+            folder,
+        )
+        _run(job, on_step)
+        history, weights = torch.load(folder / _RESULT, weights_only=True)
     network.load_state_dict(weights)
     network.eval()
-    return history
+    return [HistoryRow(**row) for row in history]
 
 
 def check_processes(processes: int, batch: int, device: str) -> None:
@@ -118,6 +132,8 @@ def check_processes(processes: int, batch: int, device: str) -> None:
 
 @dataclass(frozen=True)
 class _Job:
+    """What each process is given; `folder` is where they find each other and leave what they have to say."""
+
     network: nn.Module
     examples: Examples
     settings: TrainSettings
@@ -125,121 +141,92 @@ class _Job:
     groups: tuple[Group, ...]
     augment: Augment | None
     device: str
+    processes: int
     threads: int
-    tells_steps: bool
+    folder: Path
 
 
-@dataclass(frozen=True)
-class _Told:
-    """What a process says: a step, its result, or why it ends."""
-
-    at: float
-    what: Any
+_MEETING, _STEPS, _RESULT = "meeting", "steps", "result.pt"  # files of a job's folder
 
 
-class _Ranks:
-    """The processes of one training."""
-
-    def __init__(self, job: _Job, count: int, folder: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        sent = packed(job)
-        self._readers: list[connection.Connection] = []
-        self._processes: list[BaseProcess] = []
-        # Ctrl-C is this process's to answer; a signal that is blocked here stays blocked in those started now.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            for number in range(count):
-                reader, writer = context.Pipe(duplex=False)
-                process = context.Process(
-                    target=_work, args=(Rank(number, count), sent, folder, writer), daemon=True, name=f"rank-{number}"
-                )
-                self._readers.append(reader)
-                process.start()
-                self._processes.append(process)
-                writer.close()
-        except BaseException:
-            self.end()
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def result(self, on_step: Callable[[], object] | None) -> tuple[list[HistoryRow], dict[str, Any]]:
-        """Wait for all processes; what the first one made."""
-        made, errors = None, []
-        while True:
-            codes = [process.exitcode for process in self._processes]  # before reading: what is told is then complete
-            for told in self._heard():
-                if isinstance(told.what, BaseException | str):
-                    errors.append(told)
-                elif told.what is None and on_step:
-                    on_step()
-                elif told.what is not None:
-                    made = told.what
-            if any(codes):
-                raise _cause(codes, errors)
-            if made is not None and not any(code is None for code in codes):
-                history, weights = pickle.loads(made)  # noqa: S301 - from a process of our own, never from a file
-                return history, weights
-            alive = [process.sentinel for process in self._processes if process.exitcode is None]
-            connection.wait([*self._readers, *alive], _POLL)
-
-    def _heard(self) -> list[_Told]:
-        heard = []
-        for reader in list(self._readers):
-            try:
-                while reader.poll():
-                    heard.append(reader.recv())
-            except (EOFError, OSError):  # it has ended, maybe in the middle of a word
-                self._readers.remove(reader)
-        return heard
-
-    def end(self) -> None:
-        """End those that still run, at once: nothing of theirs is kept anyway."""
-        for process in self._processes:
-            process.kill()
-        for process in self._processes:
-            process.join()
-            process.close()
-
-
-def _cause(codes: Sequence[int | None], errors: Sequence[_Told]) -> BaseException:
-    """The first thing that went wrong: when a process is gone, the others miss it in their next sum."""
-    killed = next(((number, code) for number, code in enumerate(codes) if code and code < 0), None)
-    if killed:
-        number, code = killed
-        name = signal.Signals(-code).name
-        return Db3Error(
-            f"process {number} of the {len(codes)} that train a network was ended by {name}; expected all to live: if "
-            "nobody sent it, memory was short: lower processes or batch; run again"
-        )
-    if not errors:
-        ended = next(number for number, code in enumerate(codes) if code)
-        return RuntimeError(f"process {ended} of {len(codes)} could not begin; what it printed says why")
-    first = min(errors, key=lambda told: told.at).what
-    return first if isinstance(first, BaseException) else RuntimeError(f"a training process failed:\n{first}")
-
-
-def _work(rank: Rank, sent: bytes, folder: Path, writer: "connection.Connection") -> None:
-    """What each process does."""
-    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
-
-    def tell(what: Any) -> None:
-        writer.send(_Told(time.monotonic(), what))
-
+def _run(job: _Job, on_step: Callable[[], object] | None) -> None:
+    """Start the processes and wait until all have done their work; none is left, however this ends."""
+    steps = np.memmap(job.folder / _STEPS, np.int64, "w+", shape=(1,))
+    context = _start(job)
+    told = 0
     try:
-        job: _Job = pickle.loads(sent)  # noqa: S301 - from the process that started this one, never from a file
-        history = _train(job, rank, folder, lambda: tell(None))
-        if rank.number == 0:
-            tell(packed((history, job.network.state_dict())))
-    except Db3Error as error:
-        tell(error)
-        _leave()
-    except Exception:  # whatever it is, the process that started this one tells it
-        tell(traceback.format_exc())
-        _leave()
+        done = False
+        while not done:
+            done = context.join(_POLL, _GRACE)
+            while on_step and told < steps[0]:
+                on_step()
+                told += 1
+    except ProcessException as error:
+        raise _cause(error, [process.exitcode for process in context.processes], job.folder) from None
+    finally:
+        for process in context.processes:
+            process.kill()
+            process.join()
 
 
-def _train(job: _Job, rank: Rank, folder: Path, step_done: Callable[[], None]) -> list[HistoryRow]:
+def _start(job: _Job) -> ProcessContext:
+    """Processes forked from one that has imported torch already, where an interpreter of their own would cost seconds.
+
+    That one has no threads and holds no GPU, and ends with this process.
+    """
+    multiprocessing.set_forkserver_preload(["db3.training.processes", "torch._dynamo"])  # the latter: AdamW imports it
+    message = packed(job, job.folder)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # so that Ctrl-C comes when all are known
+    try:
+        context: ProcessContext = start_processes(  # type: ignore[no-untyped-call]
+            _work, (message,), job.processes, join=False, daemon=True, start_method="forkserver"
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # torch would unpickle what it finds in a file of the machine's common folder: here none is ever written.
+    context.error_files = [os.fspath(job.folder / "none")] * job.processes
+    return context
+
+
+def _cause(error: ProcessException, codes: Sequence[int | None], folder: Path) -> Exception:
+    """The first thing that went wrong: when a process is gone, the others miss it in their next sum."""
+    if isinstance(error, ProcessExitedException) and error.signal_name:
+        return _killed(error.error_index, len(codes), error.signal_name)
+    if -signal.SIGKILL in codes:  # seen a moment after a process that missed it
+        return _killed(codes.index(-signal.SIGKILL), len(codes), "SIGKILL")
+    told = [read_json(path) for path in folder.glob("error-*.json")]
+    if not told:
+        return RuntimeError(f"process {error.error_index} of {len(codes)} could not begin; what it printed says why")
+    first = min(told, key=lambda one: float(one["at"]))
+    kind: type[Exception] = getattr(errors, first["kind"], Db3Error) if first["kind"] else RuntimeError
+    return kind(first["message"])
+
+
+def _killed(number: int, count: int, name: str) -> Db3Error:
+    return Db3Error(
+        f"process {number} of the {count} that train a network was ended by {name}; expected all to live: if "
+        "nobody sent it, memory was short: lower processes or batch; run again"
+    )
+
+
+def _work(number: int, message: bytes) -> None:
+    """What each process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one to answer
+    job: _Job = pickle.loads(message)  # noqa: S301 - from the process that started this one, never from a file
+    threading.Thread(target=_end_with_parent, args=(job.folder,), daemon=True).start()
+    try:
+        history = _train(job, Rank(number, job.processes))
+        if number == 0:
+            torch.save(([asdict(row) for row in history], job.network.state_dict()), job.folder / _RESULT)
+    except Exception as error:  # whatever it is, the process that started this one tells it
+        known = isinstance(error, Db3Error)
+        reason = str(error) if known else f"a training process failed:\n{traceback.format_exc()}"
+        told = {"at": time.monotonic(), "kind": type(error).__name__ if known else "", "message": reason}
+        write_json(job.folder / f"error-{number}.json", told)
+        os._exit(1)  # to take leave of the others properly would be to wait for them
+
+
+def _train(job: _Job, rank: Rank) -> list[HistoryRow]:
     torch.set_num_threads(job.threads)
     loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
     os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
@@ -248,18 +235,23 @@ def _train(job: _Job, rank: Rank, folder: Path, step_done: Callable[[], None]) -
         torch.cuda.set_device(rank.number)
     dist.init_process_group(
         "nccl" if job.device == "cuda" else "gloo",
-        init_method=(folder / "meeting").as_uri(),
+        init_method=(job.folder / _MEETING).as_uri(),
         rank=rank.number,
         world_size=rank.count,
-        timeout=_PATIENCE,
+        timeout=_SUM_LIMIT,
     )
+    steps = np.memmap(job.folder / _STEPS, np.int64, "r+", shape=(1,))
+
+    def count_step() -> None:
+        steps[0] += 1
+
     history = train(
         job.network,
         job.examples,
         job.settings,
         job.seed,
         groups=job.groups,
-        on_step=step_done if job.tells_steps and rank.number == 0 else None,
+        on_step=count_step if rank.number == 0 else None,
         augment=job.augment,
         device=device,
         rank=rank,
@@ -268,15 +260,10 @@ def _train(job: _Job, rank: Rank, folder: Path, step_done: Callable[[], None]) -
     return history
 
 
-def _leave() -> None:
-    """End now: to take leave of the others properly would be to wait for them."""
-    os._exit(1)
-
-
 def _end_with_parent(folder: Path) -> None:
     """However the process that started this one ends, this one ends too."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()
         shutil.rmtree(folder, ignore_errors=True)
-        _leave()
+        os._exit(1)

@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
+
+import psutil
 
 from db3.errors import Db3Error
-
-if TYPE_CHECKING:
-    import psutil
 
 FOLDER = Path(".db3")
 GRACE = 5.0  # seconds that an orphan gets to end by itself
@@ -31,15 +30,15 @@ class BusyError(Db3Error):
 
 
 @contextmanager
-def running(what: str, lock: str) -> Iterator[None]:
+def hold_lock(what: str, lock: str) -> Iterator[None]:
     """Hold a lock of this workspace, "run" or "stage".
 
     Raises:
         BusyError: another process holds it; the line names it.
         Db3Error: the folder cannot be written.
     """
-    with _opened(lock) as file:
-        _take(file, what)
+    with _open_lock(lock) as file:
+        _acquire(file, what)
         file.truncate(0)
         file.write(json.dumps({"what": what, "pid": os.getpid()}))
         file.flush()
@@ -57,11 +56,11 @@ def require_idle(what: str) -> None:
         Db3Error: the folder cannot be written.
     """
     for lock in ("run", "stage"):
-        with _opened(lock) as file:
-            _take(file, what)
+        with _open_lock(lock) as file:
+            _acquire(file, what)
 
 
-def _opened(lock: str) -> IO[str]:
+def _open_lock(lock: str) -> IO[str]:
     path = FOLDER / f"{lock}.lock"
     try:
         FOLDER.mkdir(exist_ok=True)
@@ -72,14 +71,15 @@ def _opened(lock: str) -> IO[str]:
         ) from error
 
 
-def _take(file: IO[str], what: str) -> None:
+def _acquire(file: IO[str], what: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BusyError(f"{what}: {_holder(file)} is at work in this folder; wait until it ends, or end it") from None
+        holder = _read_holder(file)
+        raise BusyError(f"{what}: {holder} is at work in this folder; wait until it ends, or end it") from None
 
 
-def _holder(file: IO[str]) -> str:
+def _read_holder(file: IO[str]) -> str:
     file.seek(0)
     try:
         holder = json.load(file)
@@ -88,24 +88,22 @@ def _holder(file: IO[str]) -> str:
         return "another run"
 
 
-def end_with(watched: Sequence[int]) -> None:
+def end_with_processes(watched: Sequence[int]) -> None:
     """Interrupt this process as soon as one of these processes is gone, however it ended."""
-    marks = {pid: _begun(pid) for pid in watched}
-    if marks:
+    starts = {pid: _start_time(pid) for pid in watched}
+    if starts:
         threading.Thread(
             target=_watch,
-            args=(lambda: all(_begun(pid) == mark for pid, mark in marks.items()),),
+            args=(lambda: all(_start_time(pid) == start for pid, start in starts.items()),),
             daemon=True,
-            name="end-with",
+            name="end-with-processes",
         ).start()
 
 
-def callers() -> list[int]:
+def find_callers() -> list[int]:
     """The processes from this one's parent up to `dvc`, or up to the pipeline that started it (DB3_RUN); none when the
     stage was started by hand, whose shell may go away (`nohup`).
     """
-    import psutil
-
     if "DVC_STAGE" not in os.environ:
         return []
     parents = psutil.Process().parents()
@@ -117,19 +115,15 @@ def callers() -> list[int]:
     return [parent.pid for parent in parents[: last[-1] + 1]] if last else []
 
 
-def _is_dvc(process: "psutil.Process") -> bool:
-    import psutil
-
+def _is_dvc(process: psutil.Process) -> bool:
     try:
         return any(Path(word).name in {"dvc", "dvc.exe"} for word in process.cmdline()[:4])
     except psutil.Error:
         return False
 
 
-def _begun(pid: int) -> float | None:
+def _start_time(pid: int) -> float | None:
     """When a process began; None when there is none, or it has ended and waits for its parent to notice."""
-    import psutil
-
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()

@@ -1,6 +1,6 @@
-"""A shard's work on its way to another process: what it closes over by reference, its code checked on arrival.
+"""A function and what it closes over as a message to the workers of a cluster, checked before they run it.
 
-Dask and Ray send functions as pickles; a parcel is such a message and never a file. Memory-mapped arrays travel as the
+Dask and Ray send functions as pickles; this is such a message and never a file. Memory-mapped arrays are sent as the
 name of their file, large ones through a file beside the shard store, so that a transfer set larger than memory is read
 from the disk by whoever needs it. The workers need the driver's folder, on this machine or on a shared file system.
 """
@@ -8,8 +8,8 @@ from the disk by whoever needs it. The workers need the driver's folder, on this
 import hashlib
 import io
 import os
+import pickle
 import platform
-import shutil
 import threading
 import uuid
 import weakref
@@ -24,12 +24,12 @@ import numpy as np
 
 from db3.digest import digest_code
 from db3.errors import Db3Error
-from db3.files import mapping_of, read_array, write_array
+from db3.files import array_by_file
+from flows.engine.threads import set_torch_threads
 
 Work = Callable[[int], None]
 
-_LARGE = 1 << 20  # bytes; below it an array travels inside the message
-_KEPT = 4  # runs of which a worker keeps what it opened
+_KEPT = 4  # functions, and thread-locals, that a worker keeps
 _CODE = digest_code(".")  # of what is imported here, should the files change under a worker that lives for days
 
 
@@ -38,82 +38,77 @@ class WorkerError(Db3Error):
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """Work that can be sent.
+class RemoteWork:
+    """A function of a shard's index that can be sent to workers.
 
     Attributes:
         root: the driver's current folder.
-        mark: a file that only workers on the driver's file system see.
-        software: digest of db3's code, and the versions that decide bits.
+        probe: a file that only workers on the driver's file system see.
+        versions: digest of db3's code, and the versions that decide bits.
         threads: torch threads of each worker.
-        work: the function, pickled.
-        key: digest of `work`.
+        pickled: the function.
+        key: digest of `pickled`.
     """
 
     root: str
-    mark: str
-    software: tuple[str, ...]
+    probe: str
+    versions: tuple[str, ...]
     threads: int
-    work: bytes
+    pickled: bytes
     key: str
 
 
-def pack(work: Work, threads: int, transit: Path) -> Parcel:
-    """Make a parcel of `work`; large arrays are left in `transit`, which the caller deletes when all is done."""
+def pickle_work(work: Work, threads: int, staging: Path) -> RemoteWork:
+    """`work` as a message; large arrays are written to `staging`, which the caller deletes when all is done."""
     buffer = io.BytesIO()
-    _pickler(buffer, transit.resolve()).dump(work)
+    _pickler(buffer, staging.resolve()).dump(work)
     content = buffer.getvalue()
     key = hashlib.sha256(content).hexdigest()
-    mark = transit.resolve() / key
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-    return Parcel(os.fspath(Path.cwd()), os.fspath(mark), _software(), threads, content, key)
+    probe = staging.resolve() / key
+    probe.parent.mkdir(parents=True, exist_ok=True)
+    probe.touch()
+    return RemoteWork(os.fspath(Path.cwd()), os.fspath(probe), _versions(), threads, content, key)
 
 
-def do(parcel: Parcel, index: int) -> None:
-    """On a worker: unpack the parcel unless that is done already, then work on shard `index`.
+def run_shard(remote: RemoteWork, index: int) -> None:
+    """On a worker: unpickle the function unless that is done already, then call it with `index`.
 
     Raises:
         WorkerError: this worker sees another folder or runs other code than the driver.
         Whatever the work raises.
     """
-    work = _unpacked(parcel)
-    _limit_threads(parcel.threads)
+    work = _load(remote)
+    set_torch_threads(remote.threads)
     work(index)
-
-
-def clear(transit: Path) -> None:
-    shutil.rmtree(transit, ignore_errors=True)
 
 
 _lock = threading.Lock()
 _works: "OrderedDict[str, Work]" = OrderedDict()
 
 
-def _unpacked(parcel: Parcel) -> Work:
-    """Once per worker and parcel, so that all shards share what the work keeps, its open teacher above all."""
-    import pickle
-
+def _load(remote: RemoteWork) -> Work:
+    """Once per worker and function, so that all shards share what it keeps, its open teacher above all."""
     with _lock:
-        if parcel.key not in _works:
-            _enter(parcel)
-            _works[parcel.key] = pickle.loads(parcel.work)  # noqa: S301 - from the driver, never from a file
+        if remote.key not in _works:
+            _check_worker(remote)
+            _works[remote.key] = pickle.loads(remote.pickled)  # noqa: S301 - from the driver, never from a file
             while len(_works) > _KEPT:
                 _works.popitem(last=False)
-        return _works[parcel.key]
+        return _works[remote.key]
 
 
-def _enter(parcel: Parcel) -> None:
+def _check_worker(remote: RemoteWork) -> None:
+    """Go to the driver's folder, unless this worker's files or software are others."""
     here = f"the worker {os.getpid()} on {platform.node()}"
-    if not Path(parcel.mark).is_file():
+    if not Path(remote.probe).is_file():
         raise WorkerError(
-            f"{here} does not see the files of {parcel.root}; workers need that folder on a file system that they share"
+            f"{here} does not see the files of {remote.root}; workers need that folder on a file system that they share"
         )
-    os.chdir(parcel.root)
-    if _software() != parcel.software:
+    os.chdir(remote.root)
+    if _versions() != remote.versions:
         names = ("db3's code", "Python", "numpy", "torch")
-        mine = dict(zip(names, _software(), strict=True))
-        name, expected = next(pair for pair in zip(names, parcel.software, strict=True) if mine[pair[0]] != pair[1])
+        mine = dict(zip(names, _versions(), strict=True))
+        name, expected = next(pair for pair in zip(names, remote.versions, strict=True) if mine[pair[0]] != pair[1])
         raise WorkerError(
             f"{here} has another version of {name} ({mine[name][:12]}) than the driver ({expected[:12]}): its results "
             "might differ; restart the workers with the driver's environment"
@@ -121,19 +116,13 @@ def _enter(parcel: Parcel) -> None:
 
 
 @cache
-def _software() -> tuple[str, ...]:
+def _versions() -> tuple[str, ...]:
     import torch
 
     return _CODE, platform.python_version(), np.__version__, torch.__version__
 
 
-def _limit_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def _pickler(buffer: io.BytesIO, transit: Path) -> Any:
+def _pickler(buffer: io.BytesIO, staging: Path) -> Any:
     import cloudpickle
 
     class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
@@ -142,26 +131,9 @@ def _pickler(buffer: io.BytesIO, transit: Path) -> Any:
         def reducer_override(self, value: Any) -> Any:
             if type(value) is threading.local:
                 return _local, (_token(value),)
-            if mapping := mapping_of(value):
-                return mapping
-            if isinstance(value, np.ndarray) and value.nbytes >= _LARGE and not value.dtype.hasobject:
-                return _large, (os.fspath(_left(value, transit)),)
-            return super().reducer_override(value)
+            return array_by_file(value, staging) or super().reducer_override(value)
 
     return Pickler(buffer)
-
-
-def _left(array: Any, transit: Path) -> Path:
-    from db3.digest import digest_array
-
-    path = transit / f"{digest_array(array)}.npy"
-    if not path.is_file():
-        write_array(path, array)
-    return path
-
-
-def _large(path: str) -> Any:
-    return read_array(Path(path), mapped=False)
 
 
 _tokens: "weakref.WeakKeyDictionary[threading.local, str]" = weakref.WeakKeyDictionary()
@@ -173,7 +145,7 @@ def _token(local: threading.local) -> str:
 
 
 def _local(token: str) -> threading.local:
-    """On a worker: the thread-local that stands for the driver's; what a thread keeps in it outlives one parcel, so
+    """On a worker: the thread-local that stands for the driver's; what a thread keeps in it outlives one function, so
     that a stage of several rounds opens its teacher once per worker too.
     """
     kept = _locals.setdefault(token, threading.local())

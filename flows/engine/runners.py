@@ -1,13 +1,15 @@
-"""Who computes shards: this thread, threads, or the workers of a Dask or Ray cluster.
+"""Who computes shards: this process, or the workers of a Dask or Ray cluster.
 
-A place runs one shard and returns when it is in the store. The same places serve a plain run and a Prefect flow run
-(there each shard is a task run that waits for its place), so that the workers of a cluster need not reach the Prefect
-server, which listens on 127.0.0.1, and a stage without a server pays for none. Dask and Ray schedule; they also redo
-elsewhere what a lost worker had begun.
+`open_runner` gives a function that runs one shard and returns when it is in the store. A plain run and a Prefect flow
+run call the same function (there each shard is a task run that waits in it), so that the workers of a cluster need not
+reach the Prefect server, which listens on 127.0.0.1, and a stage without a server pays for none. Dask and Ray
+schedule; they also redo elsewhere what a lost worker had begun.
 """
 
+import importlib
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -17,7 +19,7 @@ from urllib.parse import urlsplit
 
 from db3.errors import ConfigError
 from flows.config import Runtime
-from flows.engine.remote_work import Parcel, Work, WorkerError, clear, do, pack
+from flows.engine.remote_work import RemoteWork, Work, WorkerError, pickle_work, run_shard
 
 HOST = "127.0.0.1"
 _DEATHS = 3  # workers that one shard may take with it before it is taken for the cause
@@ -31,20 +33,20 @@ class ClusterError(WorkerError):
 class Cluster(Protocol):
     """A connection to workers; open until the process or the stage ends."""
 
-    def sending(self, parcel: Parcel, runtime: Runtime) -> AbstractContextManager[Work]:
-        """A function that lets a worker do the parcel's work on shard `index` and returns when that is done."""
+    def dispatch(self, work: RemoteWork, runtime: Runtime) -> AbstractContextManager[Work]:
+        """A function that lets a worker run shard `index` and returns when that is done."""
 
     def close(self) -> None: ...
 
 
 @contextmanager
-def placed(work: Work, runtime: Runtime, transit: Path) -> Iterator[Work]:
+def open_runner(work: Work, runtime: Runtime, staging: Path) -> Iterator[Work]:
     """`work` as `runtime.runner` does it: here, or on a worker of a cluster.
 
     Args:
         work: computes shard `index` and puts it into the store.
         runtime: which cluster, if any.
-        transit: a folder for arrays on their way to workers; deleted when the block ends.
+        staging: a folder for large arrays that workers read; deleted when the block ends.
 
     Raises:
         ClusterError: the cluster does not answer, or its package is not installed.
@@ -54,17 +56,17 @@ def placed(work: Work, runtime: Runtime, transit: Path) -> Iterator[Work]:
         yield work
         return
     try:
-        cluster = connected(runtime)
-        with cluster.sending(pack(work, runtime.threads, transit), runtime) as send:
-            yield send
+        remote = pickle_work(work, runtime.threads, staging)
+        with connect(runtime).dispatch(remote, runtime) as run:
+            yield run
     finally:
-        clear(transit)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 _open: dict[str, tuple[Runtime, Cluster]] = {}
 
 
-def connected(runtime: Runtime) -> Cluster:
+def connect(runtime: Runtime) -> Cluster:
     """The cluster of this process, started or found at the first call and kept: its start takes seconds."""
     if "cluster" in _open:
         known, cluster = _open["cluster"]
@@ -90,10 +92,10 @@ def close() -> None:
 
 def _require_listener(runtime: Runtime) -> None:
     """Left alone, Dask would wait a third of a minute for an address where nobody listens, and Ray several minutes."""
-    place = urlsplit(runtime.address if "://" in str(runtime.address) else f"tcp://{runtime.address}")
+    host = urlsplit(runtime.address if "://" in str(runtime.address) else f"tcp://{runtime.address}")
     try:
-        if runtime.address and place.hostname and place.port:
-            socket.create_connection((place.hostname, place.port), _ANSWER_LIMIT).close()
+        if runtime.address and host.hostname and host.port:
+            socket.create_connection((host.hostname, host.port), _ANSWER_LIMIT).close()
     except (OSError, ValueError) as error:
         raise _no_answer(runtime, error) from error
 
@@ -107,7 +109,7 @@ def _no_answer(runtime: Runtime, error: Exception) -> ClusterError:
     )
 
 
-def gpus(runtime: Runtime) -> int:
+def count_gpus(runtime: Runtime) -> int:
     """GPUs that a shard asks for."""
     import torch
 
@@ -118,7 +120,7 @@ class DaskCluster:
     """Workers of the scheduler at `runtime.address`, or `runtime.workers` processes of this machine on 127.0.0.1."""
 
     def __init__(self, runtime: Runtime) -> None:
-        distributed = _package("distributed", "dask")
+        distributed = _import("distributed", "dask")
         import dask
 
         self._distributed = distributed
@@ -141,29 +143,29 @@ class DaskCluster:
                 self._client = distributed.Client(self._local or runtime.address, timeout=_ANSWER_LIMIT)
             except (OSError, TimeoutError, ValueError, MemoryError) as error:  # the last: a stranger's words as a size
                 raise _no_answer(runtime, error) from error
-        if self._local and gpus(runtime):
+        if self._local and count_gpus(runtime):
             self._client.run(_take_gpu, {name: number for number, name in enumerate(self._names())})
 
     def _names(self) -> list[str]:
         return sorted(self._client.scheduler_info()["workers"])
 
     @contextmanager
-    def sending(self, parcel: Parcel, runtime: Runtime) -> Iterator[Work]:
-        wanted = {"resources": {"GPU": 1}} if gpus(runtime) else {}
+    def dispatch(self, work: RemoteWork, runtime: Runtime) -> Iterator[Work]:
+        wanted = {"resources": {"GPU": 1}} if count_gpus(runtime) else {}
         futures: set[Any] = set()
 
-        def send(index: int) -> None:
-            future = self._client.submit(do, parcel, index, pure=False, **wanted)
+        def run(index: int) -> None:
+            future = self._client.submit(run_shard, work, index, pure=False, **wanted)
             futures.add(future)
             try:
                 future.result()
             except self._distributed.scheduler.KilledWorker as error:
-                raise WorkerError(_killed(index)) from error
+                raise WorkerError(_explain_deaths(index)) from error
             finally:
                 futures.discard(future)
 
         try:
-            yield send
+            yield run
         finally:
             for future in list(futures):
                 future.cancel()
@@ -188,7 +190,7 @@ class RayCluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
-        self._ray = _package("ray", "ray")
+        self._ray = _import("ray", "ray")
         mine = {} if runtime.address else {"num_cpus": runtime.workers, "include_dashboard": False}
         # Workers import db3 from where this process did.
         search = os.pathsep.join([os.fspath(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
@@ -204,25 +206,25 @@ class RayCluster:
             raise _no_answer(runtime, error) from error
 
     @contextmanager
-    def sending(self, parcel: Parcel, runtime: Runtime) -> Iterator[Work]:
+    def dispatch(self, work: RemoteWork, runtime: Runtime) -> Iterator[Work]:
         ray = self._ray
-        shared = ray.put(parcel)
-        task = ray.remote(num_cpus=1, num_gpus=gpus(runtime), max_retries=_DEATHS)(do)
+        shared = ray.put(work)
+        task = ray.remote(num_cpus=1, num_gpus=count_gpus(runtime), max_retries=_DEATHS)(run_shard)
         running: set[Any] = set()
 
-        def send(index: int) -> None:
+        def run(index: int) -> None:
             running.add(reference := task.remote(shared, index))
             try:
                 ray.get(reference)
             except ray.exceptions.RayTaskError as error:
                 raise (error.cause if isinstance(error.cause, Exception) else error) from None
             except ray.exceptions.WorkerCrashedError as error:
-                raise WorkerError(_killed(index)) from error
+                raise WorkerError(_explain_deaths(index)) from error
             finally:
                 running.discard(reference)
 
         try:
-            yield send
+            yield run
         finally:
             for reference in list(running):
                 ray.cancel(reference, force=True)
@@ -243,9 +245,7 @@ def _take_gpu(numbers: dict[str, int], dask_worker: Any) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = mine[numbers[dask_worker.address] % len(mine)]
 
 
-def _package(name: str, extra: str) -> Any:
-    import importlib
-
+def _import(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -254,7 +254,7 @@ def _package(name: str, extra: str) -> Any:
         ) from error
 
 
-def _killed(index: int) -> str:
+def _explain_deaths(index: int) -> str:
     return (
         f"{_DEATHS + 1} workers died while they computed shard {index}: most often there was too little memory; "
         "lower runtime.workers or query.shard, then run again: finished shards are kept"

@@ -15,14 +15,14 @@ from pathlib import Path
 from db3.errors import ConfigError, DataError
 from db3.progress import Progress
 from flows.config import Runtime
-from flows.engine.runners import placed
+from flows.engine.remote_work import Work
+from flows.engine.runners import open_runner
 from flows.engine.store import Arrays, ShardStore
 from flows.engine.threads import set_torch_threads
 
 STORE = Path(".db3/shards")
 
 Compute = Callable[[int], Arrays]
-Work = Callable[[int], None]
 
 
 class Shards:
@@ -82,7 +82,7 @@ def map_shards(
         unit: name of that unit, e.g. "samples".
         store: where shards are kept; `.db3/shards` of the current folder when not given.
         named: asked for a shard's key again once it is computed, where that shows only then.
-        costs: queries asked and paid of a finished shard; None where none are asked.
+        costs: queries asked and sent of a finished shard; None where none are asked.
 
     Raises:
         Whatever `compute` raises, once; shards already running are finished and kept, later ones are not begun.
@@ -99,30 +99,30 @@ def map_shards(
         arrays = compute(index)
         store.put(named(index) if named else keys[index], arrays)
 
-    transit = store.root.parent / f"{store.root.name}-transit"
-    with placed(work, runtime, transit) if todo else nullcontext(work) as place:
+    staging = store.root.parent / f"{store.root.name}-staging"
+    with open_runner(work, runtime, staging) if todo else nullcontext(work) as run:
         if keys and _in_flow_run():
-            from flows.tracking.tasks import as_tasks
+            from flows.tracking.tasks import run_as_tasks
 
-            as_tasks(what, keys, sizes, unit, order, found, place, costs, runtime.threads)
+            run_as_tasks(what, keys, sizes, unit, order, found, run, costs, runtime.threads)
         else:
             with Progress(what, sum(sizes[index] for index in todo), unit) as progress:
-                _plainly(todo, place, lambda index: progress.advance(sizes[index]), runtime)
+                _run_all(todo, run, lambda index: progress.advance(sizes[index]), runtime)
     return Shards(what, [named(index) for index in range(len(keys))] if named else keys, store, len(found))
 
 
-def _plainly(todo: Sequence[int], place: Work, done: Work, runtime: Runtime) -> None:
+def _run_all(todo: Sequence[int], run: Work, done: Work, runtime: Runtime) -> None:
     if runtime.runner != "local":
-        _in_threads(todo, place, done, runtime)
+        _run_in_threads(todo, run, done, runtime)
         return
     for index in todo:
-        place(index)
+        run(index)
         done(index)
 
 
-def _in_threads(todo: Sequence[int], work: Work, done: Work, runtime: Runtime) -> None:
+def _run_in_threads(todo: Sequence[int], run: Work, done: Work, runtime: Runtime) -> None:
     pool = ThreadPoolExecutor(runtime.workers, "shard", initializer=set_torch_threads, initargs=(runtime.threads,))
-    futures = {pool.submit(work, index): index for index in todo}
+    futures = {pool.submit(run, index): index for index in todo}
     wait = True
     try:
         for future in as_completed(futures):

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from db3.errors import ConfigError, Db3Error
 from flows.config import Config, load_config, parse_config
-from flows.engine.locks import callers, end_with, running
+from flows.engine.locks import end_with_processes, find_callers, hold_lock
 from flows.engine.threads import set_threads
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class Stage:
         """
         with ExitStack() as stack:
             if "DB3_RUN" not in os.environ:
-                stack.enter_context(running(f"the stage {self.name}", "run"))
-            stack.enter_context(running(f"the stage {self.name}", "stage"))
-            stack.callback(_end_workers)
+                stack.enter_context(hold_lock(f"the stage {self.name}", "run"))
+            stack.enter_context(hold_lock(f"the stage {self.name}", "stage"))
+            stack.callback(_close_cluster)
             set_threads(config.runtime.threads)
             tracked = bool(os.environ.get("PREFECT_API_URL"))
             if tracked:
@@ -129,9 +129,9 @@ class Stage:
             parser.add_argument("--estimate", action="store_true", help="say what it will ask, take and cost, and end")
         if self._estimate and parser.parse_args().estimate:
             estimate: Body = importlib.import_module(self._estimate).estimate
-            leave(lambda: estimate(load_config(), DATA))
+            run_entry_point(lambda: estimate(load_config(), DATA))
         parser.parse_args()
-        end_with(callers())
+        end_with_processes(find_callers())
 
         def work() -> str:
             config = load_config()
@@ -143,10 +143,10 @@ class Stage:
                 )
             return f"{self.name}: {summary}"
 
-        leave(work)
+        run_entry_point(work)
 
 
-def leave(work: Callable[[], str]) -> NoReturn:
+def run_entry_point(work: Callable[[], str]) -> NoReturn:
     """Do the work of an entry point, print the line it returns and end the process with the fitting status."""
     try:
         print(work(), flush=True)
@@ -180,6 +180,6 @@ def _empty(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _end_workers() -> None:
+def _close_cluster() -> None:
     if "flows.engine.runners" in sys.modules:
         sys.modules["flows.engine.runners"].close()

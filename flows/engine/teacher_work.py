@@ -1,4 +1,4 @@
-"""Work that asks the teacher: each piece with a journal of its own, all pieces within one budget.
+"""Pieces of work that ask the teacher: each with its answers, all within one budget.
 
 What lies where, below `.db3/` (git-ignored; DVC removes a stage's outs before it runs, and must not remove these):
 
@@ -9,21 +9,30 @@ What lies where, below `.db3/` (git-ignored; DVC removes a stage's outs before i
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flows.config import Config
+import numpy as np
+
+from db3.digest import digest_json
+from db3.errors import DataError
+from db3.files import whole_file, write_bytes
+from db3.teachers.answers.answers import Answers
+from db3.teachers.answers.journal import FILE, Journal, discard
+from db3.teachers.answers.recorded import JournalStore
+from db3.teachers.answers.recording import described, read_whole, whole
+from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.budget import COUNTS, Budget, Costs
+from db3.teachers.folder import open_adapter, read_spec, votes_of
+from db3.teachers.votes import Votes
+from flows.config import Config, device_of, link_of
 from flows.engine.shards import STORE, Shards, map_shards
+from flows.engine.store import Arrays, ShardStore
 
-if TYPE_CHECKING:
-    from db3.teachers.base import Teacher, TeacherSpec
-    from db3.teachers.budget import Allowance
-    from db3.teachers.meter import Meter
-    from flows.engine.store import Arrays
-
-Compute = Callable[[int], "Arrays"]
-_NO_COSTS = ("asked", "sent", "paid", "compared", "changed", "replayed", "spent")
+Compute = Callable[[int], Arrays]
+_KEPT = (*COUNTS, "spent")
 
 
 class Asking:
@@ -34,46 +43,41 @@ class Asking:
         data: the folder.
         stage: name for people.
         planned: images that all pieces to come may ask for, about: the budget is shared out by it.
-        before: images paid by earlier stages.
+        before: images sent by earlier stages.
         root: where journals, answers and shards are kept.
 
     Attributes:
         spec: of the teacher.
         reused: pieces found in the store.
         pieces: all of them.
-        costs: sums over all pieces so far: images asked; sent (every attempt, of all runs); paid for the answers kept;
-            compared and changed (`db3.teachers.votes`); replayed (answers that this run had to pay nothing for);
-            spent (pieces that the budget ended).
+        costs: sums over all pieces so far, by the names of `db3.teachers.budget.COUNTS`; `sent` by all runs, `known`
+            those that this run had to send nothing for; and `spent`, pieces that the budget ended.
     """
 
     def __init__(
         self, config: Config, data: Path, stage: str, planned: int = 0, before: int = 0, root: Path = STORE.parent
     ) -> None:
-        from flows.engine.store import ShardStore
-
         self._config, self._folder, self._stage = config, data / "teacher", stage
         self._planned, self._before = planned, before
         self._root = root
         self._shards, self._answers = ShardStore(root / STORE.name), ShardStore(root / "answers")
-        self._seats = threading.local()
+        self._threads = threading.local()
         self._done: list[tuple[str, list[str]]] = []
         self._ended: list[str] = []
         self.reused = self.pieces = 0
-        self.costs = dict.fromkeys(_NO_COSTS, 0)
+        self.costs = dict.fromkeys(_KEPT, 0)
         self.spec = self._read_spec()
 
-    def _read_spec(self) -> "TeacherSpec":
-        from db3.teachers.folder import read_spec
-
+    def _read_spec(self) -> TeacherSpec:
         return read_spec(self._folder)
 
-    def teacher(self) -> "Meter":
+    def teacher(self) -> Budget:
         """The teacher of the piece that is being computed in this thread."""
-        seat: _Seat = self._seats.seat
-        return seat.meter
+        teacher: Budget = self._threads.teacher
+        return teacher
 
-    def affordable(self, work: str, count: int) -> int:  # noqa: ARG002 - a replay looks it up
-        """How many of `count` images the budget can still pay, each with all its votes; nothing else is to come."""
+    def affordable(self, work: str, count: int) -> int:  # noqa: ARG002 - a proof looks it up
+        """How many of `count` images the budget still allows, each with all its votes; nothing else is to come."""
         left, self._planned = self._left(), 0
         return count if left is None else min(count, left // self._config.teacher.votes)
 
@@ -94,24 +98,22 @@ class Asking:
         """
         keys = self._following(keys) if follows else keys
         limits = self._limits(maximum)
-        names = [self._name(key, limit) for key, limit in zip(keys, limits, strict=True)]
 
-        def recorded(index: int) -> "Arrays":
+        def name(index: int) -> str:
+            return self._name(keys[index], limits[index])
+
+        def costs(index: int) -> tuple[int, int]:
+            kept = self._costs(name(index))
+            return kept["asked"], kept["sent"]
+
+        def compute_piece(index: int) -> Arrays:
             return self._recorded(work, index, keys[index], limits[index], compute)
 
+        names = [name(index) for index in range(len(keys))]
         known = {name for name in names if name in self._shards}
         label = self._stage if work == "search" else f"{self._stage} {work}"
-        shards = map_shards(
-            label,
-            names,
-            recorded,
-            self._config.runtime,
-            maximum,
-            "query",
-            self._shards,
-            lambda index: self._name(keys[index], limits[index]),
-            lambda index: self._paid(self._name(keys[index], limits[index])),
-        )
+        runtime, store = self._config.runtime, self._shards
+        shards = map_shards(label, names, compute_piece, runtime, maximum, "query", store, name, costs)
         self._settle(work, keys, limits, known)
         self.reused += shards.reused
         self.pieces += len(shards)
@@ -119,8 +121,6 @@ class Asking:
 
     def seal(self, folder: Path) -> None:
         """Write the answers of all pieces, a file for each kind of work: the same bytes however often it was killed."""
-        from db3.files import whole_file
-
         for work, names in self._done:
             if any(self._costs(name)["asked"] or self._costs(name)["spent"] for name in names):
                 with whole_file(folder / f"{work.replace(' ', '-')}.journal") as file:
@@ -128,19 +128,17 @@ class Asking:
                         file.write(self._entry(name)["journal"].tobytes())
 
     def _following(self, keys: Sequence[str]) -> Sequence[str]:
-        from db3.digest import digest_json
-
         return [digest_json([key, *self._ended]) for key in keys] if self._ended else keys
 
     def _limits(self, maximum: Sequence[int]) -> list[int | None]:
-        """What each piece may pay: its part of what is left, by what it may ask of all that is still to come."""
+        """What each piece may send: its part of what is left, by what it may ask of all that is still to come."""
         left, total = self._left(), sum(maximum)
         planned = max(self._planned, total)
         self._planned = max(0, self._planned - total)
         if left is None:
             return [None] * len(maximum)
-        purse = left * total // planned if planned else left
-        ends = [purse * upto // max(1, total) for upto in accumulate(maximum, initial=0)]
+        share = left * total // planned if planned else left
+        ends = [share * upto // max(1, total) for upto in accumulate(maximum, initial=0)]
         return [end - start for start, end in pairwise(ends)]
 
     def _left(self) -> int | None:
@@ -149,86 +147,60 @@ class Asking:
 
     def _name(self, key: str, limit: int | None) -> str:
         """The key that a piece's results are kept under: its own, or where the budget ended it, one with its limit."""
-        from db3.digest import digest_json
-
         return key if limit is None or self._answers.path(key).exists() else digest_json([key, "limit", limit])
 
-    def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> "Arrays":
+    def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> Arrays:
         """One piece, computed with its journal open; its answers are kept before its results are."""
-        import numpy as np
-
-        from db3.digest import digest_json
-        from db3.teachers.answers.journal import Journal
-        from db3.teachers.answers.journalled import Journalled
-        from db3.teachers.budget import Allowance
-        from db3.teachers.meter import Meter
-
         header, folder = self._header(work, index), self._root / "journal" / key
-        self._restore(folder, key, {**header, "key": key})
-        with Journal(folder, {**header, "key": key}, durable=limit is not None) as journal:
-            seat = self._seat()
-            seat.allowance = Allowance(limit, journal.sent, journal.note)
-            teacher = Journalled(self.spec, lambda: self._opened(seat), journal, seat.allowance)
-            seat.meter = Meter(teacher)
-            arrays = compute(index)
-            sealed = journal.sealed({**header, "spent": True} if teacher.spent else header)
-            counts = {
-                "asked": seat.meter.asked,
-                "sent": journal.sent,
-                "paid": journal.paid,
-                "compared": teacher.flips.compared,
-                "changed": teacher.flips.changed,
-                "replayed": teacher.replayed,
-                "spent": int(teacher.spent),
-            }
-        name = digest_json([key, "limit", limit]) if teacher.spent else key
-        entry: Arrays = {count: np.array(value, np.int64) for count, value in counts.items()}
-        self._answers.put(name, {**entry, "journal": np.frombuffer(sealed, np.uint8)})
+        own = {**header, "key": key}
+        self._restore(folder, key, own)
+        with Journal(folder, own, durable=limit is not None) as journal:
+            costs = Costs(sent=journal.sent, limit=limit, note=journal.note)
+            answers = Answers(self.spec, lambda: self._voting(costs), JournalStore(journal), costs)
+            arrays = self._compute(compute, index, answers, costs)
+            sealed = journal.sealed({**header, "spent": True} if answers.spent else header)
+        name = digest_json([key, "limit", limit]) if answers.spent else key
+        self._keep(name, costs, answers.spent, sealed)
         return arrays
 
-    def _header(self, work: str, index: int) -> dict[str, Any]:
-        from db3.teachers.answers.recording import described
+    def _compute(self, compute: Compute, index: int, teacher: Teacher, costs: Costs) -> Arrays:
+        """A piece's arrays; while it is computed, `teacher()` is this one within its budget."""
+        self._threads.teacher = Budget(teacher, costs=costs)
+        return compute(index)
 
-        return {"work": work, "piece": index, "classes": self.spec.classes, "teacher": described(self.spec)}
-
-    def _seat(self) -> "_Seat":
-        if not hasattr(self._seats, "seat"):
-            self._seats.seat = _Seat()
-        seat: _Seat = self._seats.seat
-        return seat
-
-    def _opened(self, seat: "_Seat") -> "Teacher":
-        """The teacher itself, opened when a piece first needs it."""
-        from db3.teachers.folder import open_teacher
-        from flows.config import device_of, link_of
-
-        if seat.opened is None:
+    def _voting(self, costs: Costs) -> Votes:
+        """The teacher itself: a thread opens the model when a piece first needs it, and keeps it for those to come."""
+        thread = self._threads
+        if not hasattr(thread, "adapter"):
             device, link = device_of(self._config), link_of(self._config)
-            seat.opened = open_teacher(self._folder, device, sending=seat.send, link=link)
-        return seat.opened.teacher
+            thread.sending = _Sending()
+            thread.adapter = open_adapter(self._folder, device, sending=thread.sending, link=link)
+        thread.sending.costs = costs
+        return Votes(thread.adapter, votes_of(self._folder), costs)
+
+    def _keep(self, name: str, costs: Costs, spent: bool, sealed: bytes) -> None:
+        counts = {**costs.counts(), "spent": int(spent)}
+        entry: Arrays = {count: np.array(value, np.int64) for count, value in counts.items()}
+        self._answers.put(name, {**entry, "journal": np.frombuffer(sealed, np.uint8)})
+
+    def _header(self, work: str, index: int) -> dict[str, Any]:
+        return {"work": work, "piece": index, "classes": self.spec.classes, "teacher": described(self.spec)}
 
     def _restore(self, folder: Path, key: str, header: dict[str, Any]) -> None:
         """Where a finished piece has lost its results but not its answers, begin from those."""
-        from dataclasses import replace
-
-        from db3.files import write_bytes
-        from db3.teachers.answers.recording import read_whole, whole
-
         entry = self._answers.get(key)
-        path = folder / "journal"
+        path = folder / FILE
         if entry is not None and not path.exists():
             (recording,) = read_whole(entry["journal"].tobytes(), self._answers.path(key))
             write_bytes(path, whole(replace(recording, header=header, sent=int(entry["sent"]))))
 
     def _settle(self, work: str, keys: Sequence[str], limits: Sequence[int | None], known: set[str]) -> None:
         """Add up what the pieces have cost, those known before nothing, and drop the journals of the finished ones."""
-        from db3.teachers.answers.journal import discard
-
         names = [self._name(key, limit) for key, limit in zip(keys, limits, strict=True)]
         for key, name in zip(keys, names, strict=True):
             counts = self._costs(name)
             if name in known:
-                counts["replayed"] = counts["asked"]
+                counts["known"] = counts["asked"]
             for count, value in counts.items():
                 self.costs[count] += value
             if name == key:
@@ -239,15 +211,9 @@ class Asking:
 
     def _costs(self, name: str) -> dict[str, int]:
         entry = self._entry(name)
-        return {count: int(entry[count]) for count in _NO_COSTS}
+        return {count: int(entry[count]) for count in _KEPT}
 
-    def _paid(self, name: str) -> tuple[int, int]:
-        costs = self._costs(name)
-        return costs["asked"], costs["sent"]
-
-    def _entry(self, name: str) -> "Arrays":
-        from db3.errors import DataError
-
+    def _entry(self, name: str) -> Arrays:
         entry = self._answers.get(name)
         if entry is None:
             raise DataError(
@@ -257,14 +223,10 @@ class Asking:
         return entry
 
 
-class _Seat:
-    """What a thread computes its pieces with: they come and go, the teacher stays open."""
+class _Sending:
+    """What an adapter announces to: the costs of whichever piece it is asked for."""
 
-    meter: "Meter"
-    allowance: "Allowance"
+    costs: Costs
 
-    def __init__(self) -> None:
-        self.opened: Meter | None = None
-
-    def send(self, count: int) -> None:
-        self.allowance.send(count)
+    def __call__(self, count: int) -> None:
+        self.costs.send(count)

@@ -24,13 +24,13 @@ _LAST_LINES = 30
 _PICTURES = (6, 12)  # rows and columns of sample pictures
 
 
-def of_stage(name: str, data: Path = DATA) -> None:
+def show_stage(name: str, data: Path = DATA) -> None:
     """Show what a finished stage left under `data`."""
     if name in _SHOWN and (data / _SHOWN[name][0]).is_file():
         _SHOWN[name][1](data)
 
 
-def table_of_stages(names: Sequence[str], states: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
+def show_progress(names: Sequence[str], states: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
     """How far the pipeline is: DVC's word for each stage so far, and how long it took."""
     rows = [
         {
@@ -45,7 +45,7 @@ def table_of_stages(names: Sequence[str], states: Mapping[str, Any], seconds: Ma
     create_table_artifact(rows, "pipeline-stages", f"{done} of {len(names)} stages are up to date")
 
 
-def what_to_do(name: str, reason: str, lines: Sequence[str]) -> None:
+def show_failure(name: str, reason: str, lines: Sequence[str]) -> None:
     """A page about a stage that failed: the reason, the way out, the end of its output."""
     output = "\n".join(lines[-_LAST_LINES:])
     create_markdown_artifact(
@@ -93,7 +93,7 @@ def _queries(data: Path) -> None:
     rows = [
         {"queries": "asked by the search of every pair", "count": searched, "of the budget": budget},
         {"queries": "asked by synthetic queries, before it", "count": synthetic_queries, "of the budget": ""},
-        {"queries": "paid for both (votes included)", "count": queries["paid"], "of the budget": ""},
+        {"queries": "votes kept of both", "count": queries["votes"], "of the budget": ""},
         {"queries": "asked for the augmented baseline", "count": queries["augmented"], "of the budget": ""},
     ]
     said = f"{manifest['method']}: {searched:,} of {budget:,} queries, {manifest['unreached']:,} pairs unreached"

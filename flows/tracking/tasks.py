@@ -35,35 +35,35 @@ def run_linked(flow: Flow[..., Any], parameters: dict[str, Any]) -> str:
     return str(run_flow(flow, run, parameters))
 
 
-def as_tasks(
+def run_as_tasks(
     what: str,
     keys: Sequence[str],
     sizes: Sequence[int],
     unit: str,
     order: Sequence[int],
     found: frozenset[int],
-    place: Work,
+    run: Work,
     costs: Callable[[int], tuple[int, int]] | None,
     threads: int,
 ) -> None:
     """Submit one task run per shard and wait for all; on an error those not begun end as Cancelled."""
     stop = threading.Event()
-    board = Board(what, sizes, unit, costs)
-    shard = _shard_task(what, found, place, threads, stop)
+    artifacts = ShardArtifacts(what, sizes, unit, costs)
+    shard = _shard_task(what, found, run, threads, stop)
     futures = {shard.submit(index=index, key=keys[index]): index for index in order}
     try:
         for future in as_completed(list(futures)):
             future.result()
             index = futures[future]
-            board.done(index, "in the store" if index in found else "computed")
+            artifacts.done(index, "in the store" if index in found else "computed")
     finally:
         stop.set()
         for future in futures:
             future.wait()
-        board.show(last=True)
+        artifacts.show(last=True)
 
 
-def _shard_task(what: str, found: frozenset[int], place: Work, threads: int, stop: threading.Event) -> Any:
+def _shard_task(what: str, found: frozenset[int], run: Work, threads: int, stop: threading.Event) -> Any:
     """How a shard is submitted to Prefect.
 
     The store alone says what is done already: Prefect keeps no result of its own that could disagree. Parameters and
@@ -77,7 +77,7 @@ def _shard_task(what: str, found: frozenset[int], place: Work, threads: int, sto
         if index in found:
             return Completed(name="Cached", message=f"shard {key} is in the store")
         set_torch_threads(threads)
-        place(index)
+        run(index)
         return key
 
     return task(
@@ -97,14 +97,14 @@ def _may_be_tried_again(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(error, ConnectionError | TimeoutError)
 
 
-class Board:
+class ShardArtifacts:
     """Progress and table of the shards of one stage, shown in the UI while it runs.
 
     Args:
         what: the stage, or the round of it.
         sizes: units of work in each shard; where queries are asked, the most that it may ask.
         unit: of the sizes.
-        costs: queries asked and paid of a finished shard; None where the stage asks nothing.
+        costs: queries asked and sent of a finished shard; None where the stage asks nothing.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class Board:
         """Shard `index` is finished; call it from the thread of the flow."""
         row: dict[str, Any] = {"shard": index, "state": how, f"{self._unit} at most": self._sizes[index]}
         if self._costs:
-            asked, paid = self._costs(index)
-            row |= {"asked": asked, "paid now": 0 if how == "in the store" else paid, "after s": self._elapsed()}
+            asked, sent = self._costs(index)
+            row |= {"asked": asked, "sent now": 0 if how == "in the store" else sent, "after s": self._elapsed()}
         self._rows[index] = row
         if time.monotonic() - self._shown >= EVERY:
             self.show()
@@ -140,8 +140,8 @@ class Board:
         if not sum(self._sizes) or not any("asked" in row for row in self._rows.values()):
             return ""
         asked = sum(row.get("asked", 0) for row in self._rows.values())
-        paid = sum(row.get("paid now", 0) for row in self._rows.values())
-        return f"; {asked:,} queries asked of {sum(self._sizes):,} at most, {paid:,} paid now, the rest replayed"
+        sent = sum(row.get("sent now", 0) for row in self._rows.values())
+        return f"; {asked:,} queries asked of {sum(self._sizes):,} at most, {sent:,} sent now, the rest known"
 
     def _elapsed(self) -> int:
         return round(time.monotonic() - self._begun)

@@ -1,12 +1,14 @@
 """metrics.json: its keys, its numbers, and what stands there without labels."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from db3.errors import DataError
-from db3.evaluation import Size, Variant, accuracy, build_metrics, build_summary
+from db3.evaluation import Metrics, RunFacts, Size, VariantDecisions, accuracy, build_metrics, build_summary
+from flows.manifests import to_json
 
 N, K = 40, 4
 RANDOM = np.random.default_rng(3)
@@ -14,10 +16,10 @@ LABELS = RANDOM.integers(0, K, N)
 TEACHER = np.where(RANDOM.random(N) < 0.9, LABELS, (LABELS + 1) % K)
 
 
-def variant(name: str, queries: float, seeds: int = 3, black_box: bool = True) -> Variant:
+def variant(name: str, queries: float, seeds: int = 3, black_box: bool = True) -> VariantDecisions:
     random = np.random.default_rng(len(name))
     tables = {seed: np.where(random.random(N) < 0.8, TEACHER, random.integers(0, K, N)) for seed in range(seeds)}
-    return Variant(name, queries, black_box, tables)
+    return VariantDecisions(name, queries, black_box, tables)
 
 
 VARIANTS = [
@@ -30,18 +32,30 @@ VARIANTS = [
 
 
 def build(
-    labels: np.ndarray | None, variants: list[Variant] = VARIANTS, teacher_decisions: np.ndarray | None = TEACHER
+    labels: np.ndarray | None,
+    variants: list[VariantDecisions] = VARIANTS,
+    teacher_decisions: np.ndarray | None = TEACHER,
 ) -> dict:
-    return build_metrics(
-        teacher_decisions,
-        variants,
-        labels,
+    return asdict(measured(labels, variants, teacher_decisions))
+
+
+def measured(
+    labels: np.ndarray | None,
+    variants: list[VariantDecisions] = VARIANTS,
+    teacher_decisions: np.ndarray | None = TEACHER,
+) -> Metrics:
+    facts = RunFacts(
         teacher=Size(187_780, 751_120, 2_293_000),
         student=Size(47_645, 190_580, 591_500),
         queries_asked=36_600,
         queries_per_sample=91.5,
         transfer_digest="ab" * 32,
     )
+    return build_metrics(teacher_decisions, variants, labels, facts)
+
+
+def summarised(*given: object) -> dict:
+    return to_json(build_summary(measured(*given)))
 
 
 def test_keys_are_those_of_the_contract() -> None:
@@ -59,12 +73,13 @@ def test_keys_are_those_of_the_contract() -> None:
 
 def test_the_summary_is_flat_short_and_says_the_same() -> None:
     metrics = build(LABELS)
-    summary = build_summary(metrics)
+    summary = summarised(LABELS)
     assert set(summary) == {"accuracy", "agreement", "sd", "hard", "teacher", "queries", "transfer"}
     assert summary["accuracy"] == metrics["student"]["accuracy"]["mean"]
     assert summary["hard"] == metrics["baselines"]["hard"]["accuracy"]["mean"]
     assert summary["transfer"] == "ab" * 6
-    without = build_summary(metrics := build(None))
+    without = summarised(None)
+    metrics = build(None)
     assert (without["accuracy"], without["teacher"]) == (None, None)
     assert without["agreement"] == metrics["student"]["agreement"]["mean"]
     assert without["hard"] == metrics["baselines"]["hard"]["agreement"]["mean"]
@@ -101,7 +116,7 @@ def test_without_the_teacher_s_decisions_accuracy_stays_and_agreement_is_null() 
     assert metrics["student"]["agreement"] is None
     assert metrics["baselines"]["hard"]["agreement"] is None
     assert (metrics["queries"]["evaluation"], metrics["test_images"]) == (0, N)
-    summary = build_summary(metrics)
+    summary = summarised(LABELS, VARIANTS, None)
     assert (summary["accuracy"], summary["agreement"]) == (metrics["student"]["accuracy"]["mean"], None)
 
 

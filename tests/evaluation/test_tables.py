@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from db3.evaluation import Variant, write_accuracy, write_confusion, write_curve
+from db3.evaluation import VariantDecisions, write_accuracy, write_confusion, write_curve
 
 TEACHER = np.array([0, 1, 1, 0])
 LABELS = np.array([0, 1, 0, 0])
 VARIANTS = [
-    Variant("student", 12.25, True, {0: np.array([0, 1, 1, 0]), 1: np.array([0, 1, 0, 1])}),
-    Variant("hard", 1, True, {0: np.array([1, 1, 0, 0])}),
+    VariantDecisions("student", 12.25, True, {0: np.array([0, 1, 1, 0]), 1: np.array([0, 1, 0, 1])}),
+    VariantDecisions("hard", 1, True, {0: np.array([1, 1, 0, 0])}),
 ]
 
 

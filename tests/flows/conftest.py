@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from db3.teachers.adapters.batching import Batching
+from flows.compose import compose
 from flows.config import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,10 +77,8 @@ def make_project(folder: Path) -> Project:
     shutil.copytree(ROOT / "conf", folder / "conf", dirs_exist_ok=True)
     shutil.copy(ROOT / "prefect.yaml", folder)
     (folder / "data").mkdir()
-    project = Project(folder)
-    composed = project.python("-m", "flows.compose", "runtime.workers=2")
-    assert composed.returncode == 0, composed.stderr
-    return project
+    (folder / "params.yaml").write_text(compose(["runtime.workers=2"], ROOT / "conf"), encoding="utf-8")
+    return Project(folder)
 
 
 def add_dvc(project: Project) -> None:
@@ -190,6 +190,43 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         stopped = project.python("-m", "flows.ui", "stop")
         assert process.wait(60) == 0, log.read_text()
         assert stopped.stdout == "ui: stopped\n"
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a small teacher and its samples; to be copied, never changed."""
+    from flows.fetch_teacher import fetch_teacher
+    from flows.samples import samples
+    from tests.flows.test_searches import configured
+
+    data = tmp_path_factory.mktemp("taught") / "data"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(data.parent)
+        for stage in (fetch_teacher, samples):
+            (data / stage.folder).mkdir(parents=True)
+            stage(configured(), data)
+    return data
+
+
+@pytest.fixture
+def data(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in a folder with no shard store yet."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(taught, tmp_path / "data"))
+
+
+@pytest.fixture
+def arrived(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Images that really reach the teacher, call by call."""
+    counts: list[int] = []
+    decide = Batching.decide
+
+    def counted(self: Batching, images: Any) -> Any:
+        counts.append(len(images))
+        return decide(self, images)
+
+    monkeypatch.setattr(Batching, "decide", counted)
+    return counts
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A hard stop on what is paid, over samples and searches together; a larger budget goes on from there."""
+"""A hard stop on what is sent, over samples and searches together; a larger budget goes on from there."""
 
 import json
 import shutil
@@ -9,28 +9,11 @@ import numpy as np
 import pytest
 
 from db3.errors import ConfigError
-from db3.teachers.adapters.batching import Batching
 from flows.query_decisions import query_decisions
 from flows.samples import samples
 from flows.soft_labels import soft_labels
 from flows.verify import verify
-from tests.flows.test_searches import configured, data, manifest, searched, taught
-
-__all__ = ["data", "taught"]
-
-
-@pytest.fixture
-def arrived(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Images that really reach the teacher, call by call."""
-    counts: list[int] = []
-    decide = Batching.decide
-
-    def counted(self: Batching, images: Any) -> Any:
-        counts.append(len(images))
-        return decide(self, images)
-
-    monkeypatch.setattr(Batching, "decide", counted)
-    return counts
+from tests.flows.test_searches import configured, manifest, searched
 
 
 def costs(data: Path) -> dict[str, Any]:
@@ -44,7 +27,7 @@ def test_never_one_image_more_in_any_order_and_number_of_workers(
 ) -> None:
     chosen = (f"query.method={method}", f"budget.total={total}", "query.shard=5", "query.augmented=same")
     first = searched(data, *chosen, "runtime.workers=3")
-    assert sum(arrived) == costs(data)["paid"] <= total - 20  # 20 for the samples
+    assert sum(arrived) == costs(data)["sent"] <= total - 20  # 20 for the samples
     assert first["spent"]
     assert first["unfinished"] > 0
     assert first["queries"]["augmented"] <= first["queries"]["asked"]
@@ -53,7 +36,7 @@ def test_never_one_image_more_in_any_order_and_number_of_workers(
     monkeypatch.setenv("DB3_SHARD_ORDER", "reversed")
     assert searched(data, *chosen, "runtime.runner=local") == first
     assert (data / "decisions" / "distances.npy").read_bytes() == distances
-    # What was cut short is replayed as it was.
+    # What was cut short is known as it was.
     (data / "transfer").mkdir()
     soft_labels(configured(*chosen), data)
     assert verify(configured(*chosen), data) == manifest(data, "transfer")["digest"]
@@ -65,16 +48,16 @@ def test_more_money_goes_on_from_there_and_pays_for_the_rest_alone(data: Path, a
     price = sum(arrived)
     shutil.rmtree(".db3")
     arrived.clear()
-    paid = []
+    sent = []
     for total in (20 + price // 4, 20 + price // 2, 10**6, None):
         found = searched(data, *chosen, f"budget.total={'null' if total is None else total}")
-        paid.append(sum(arrived))
-    assert paid[0] < paid[1] < paid[2] == paid[3] == price
+        sent.append(sum(arrived))
+    assert sent[0] < sent[1] < sent[2] == sent[3] == price
     assert found == whole
-    assert costs(data) == {**costs(data), "paid": price, "lost": 0, "replayed": price}
+    assert costs(data) == {**costs(data), "sent": price, "lost": 0, "known": price}
 
 
-def test_a_budget_too_small_for_the_samples_is_refused_before_anything_is_paid(data: Path, arrived: list[int]) -> None:
+def test_a_budget_too_small_for_the_samples_is_refused_before_anything_is_sent(data: Path, arrived: list[int]) -> None:
     with pytest.raises(ConfigError, match=r"budget.total is 19, but the decisions on 20 samples"):
         samples(configured("budget.total=19"), data)
     assert not arrived

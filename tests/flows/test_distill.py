@@ -19,9 +19,7 @@ from db3.errors import ConfigError
 from flows.compose import compose
 from flows.config import Config, parse_config
 from flows.distill import distill
-from flows.fetch_teacher import fetch_teacher
 from flows.query_decisions import query_decisions
-from flows.samples import samples
 from flows.soft_labels import soft_labels
 from tests.flows.conftest import until
 from tests.flows.modules import ROOT
@@ -35,7 +33,7 @@ SMALL = (
     "query.budget=12",
     "query.augmented=0",
     "soft_labels.boundary_points=0.25",
-    "soft_labels.answered=0.2",
+    "soft_labels.queried_images=0.2",
     "distill.architecture=lenet5_fifth",
     "distill.steps=25",
     "distill.batch=27",
@@ -55,16 +53,15 @@ def configured(*overrides: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def searched(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with a transfer set."""
-    folder, before = tmp_path_factory.mktemp("searched"), Path.cwd()
-    os.chdir(folder)
-    try:
-        for stage in (fetch_teacher, samples, query_decisions, soft_labels):
-            (folder / "data" / stage.folder).mkdir(parents=True)
+    folder = tmp_path_factory.mktemp("searched")
+    shutil.copytree(taught, folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in (query_decisions, soft_labels):
+            (folder / "data" / stage.folder).mkdir()
             stage(configured(), folder / "data")
-    finally:
-        os.chdir(before)
     return folder / "data"
 
 
@@ -140,6 +137,6 @@ def training(stage: int) -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process(stage).children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
+        if "forkserver" in " ".join(child.cmdline())
         and any(connection.status == "ESTABLISHED" for connection in child.net_connections("inet"))
     ]

@@ -18,7 +18,13 @@ FREE_GROUPS = {"runtime", "teacher.link"}
 _RUNNING = ("locks", "remote_work", "runners", "shards", "stage", "store")
 # The machine that stages run in, and files read or written the same whatever is in them.
 MACHINE = {f"flows/engine/{name}.py" for name in _RUNNING} | {
-    *("flows/__init__.py", "flows/config.py", "flows/tracking/server.py", "flows/tracking/tasks.py"),
+    *(
+        "flows/__init__.py",
+        "flows/config.py",
+        "flows/manifests.py",
+        "flows/tracking/server.py",
+        "flows/tracking/tasks.py",
+    ),
     *(f"db3/{name}.py" for name in ("__init__", "errors", "files", "progress")),
 }
 

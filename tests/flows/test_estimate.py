@@ -9,9 +9,7 @@ import pytest
 from db3.teachers.adapters.batching import Batching
 from flows.estimate import estimate
 from flows.planned import planned
-from tests.flows.test_searches import configured, data, searched, taught
-
-__all__ = ["data", "taught"]
+from tests.flows.test_searches import configured, searched
 
 
 @pytest.mark.parametrize("method", ["sd", "bd", "mbd", "auto"])

@@ -1,4 +1,4 @@
-"""The test split costs queries too: counted, within the budget, each paid once."""
+"""The test split costs queries too: counted, within the budget, each sent once."""
 
 import json
 import shutil
@@ -12,10 +12,7 @@ from flows.distill import distill
 from flows.evaluate import evaluate
 from flows.report import report
 from flows.soft_labels import soft_labels
-from tests.flows.test_budget import arrived
-from tests.flows.test_searches import configured, data, searched, taught
-
-__all__ = ["arrived", "data", "taught"]
+from tests.flows.test_searches import configured, searched
 
 SMALL = ("query.method=bd", "distill.baselines=[hard]", "distill.curve=false", "evaluate.latency_runs=0")
 
@@ -39,20 +36,20 @@ def evaluated(data: Path, *overrides: str) -> tuple[str, dict[str, Any]]:
     return line, metrics
 
 
-def test_each_test_image_is_paid_once(distilled: Path, arrived: list[int]) -> None:
+def test_each_test_image_is_sent_once(distilled: Path, arrived: list[int]) -> None:
     line, metrics = evaluated(distilled)
     assert sum(arrived) == metrics["queries"]["evaluation"] == metrics["test_images"] == 50
     assert "the teacher was asked about 50 test images; " in line
     line, again = evaluated(distilled)
     assert (sum(arrived), again) == (50, metrics)
-    assert "50 test images, 50 of them replayed" in line
+    assert "50 test images, 50 of them known already" in line
 
 
 def test_it_stays_within_the_budget_and_does_without_where_that_is_too_small(
     distilled: Path, arrived: list[int]
 ) -> None:
     transfer = json.loads((distilled / "transfer" / "manifest.json").read_text())
-    before = transfer["queries"]["paid"]
+    before = transfer["queries"]["votes"]
     line, metrics = evaluated(distilled, f"budget.total={before + 49}")
     assert arrived == []
     assert f"budget.total of {before + 49:,} leaves 49 queries for 50 test images" in line

@@ -59,7 +59,7 @@ def test_made_samples_are_counted_and_follow_from_the_journal(data: Path, chosen
     manifest = made(data, config)
     images, decisions = (np.load(data / "samples" / f"{name}.npy") for name in ("images", "decisions"))
     assert len(images) == len(decisions) == manifest["count"]
-    assert manifest["queries"]["asked"] == manifest["queries"]["paid"] <= config.samples.budget
+    assert manifest["queries"]["asked"] == manifest["queries"]["votes"] <= config.samples.budget
     if chosen != PSEUDO:
         assert manifest["queries"]["asked"] == manifest["count"] == sum(manifest["sources"].values()) == 150
         assert (manifest["sources"]["real"] > 0) == (chosen == AUGMENTED)
@@ -78,7 +78,7 @@ def test_a_second_run_pays_nothing_and_writes_the_same_bytes(data: Path) -> None
     assert made(data, config) == first
     assert {path.name: path.read_bytes() for path in (data / "samples").iterdir() if path.is_file()} == before
     costs = json.loads((data / "queries.json").read_text())["samples"]
-    assert costs["replayed"] == costs["asked"] == costs["paid"] == 150
+    assert costs["known"] == costs["asked"] == costs["sent"] == 150
 
 
 @pytest.mark.parametrize("chosen", [PRIORS, PSEUDO], ids=["priors", "zsdb3"])

@@ -42,7 +42,7 @@ def test_an_onnx_file_through_the_whole_pipeline(folder: Path, capsys: pytest.Ca
     for stage in STAGES:
         stage.run(config, folder / "data")
     assert (
-        capsys.readouterr().err.count("kd is left out: it needs the teacher's scores, and a teacher of kind onnx") == 1
+        capsys.readouterr().err.count("kd is left out: it needs the teacher's scores, and this teacher tells none") == 1
     )
     card, metrics = read_json(folder / "data/teacher/teacher.json"), read_json(folder / "data/evaluation/metrics.json")
     assert card["model"]["input"] == "images"

@@ -39,23 +39,6 @@ def configured(*overrides: str) -> Config:
     return parse_config(yaml.safe_load(compose([*SMALL, *overrides], ROOT / "conf")))
 
 
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a teacher and samples."""
-    data = tmp_path_factory.mktemp("taught") / "data"
-    for stage in (fetch_teacher, samples):
-        (data / stage.folder).mkdir(parents=True)
-        stage(configured(), data)
-    return data
-
-
-@pytest.fixture
-def data(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, in a folder with no shard store yet."""
-    monkeypatch.chdir(tmp_path)
-    return Path(shutil.copytree(taught, tmp_path / "data"))
-
-
 def manifest(data: Path, folder: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((data / folder / "manifest.json").read_text())
     return content
@@ -76,7 +59,7 @@ def test_any_search_writes_what_it_counted(data: Path, method: str) -> None:
     assert asked.max() <= 9
     assert told["queries"]["asked"] == asked.sum() + told["queries"]["synthetic_queries"]
     sealed = [one for file in (folder / "journal").glob("*") for one in read_whole(file.read_bytes(), file)]
-    assert sum(len(one.answers) for one in sealed) == told["queries"]["asked"] == told["queries"]["paid"]
+    assert sum(len(one.answers) for one in sealed) == told["queries"]["asked"] == told["queries"]["votes"]
     assert told["unfinished"] == 0
     assert not told["spent"]
     assert told["queries"]["synthetic_queries"] == (
@@ -226,11 +209,11 @@ def test_votes_and_rechecks_are_counted_and_a_steady_teacher_never_flips(
         (data / stage.folder).mkdir()
         stage(configured(*chosen), data)
     told = manifest(data, "samples")
-    assert told["queries"] == {"asked": 30, "paid": 60}
+    assert told["queries"] == {"asked": 30, "votes": 60}
     assert told["flips"] == {"compared": 40, "changed": 0, "rate": 0.0}
     found = searched(data, "query.method=bd", *chosen)
-    assert found["queries"]["paid"] == 2 * found["queries"]["asked"]
+    assert found["queries"]["votes"] == 2 * found["queries"]["asked"]
     assert found["flips"]["compared"] == found["queries"]["asked"]
     assert "warning" not in capsys.readouterr().err
-    # Whoever computed a shard, its votes were paid: a run that finds all of them says the same.
+    # Whoever computed a shard, its votes were sent: a run that finds all of them says the same.
     assert searched(data, "query.method=bd", *chosen) == found

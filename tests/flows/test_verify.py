@@ -12,9 +12,8 @@ from db3.errors import DataError
 from flows.soft_labels import soft_labels
 from flows.verify import verify
 from tests.flows.modules import ROOT
-from tests.flows.test_searches import SMALL, configured, manifest, searched, taught
+from tests.flows.test_searches import SMALL, configured, manifest, searched
 
-__all__ = ["taught"]
 CHOSEN = ("query.method=bd", "query.augmented=30", "query.shard=10")
 
 

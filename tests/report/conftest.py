@@ -9,7 +9,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from db3.evaluation import Size, Variant, build_metrics, confusion, write_accuracy, write_confusion, write_curve
+from db3.evaluation import (
+    RunFacts,
+    Size,
+    VariantDecisions,
+    build_metrics,
+    confusion,
+    write_accuracy,
+    write_confusion,
+    write_curve,
+)
+from db3.soft_labels import alone
+from flows.manifests import (
+    DatasetFacts,
+    Environment,
+    StudentCard,
+    TeacherCard,
+    TransferManifest,
+    TransferQueries,
+    TransferSize,
+    write_manifest,
+)
+
+MACHINE = Environment("3.11", "2.15.0", "0.29.2", "2.3.1", "x86_64", "cpu", 1)
 
 BASELINES = ("hard", "smoothing", "noise", "inverse", "augmented", "kd")
 TITLES = {
@@ -106,31 +128,28 @@ def _images(random: Any, decisions: Any, shape: tuple[int, int, int]) -> Any:
 
 
 def _manifests(plan: Plan, data: Path, asked: Any) -> None:
-    teacher = {
-        "identity": "7e" * 32,
-        "kind": "train" if plan.local else "http",
-        "input_shape": list(plan.shape),
-        "bounds": [0.0, 1.0],
-        "classes": plan.classes,
-        "class_names": list(plan.names) if plan.names else [str(k) for k in range(plan.classes)],
-        "call_batch": 256,
-    }
-    if plan.local:
-        teacher |= {
-            "architecture": "lenet5",
-            "parameters": 187_780,
-            "bytes": 751_120,
-            "dataset": {"name": "digits", "digest": "d1" * 32, "train": 1200, "test": 597},
-            "environment": {
-                "python": "3.11",
-                "torch": "2.15.0",
-                "numpy": "2.3.1",
-                "device": "cpu",
-                "machine": "x86_64",
-            },
-        }
-    _dump(data / "teacher/teacher.json", teacher)
-    _dump(data / "samples/manifest.json", {"method": "real", "count": plan.count, "digest": "5a" * 32})
+    names = [*(plan.names or []), *map(str, range(plan.classes))][: plan.classes]
+    if plan.names:
+        names[len(plan.names) :] = map(str, range(len(plan.names), plan.classes))
+    size = (187_780, 751_120, 2_293_000) if plan.local else (None, None, None)
+    teacher = TeacherCard(
+        "train" if plan.local else "http",
+        "lenet5" if plan.local else None,
+        plan.shape,
+        (0.0, 1.0),
+        plan.classes,
+        tuple(names),
+        "none",
+        1,
+        DatasetFacts("digits", "d1" * 32, 1200, 597),
+        MACHINE,
+        256,
+        *size,
+        "7e" * 32,
+    )
+    write_manifest(data / "teacher/teacher.json", teacher)
+    samples = {"method": "real", "count": plan.count, "digest": "5a" * 32, "queries": {"asked": plan.count}}
+    _dump(data / "samples/manifest.json", samples)
     total = int(asked.sum())
     queries = {
         "asked": total,
@@ -139,9 +158,36 @@ def _manifests(plan: Plan, data: Path, asked: Any) -> None:
         "augmented": total + plan.count if "augmented" in plan.baselines else 0,
     }
     search = {"method": "mbd", "budget": plan.budget, "checkpoints": list(plan.checkpoints), "queries": queries}
-    _dump(data / "decisions/manifest.json", search | {"digest": "b0" * 32})
-    _dump(data / "transfer/manifest.json", {"digest": "c3" * 32, "mapping": "margin", "beta": 0.71, "gap": 2.0})
-    _dump(data / "student/student.json", {"architecture": "lenet5_half", "classes": plan.classes, "parameters": 47_645})
+    _dump(data / "decisions/manifest.json", search | {"digest": "b0" * 32, "spent": False, "unfinished": 0})
+    transfer = TransferManifest(
+        "c3" * 32,
+        "margin",
+        alone("margin"),
+        TransferSize(plan.count),
+        TransferQueries(total, total, total / plan.count),
+        False,
+        0,
+        tuple(names),
+        teacher.identity,
+        "5a" * 32,
+        "b0" * 32,
+        0.71,
+    )
+    write_manifest(data / "transfer/manifest.json", transfer)
+    student = StudentCard(
+        "lenet5_half",
+        plan.shape,
+        plan.classes,
+        tuple(names),
+        47_645,
+        190_580,
+        591_500,
+        transfer.digest,
+        teacher.identity,
+        None,
+        MACHINE,
+    )
+    write_manifest(data / "student/student.json", student)
 
 
 def _variants(plan: Plan, asked: Any) -> list[dict[str, Any]]:
@@ -183,7 +229,7 @@ def _evaluation(plan: Plan, folder: Path, random: Any, variants: list[dict[str, 
 
     teacher = vary(truth, 0.977)
     told = [
-        Variant(
+        VariantDecisions(
             variant["name"],
             float(variant["queries_per_sample"]),
             variant["black_box"],
@@ -196,13 +242,15 @@ def _evaluation(plan: Plan, folder: Path, random: Any, variants: list[dict[str, 
         teacher,
         told,
         labels,
-        teacher=Size(187_780, 751_120, 2_293_000) if plan.local else Size(),
-        student=Size(47_645, 190_580, 591_500),
-        queries_asked=asked,
-        queries_per_sample=asked / plan.count,
-        transfer_digest="c3" * 32,
+        RunFacts(
+            teacher=Size(187_780, 751_120, 2_293_000) if plan.local else Size(),
+            student=Size(47_645, 190_580, 591_500),
+            queries_asked=asked,
+            queries_per_sample=asked / plan.count,
+            transfer_digest="c3" * 32,
+        ),
     )
-    _dump(folder / "metrics.json", metrics)
+    write_manifest(folder / "metrics.json", metrics)
     write_confusion(folder / "confusion.csv", confusion(teacher, told[0].decisions[0], classes))
     write_accuracy(folder / "accuracy.csv", teacher, told, labels)
     write_curve(folder / "curve.csv", told, labels)

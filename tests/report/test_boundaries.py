@@ -7,7 +7,8 @@ import pytest
 
 from db3.report import boundaries
 from db3.report.boundaries import asked_histogram, class_distances, descent
-from db3.report.read import Run, read_run
+from db3.report.run import Run
+from flows.report import read_run
 
 
 @pytest.fixture

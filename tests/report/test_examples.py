@@ -9,7 +9,8 @@ from PIL import Image
 
 from db3.report import examples
 from db3.report.examples import ambiguous, png, typical
-from db3.report.read import Run, read_run
+from db3.report.run import Run
+from flows.report import read_run
 
 
 @pytest.fixture

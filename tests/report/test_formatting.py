@@ -2,6 +2,7 @@
 
 import pytest
 
+from db3.evaluation.results import Spread
 from db3.report import formatting as words
 
 
@@ -25,7 +26,7 @@ def test_queries_have_a_decimal_only_where_it_says_something(value: float, said:
 
 
 def test_a_score_of_one_seed_has_no_spread() -> None:
-    score = {"mean": 0.9702, "sd": 0.004}
+    score = Spread(0.9702, 0.004)
     assert words.spread(score).replace(words.HARD, " ") == "97.0 ± 0.4"
     assert words.spread(score, seeds=1) == "97.0"
     assert words.spread(None) == "–"

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from db3.report.made_samples import story
-from db3.report.snapshots import by_round
-
-QUERIES = {"asked": 1500, "paid": 1500}
+from db3.report.run import SampleFacts
+from db3.report.snapshots import snapshots_by_round
 
 
 @pytest.mark.parametrize(
@@ -34,20 +33,20 @@ QUERIES = {"asked": 1500, "paid": 1500}
 def test_the_story_tells_what_was_asked_and_whether_real_images_were_used(
     samples: dict[str, Any], told: list[str], silent: str
 ) -> None:
-    text = story({**samples, "queries": QUERIES})
+    text = story(SampleFacts(digest="5a", asked=1500, **samples))
     assert all(part in text for part in told), text
     assert silent not in text
 
 
 def test_real_samples_have_no_story() -> None:
-    assert story({"method": "real", "queries": QUERIES}) == ""
+    assert story(SampleFacts("real", "5a")) == ""
 
 
 def test_a_round_shows_the_last_images_of_each_class_asked_by_its_end() -> None:
     decisions = np.array([0, 0, 0, 0, 1, 1, 0])
     rounds = np.array([0, 0, 0, 0, 2, 2, 2])
     images = np.arange(7, dtype=np.uint8)[:, None, None, None] + np.ones((1, 1, 2, 2), np.uint8)
-    shown = by_round(images, decisions, rounds)
+    shown = snapshots_by_round(images, decisions, rounds)
     assert shown.iterations == (0, 2)
     assert shown.queries == (4, 7)
     assert shown.decisions.tolist() == [0, 0, 0, 1, 1, 1]

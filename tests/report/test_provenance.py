@@ -1,7 +1,9 @@
 """Provenance rows: flattened, without folders, without what decides nothing."""
 
+from dataclasses import replace
+
 from db3.report.provenance import digests, environment, facts, flatten, parameters
-from db3.report.read import read_run
+from flows.report import read_run
 
 
 def test_nested_values_become_dotted_rows() -> None:
@@ -32,12 +34,10 @@ def test_facts_digests_and_environment_of_a_run(write_run) -> None:  # noqa: ANN
 def test_a_search_that_the_budget_ended_says_so(write_run) -> None:  # noqa: ANN001
     run = read_run(write_run())
     assert not dict(facts(run))["Queries"].endswith("finished")
-    run.search.update(spent=True, unfinished=1234)
+    run = replace(run, search=replace(run.search, spent=True, unfinished=1234))
     assert dict(facts(run))["Queries"].endswith("; the budget was spent before 1,234 pairs were finished")
 
 
 def test_a_remote_teacher_leaves_gaps_not_errors(write_run) -> None:  # noqa: ANN001
     run = read_run(write_run(local=False))
     assert dict(facts(run))["Teacher"] == "black box, an inference server"
-    assert "Dataset" not in dict(digests(run))
-    assert environment(run) == []

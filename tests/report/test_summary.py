@@ -1,26 +1,42 @@
 """The summary says what the numbers say: clear only beyond both deviations, careful otherwise."""
 
-from typing import Any
-
+from db3.evaluation.results import (
+    BaselineMetrics,
+    Metrics,
+    QueryMetrics,
+    Spread,
+    StudentMetrics,
+    TeacherMetrics,
+    TransferMetrics,
+)
 from db3.report.formatting import HARD
 from db3.report.summary import summary_line
 
 TITLES = {"augmented": "Augmented decisions", "smoothing": "Smoothing"}
 
 
-def score(mean: float, sd: float = 0.002) -> dict[str, float]:
-    return {"mean": mean, "sd": sd}
+def score(mean: float, sd: float = 0.002) -> Spread:
+    return Spread(mean, sd)
 
 
-def metrics(own: dict, seeds: int = 3, **baselines: dict) -> dict[str, Any]:
+def metrics(own: Spread, seeds: int = 3, labelled: bool = True, **baselines: Spread) -> Metrics:
     rows = {
-        name: {"accuracy": value, "agreement": value, "black_box": name != "kd", "queries_per_sample": 1.0}
+        name: BaselineMetrics(value if labelled else None, value, 1.0, name != "kd")
         for name, value in baselines.items()
     }
-    return {"student": {"accuracy": own, "agreement": own}, "baselines": rows, "test_images": 600, "seeds": seeds}
+    return Metrics(
+        TeacherMetrics(0.97, 9, 9, 9),
+        StudentMetrics(own if labelled else None, own, 1, 1, 1),
+        QueryMetrics(1, 1.0, False, 600),
+        TransferMetrics("c3" * 32),
+        rows,
+        (),
+        600,
+        seeds,
+    )
 
 
-def say(values: dict) -> str:
+def say(values: Metrics) -> str:
     return summary_line(values, TITLES).replace(HARD, " ")
 
 
@@ -66,8 +82,5 @@ def test_without_hard_the_strongest_baseline_is_compared() -> None:
 
 
 def test_without_labels_agreement_is_compared() -> None:
-    values = metrics(score(0.965), hard=score(0.942))
-    values["student"]["accuracy"] = None
-    for row in values["baselines"].values():
-        row["accuracy"] = None
+    values = metrics(score(0.965), labelled=False, hard=score(0.942))
     assert say(values).startswith("With 96.5 ± 0.2 % agreement")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from db3.report.read import Loss
+from db3.report.run import Loss
 from db3.report.training import POINTS, mean_losses
 
 

@@ -12,7 +12,7 @@ from db3.errors import DataError
 from db3.search import Distances, Method, TransferImages, replay_distances, search_distances
 from db3.search.method import MethodName
 from db3.teachers.adapters.batching import Batching
-from db3.teachers.meter import Meter
+from db3.teachers.budget import Budget
 from tests.search.conftest import RealTeacher
 from tests.search.problems import (
     COLOUR,
@@ -138,7 +138,7 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
         checkpoints=(5, 20),
         seed=seed,
     )
-    found = search_distances(Meter(recording), images, range(5), chosen)
+    found = search_distances(Budget(recording), images, range(5), chosen)
     assert found.asked.max(initial=0) <= budget
     assert found.asked.sum() == recording.asked
     assert (found.distances >= truth(teacher, images)[:5] * (1 - 1e-6)).all()

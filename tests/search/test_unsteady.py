@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from db3.search import Method, replay_distances, search_distances
-from db3.teachers.votes import Majority
+from db3.teachers.budget import Costs
+from db3.teachers.votes import Votes
 from tests.search.problems import GREY, brightest, pool
 from tests.search.test_levels import METHODS
 from tests.teachers.unsteady import Unsteady
@@ -32,7 +33,7 @@ def test_a_majority_brings_distances_back() -> None:
     right = search_distances(steady, images, range(20), method).distances
     shifted = []
     for votes in (1, 7):
-        teacher = Majority(Unsteady(steady, 0.05), votes)
+        teacher = Votes(Unsteady(steady, 0.05), votes, Costs())
         found = search_distances(teacher, images, range(20), method).distances
         shifted.append(float((np.abs(found - right) > 0.02 * right).mean()))
     assert shifted[0] > 0.1

@@ -9,8 +9,8 @@ from db3.digest import digest_file
 from db3.errors import DataError
 from db3.files import read_json, write_json
 from db3.networks import build, save_weights
+from db3.teachers.budget import Budget
 from db3.teachers.folder import CARD, WEIGHTS, identity, open_network, open_teacher, read_spec
-from db3.teachers.meter import Meter
 from tests.contracts.teacher import TeacherContract
 
 SHAPE = (1, 16, 16)
@@ -31,10 +31,10 @@ def write_folder(folder: Path, seed: int = 0, call_batch: int = 8) -> Path:
 
 
 class TestLocalTeacher(TeacherContract):
-    EXTRA = frozenset({"asked", "replayed", "paid", "flips", "teacher"})
+    EXTRA = frozenset({"costs"})
 
     @pytest.fixture
-    def teacher(self, tmp_path: Path) -> Meter:
+    def teacher(self, tmp_path: Path) -> Budget:
         return open_teacher(write_folder(tmp_path))
 
 

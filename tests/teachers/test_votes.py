@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from db3.teachers.base import TeacherSpec
-from db3.teachers.meter import Meter
-from db3.teachers.votes import Majority
+from db3.errors import TeacherError
+from db3.teachers.base import PartlyAnsweredError, TeacherSpec
+from db3.teachers.budget import Budget, Costs
+from db3.teachers.votes import Votes
 from db3.testing.analytic import Brightest
 from tests.contracts.teacher import TeacherContract
 from tests.teachers.unsteady import Unsteady
@@ -25,43 +26,60 @@ class _Told:
         return torch.tensor(told, dtype=torch.int64)
 
 
-class TestMajority(TeacherContract):
-    EXTRA = frozenset({"votes", "paid", "flips"})
-
+class TestVotes(TeacherContract):
     @pytest.fixture
-    def teacher(self) -> Majority:
-        return Majority(Brightest(torch.arange(12).view(3, 2, 2) % 4, max_batch=64), 3)
+    def teacher(self) -> Votes:
+        return Votes(Brightest(torch.arange(12).view(3, 2, 2) % 4, max_batch=64), 3, Costs())
 
 
 def test_two_that_agree_end_a_vote_of_three() -> None:
-    teacher = Majority(_Told(2, 1, 2, 0, 0), 3)  # image 0: 2, 2; image 1: 1, 0, then 0
+    costs = Costs()
+    teacher = Votes(_Told(2, 1, 2, 0, 0), 3, costs)  # image 0: 2, 2; image 1: 1, 0, then 0
     assert teacher.decide(torch.zeros(2, 1, 1, 1)).tolist() == [2, 0]
-    assert teacher.paid == 5
-    assert (teacher.flips.compared, teacher.flips.changed, teacher.flips.rate) == (2, 1, 0.5)
+    assert (costs.votes, costs.compared, costs.changed) == (5, 2, 1)
 
 
 def test_a_tie_goes_to_the_lowest_class() -> None:
-    assert Majority(_Told(2, 1, 0), 3).decide(torch.zeros(1, 1, 1, 1)).tolist() == [0]
-    assert Majority(_Told(2, 1), 2).decide(torch.zeros(1, 1, 1, 1)).tolist() == [1]
+    assert Votes(_Told(2, 1, 0), 3, Costs()).decide(torch.zeros(1, 1, 1, 1)).tolist() == [0]
+    assert Votes(_Told(2, 1), 2, Costs()).decide(torch.zeros(1, 1, 1, 1)).tolist() == [1]
 
 
 def test_one_vote_passes_through() -> None:
-    teacher = Majority(_Told(1, 2), 1)
+    costs = Costs()
+    teacher = Votes(_Told(1, 2), 1, costs)
     assert teacher.decide(torch.zeros(2, 1, 1, 1)).tolist() == [1, 2]
-    assert teacher.paid == 2
-    assert teacher.flips.rate is None
+    assert (costs.votes, costs.compared) == (2, 0)
 
 
 def test_no_vote_is_refused() -> None:
     with pytest.raises(ValueError, match="votes is 0"):
-        Majority(_Told(), 0)
+        Votes(_Told(), 0, Costs())
 
 
-def test_the_meter_tells_asked_from_paid() -> None:
-    meter = Meter(Majority(_Told(1, 1, 1, 2, 2), 3))
-    meter.decide(torch.zeros(1, 1, 1, 1))
-    meter.decide(torch.zeros(1, 1, 1, 1))
-    assert (meter.asked, meter.paid, meter.flips.changed) == (2, 5, 1)
+def test_images_asked_and_votes_are_told_apart() -> None:
+    costs = Costs()
+    teacher = Budget(Votes(_Told(1, 1, 1, 2, 2), 3, costs), costs=costs)
+    teacher.decide(torch.zeros(1, 1, 1, 1))
+    teacher.decide(torch.zeros(1, 1, 1, 1))
+    assert (costs.asked, costs.votes, costs.changed) == (2, 5, 1)
+
+
+def test_a_vote_before_a_failure_decides_nothing() -> None:
+    """With one vote an answer is a decision, and what was answered goes on to be kept."""
+
+    class Failing:
+        spec = _Told.spec
+
+        def decide(self, images: Tensor) -> Tensor:
+            known = torch.arange(len(images)) == 0
+            raise PartlyAnsweredError(TeacherError("gone"), known, known.to(torch.int64))
+
+    with pytest.raises(TeacherError) as alone:
+        Votes(Failing(), 1, Costs()).decide(torch.zeros(2, 1, 1, 1))
+    assert isinstance(alone.value, PartlyAnsweredError)
+    with pytest.raises(TeacherError, match="gone") as voting:
+        Votes(Failing(), 3, Costs()).decide(torch.zeros(2, 1, 1, 1))
+    assert not isinstance(voting.value, PartlyAnsweredError)
 
 
 def test_votes_make_an_unsteady_teacher_steadier() -> None:
@@ -69,7 +87,7 @@ def test_votes_make_an_unsteady_teacher_steadier() -> None:
     images = torch.rand(2000, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     truth = steady.decide(images)
     wrong = {
-        votes: float((Majority(Unsteady(steady, 0.1), votes).decide(images) != truth).float().mean())
+        votes: float((Votes(Unsteady(steady, 0.1), votes, Costs()).decide(images) != truth).float().mean())
         for votes in (1, 3, 7)
     }
     assert wrong[1] == pytest.approx(0.1, abs=0.025)

@@ -1,5 +1,7 @@
 """Batch normalisation and gradients spread over two real processes, held against torch's own over the whole batch."""
 
+import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.multiprocessing import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from db3.errors import ConfigError
 from db3.training.batch_norm import WholeBatchNorm
@@ -43,6 +45,7 @@ def learnt(network: nn.Module, model: nn.Module, images: Tensor, weights: Tensor
 
 
 def in_part(number: int, folder: str) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     store = (Path(folder) / "store").as_uri()
     dist.init_process_group("gloo", init_method=store, rank=number, world_size=2)
     network, images, weights = problem()
@@ -54,9 +57,10 @@ def in_part(number: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_normalise_and_learn_as_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    spawn(in_part, (str(tmp_path),), nprocs=2)
+def test_two_processes_normalise_and_learn_as_one_does(tmp_path: Path) -> None:
+    # Forked from a process that has torch already.
+    multiprocessing.set_forkserver_preload(["db3.training.processes", "torch._dynamo"])
+    start_processes(in_part, (str(tmp_path),), nprocs=2, start_method="forkserver")
     network, images, weights = problem()
     whole = learnt(network, network, images, weights)
     parts = [load_file(tmp_path / f"{number}.safetensors") for number in range(2)]

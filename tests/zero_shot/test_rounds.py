@@ -10,8 +10,8 @@ import torch
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.images.priors import prior_images
 from db3.teachers.adapters.batching import Batching
+from db3.teachers.budget import Budget
 from db3.teachers.decide import decide_all
-from db3.teachers.meter import Meter
 from db3.testing.analytic import Brightest, HalfSpace
 from db3.zero_shot.rounds import PRIOR, REAL, SOURCES, VARIATION, Gathered, RoundSettings, fresh_share, gather
 
@@ -19,13 +19,13 @@ SHAPE = (1, 8, 8)
 TINY = RoundSettings(rounds=3, pool=3, steps=8, batch=16, architecture="compact")
 
 
-def _quarters() -> Meter:
+def _quarters() -> Budget:
     """Four classes: which quarter of the image is brightest."""
     rows = torch.arange(8) // 4
-    return Meter(Batching(Brightest((rows[:, None] * 2 + rows)[None])))
+    return Budget(Batching(Brightest((rows[:, None] * 2 + rows)[None])))
 
 
-def _gather(teacher: Meter, budget: int = 120, **arguments: object) -> Gathered:
+def _gather(teacher: Budget, budget: int = 120, **arguments: object) -> Gathered:
     settings = arguments.pop("settings", TINY)
     return gather(partial(decide_all, teacher, batch=64), SHAPE, teacher.spec.classes, budget, settings, **arguments)
 
@@ -44,7 +44,7 @@ def test_the_budget_is_spent_exactly_and_decisions_are_the_teachers(budget: int)
 def test_the_same_bytes_on_rerun_and_however_calls_are_packed() -> None:
     first = _gather(_quarters(), seed=3)
     rows = torch.arange(8) // 4
-    other = Meter(Batching(Brightest((rows[:, None] * 2 + rows)[None], max_batch=7)))
+    other = Budget(Batching(Brightest((rows[:, None] * 2 + rows)[None], max_batch=7)))
     second = _gather(other, seed=3)
     for name in ("images", "decisions", "rounds", "sources"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
@@ -107,7 +107,7 @@ def test_classes_are_balanced_by_the_rounds() -> None:
     """A teacher that says class 0 nine times in ten: rounds find more of the rest than chance does."""
     normal = torch.zeros(SHAPE)
     normal[:, :4], normal[:, 4:] = 1.0, -1.0
-    teacher = Meter(Batching(HalfSpace(normal, 14.0)))
+    teacher = Budget(Batching(HalfSpace(normal, 14.0)))
     settings = replace(TINY, steps=60, pool=6)
     found = _gather(teacher, 600, settings=settings)
     start = found.decisions[found.rounds == 0]
@@ -125,17 +125,17 @@ def test_a_class_that_is_never_said_is_reported_and_the_others_go_on() -> None:
         def _decide(self, points: torch.Tensor) -> torch.Tensor:
             return super()._decide(points).clamp(max=1)
 
-    found = _gather(Meter(Batching(Silent(areas))))
+    found = _gather(Budget(Batching(Silent(areas))))
     assert found.missing == (2,)
     assert found.asked == 120
     assert set(found.decisions.tolist()) == {0, 1}
 
 
 def test_a_constant_teacher_is_refused_before_the_budget_is_spent() -> None:
-    teacher = Meter(Batching(HalfSpace(torch.ones(SHAPE), 1e6)))
+    teacher = Budget(Batching(HalfSpace(torch.ones(SHAPE), 1e6)))
     with pytest.raises(TeacherError, match=r"decided class 0 for all of the first 72 images; expected two classes"):
         _gather(teacher)
-    assert teacher.asked == 72
+    assert teacher.costs.asked == 72
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_bad_input_is_refused_before_anything_is_asked(
     teacher = _quarters()
     with pytest.raises(error, match=match):
         _gather(teacher, **change)
-    assert teacher.asked == 0
+    assert teacher.costs.asked == 0
 
 
 def test_colour_images() -> None:
     normal = torch.ones(3, 8, 8)
     normal[1:] = -0.5
-    teacher = Meter(Batching(HalfSpace(normal, 0.0)))
+    teacher = Budget(Batching(HalfSpace(normal, 0.0)))
     found = gather(partial(decide_all, teacher, batch=64), (3, 8, 8), 2, 60, TINY)
     assert found.images.shape == (60, 3, 8, 8)
     assert found.missing == ()

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import TeacherError
-from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.base import Sending, Teacher
 
 
 class Batching:
@@ -18,14 +18,11 @@ class Batching:
     Args:
         teacher: takes at most `spec.max_batch` images a call.
         pad: false for a teacher that charges for every image: then the last call is short.
+        sending: called before each call with its images, without padding; it may raise to forbid it.
     """
 
-    def __init__(self, teacher: Teacher, pad: bool = True) -> None:
-        self._teacher, self._pad = teacher, pad
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._teacher.spec
+    def __init__(self, teacher: Teacher, pad: bool = True, sending: Sending | None = None) -> None:
+        self._teacher, self._pad, self._sending, self.spec = teacher, pad, sending, teacher.spec
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         size = self.spec.max_batch
@@ -36,6 +33,8 @@ class Batching:
 
     def _call(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         count, missing = images.shape[0], self.spec.max_batch - images.shape[0] if self._pad else 0
+        if self._sending:
+            self._sending(count)
         if missing:
             images = torch.cat([images, images[:1].expand(missing, *images.shape[1:])])
         answers = self._teacher.decide(images)

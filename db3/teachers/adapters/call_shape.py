@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from db3.errors import DataError
+from db3.errors import DataError, unknown_name
 from db3.files import read_json, write_json
 from db3.rng import Purpose, generator
 from db3.teachers.base import ImageShape
@@ -125,10 +125,10 @@ def arrange(network: nn.Module, memory_format: str) -> nn.Module:
     """Put the weights into a memory format (channels last: a small network's convolutions run twice as fast on a CPU).
 
     Raises:
-        ValueError: there is no such format.
+        ConfigError: there is no such format.
     """
     if memory_format not in FORMATS:
-        raise ValueError(f"memory format is {memory_format!r}; expected one of {', '.join(FORMATS)}")
+        raise unknown_name("memory format", memory_format, FORMATS)
     return network.to(memory_format=FORMATS[memory_format])
 
 

@@ -11,9 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.digest import digest_file
-from db3.errors import ConfigError, DataError, Db3Error, TeacherError
-from db3.teachers.adapters.declared import Declared, Fetched
-from db3.teachers.adapters.outputs import decisions_of
+from db3.errors import ConfigError, DataError, Db3Error, TeacherError, one_line
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.declared import Declared, Fetched, Opening
+from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import TeacherSpec
 
@@ -30,7 +32,6 @@ class CallableTeacher:
         spec: shape, bounds, classes, the largest call and identity.
         preprocessing: what the function sees of an image.
         labels: names of the classes, for a function that answers with names.
-        sending: told the number of images before each call; it may raise to forbid it.
     """
 
     def __init__(
@@ -40,16 +41,11 @@ class CallableTeacher:
         preprocessing: Preprocessing | None = None,
         *,
         labels: Sequence[str] = (),
-        sending: Callable[[int], None] | None = None,
     ) -> None:
-        self._function, self._spec, self._labels = function, spec, labels
-        self._see, self._sending = preprocessing or Preprocessing(), sending or (lambda _: None)
+        self._function, self.spec, self._labels = function, spec, labels
+        self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
         self._who = f"the function {getattr(function, '__qualname__', type(function).__name__)}"
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._spec
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image.
@@ -58,20 +54,19 @@ class CallableTeacher:
             TeacherError: the function raised, or did not answer with one class or K scores an image.
         """
         seen = self._see.array(images)
-        self._sending(len(images))
         try:
             output = self._function(seen)
         except Db3Error:
             raise
         except Exception as error:  # a foreign function may raise anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise TeacherError(
-                f"{self._who} failed on {len(images)} images ({reason}); fix it and run again"
+                f"{self._who} failed on {len(images)} images ({one_line(f'{type(error).__name__}: {error}')}); "
+                "fix it and run again"
             ) from error
-        return decisions_of(output, len(images), self._spec.classes, self._who, self._labels).to(images.device)
+        return read_decisions(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
 
 
-def fetch_callable(declared: Declared) -> Fetched:
+def fetch_callable(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
     """Find the function; it is not called, since that may cost money."""
     name = str(declared.function)
     find(name)
@@ -79,19 +74,18 @@ def fetch_callable(declared: Declared) -> Fetched:
     return Fetched(model, declared.call_batch)
 
 
-def open_callable(
-    card: dict[str, Any], spec: TeacherSpec, sending: Callable[[int], None] | None = None
-) -> CallableTeacher:
-    """The teacher that a card describes.
+def open_callable(opening: Opening) -> Batching:
+    """The function that a card describes, never called with padding.
 
     Raises:
         DataError: the module's source changed since the teacher was fetched.
     """
-    model = card["model"]
+    model = opening.model
     function = find(model["function"])
     if source_digest(model["function"]) != model["source"]:
         raise DataError(f"the source of {model['function']} changed; run the stage fetch_teacher again")
-    return CallableTeacher(function, spec, from_json(model["preprocessing"]), labels=model["labels"], sending=sending)
+    teacher = CallableTeacher(function, opening.spec, from_json(model["preprocessing"]), labels=model["labels"])
+    return Batching(teacher, pad=False, sending=opening.sending)
 
 
 def find(name: str) -> Answering:

@@ -9,8 +9,9 @@ from typing import Any
 from db3.digest import digest_file, digest_json
 from db3.errors import DataError
 from db3.files import whole_file
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.preprocessing import Preprocessing
-from db3.teachers.base import ImageShape
+from db3.teachers.base import ImageShape, Sending, TeacherSpec
 
 FOLDER = "model"  # below data/teacher/: the files of a foreign model, as they were given
 
@@ -61,29 +62,6 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Link:
-    """How a remote teacher is reached: nothing here decides an answer.
-
-    Attributes:
-        concurrency: requests in flight, of this process to one address.
-        per_second: requests begun a second at most; None: no limit.
-        timeout: seconds until a request must be answered in full.
-        attempts: for each request; each of them may be billed.
-        patience: longest Retry-After that is waited for, in seconds.
-        encoding: `json`, `binary`, or `auto`: binary where the server says that it knows it.
-        compress: gzip requests too.
-    """
-
-    concurrency: int = 4
-    per_second: float | None = None
-    timeout: float = 30.0
-    attempts: int = 5
-    patience: float = 300.0
-    encoding: str = "auto"
-    compress: bool = False
-
-
-@dataclass(frozen=True)
 class Fetched:
     """What goes onto the card.
 
@@ -98,6 +76,33 @@ class Fetched:
     call_batch: int
     parameters: int | None = None
     access: dict[str, str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a fetched model is opened from.
+
+    Attributes:
+        card: teacher.json.
+        folder: where it lies.
+        spec: as the card says.
+        device: where a local model runs.
+        link: how a remote one is reached.
+        sending: called before every attempt to send images; None: nobody counts.
+    """
+
+    card: Mapping[str, Any]
+    folder: Path
+    spec: TeacherSpec
+    device: str = "cpu"
+    link: Link = field(default_factory=Link)
+    sending: Sending | None = None
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What `Fetched.model` wrote onto the card."""
+        model: dict[str, Any] = self.card["model"]
+        return model
 
 
 def keep(source: Path, folder: Path, name: str) -> Path:

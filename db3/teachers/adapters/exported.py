@@ -18,9 +18,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.export.passes import move_to_device_pass
 
-from db3.errors import ConfigError, DataError, TeacherError
-from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, keep
-from db3.teachers.adapters.outputs import decisions_of
+from db3.errors import ConfigError, DataError, TeacherError, one_line
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, Opening, keep
+from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import TeacherSpec
 
@@ -48,15 +50,11 @@ class ExportedTeacher:
     def __init__(
         self, model: Path, spec: TeacherSpec, preprocessing: Preprocessing | None = None, *, device: str = "cpu"
     ) -> None:
-        self._spec, self._who = spec, f"the program {model.name}"
+        self.spec, self._who = spec, f"the program {model.name}"
         self._see, self._device = preprocessing or Preprocessing(), torch.device(device)
         self._see.check(spec.input_shape)
         load = _load_exported if model.suffix == ".pt2" else _load_script
         self._program, self.fixed_batch, self.parameters = _read(model, lambda: load(model, self._device))
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._spec
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image.
@@ -69,18 +67,18 @@ class ExportedTeacher:
                 output = self._program(self._see(images.to(self._device)))
         except Exception as error:  # a foreign program may raise anything
             raise TeacherError(
-                f"{self._who} failed on {len(images)} images of shape {list(self._see.shape(self._spec.input_shape))} "
-                f"({_reason(error)}): check teacher.call_batch, layout, dtype and resize"
+                f"{self._who} failed on {len(images)} images of shape {list(self._see.shape(self.spec.input_shape))} "
+                f"({one_line(error)}): check teacher.call_batch, layout, dtype and resize"
             ) from None
         output = output[0] if isinstance(output, tuple | list) and len(output) == 1 else output
         if not isinstance(output, Tensor):
             raise TeacherError(
                 f"{self._who} gave {type(output).__name__}; expected one tensor: export it with one output"
             )
-        return decisions_of(output, len(images), self._spec.classes, self._who).to(images.device)
+        return read_decisions(output, len(images), self.spec.classes, self._who).to(images.device)
 
 
-def fetch_exported(declared: Declared, folder: Path) -> Fetched:
+def fetch_exported(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
     """Copy the file, and try the program once on black images."""
     source = declared.file
     if source.suffix not in SUFFIXES:
@@ -96,10 +94,10 @@ def fetch_exported(declared: Declared, folder: Path) -> Fetched:
     return Fetched({"file": path.name}, rows, teacher.parameters)
 
 
-def open_exported(card: dict[str, Any], folder: Path, spec: TeacherSpec, device: str) -> ExportedTeacher:
-    """The teacher that a card describes."""
-    model = card["model"]
-    return ExportedTeacher(folder / FOLDER / model["file"], spec, from_json(model["preprocessing"]), device=device)
+def open_exported(opening: Opening) -> Batching:
+    """The teacher that a card describes, called with one padded shape."""
+    file, see = opening.folder / FOLDER / opening.model["file"], from_json(opening.model["preprocessing"])
+    return Batching(ExportedTeacher(file, opening.spec, see, device=opening.device), sending=opening.sending)
 
 
 _Loaded = tuple[Callable[[Tensor], Any], int | None, int]
@@ -115,7 +113,7 @@ def _read(model: Path, load: Callable[[], _Loaded]) -> _Loaded:
             return load()
     except Exception as error:  # a foreign archive may fail anywhere
         raise DataError(
-            f"cannot open {model} ({_reason(error)}); expected what torch.export.save (.pt2) or torch.jit.save (.pt) "
+            f"cannot open {model} ({one_line(error)}); expected what torch.export.save (.pt2) or torch.jit.save (.pt) "
             "wrote: export it with this version of torch"
         ) from None
 
@@ -155,8 +153,3 @@ def _no_pickles() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def _reason(error: Exception) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= 200 else f"{words[:197]}..."

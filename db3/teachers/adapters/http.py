@@ -1,8 +1,9 @@
 """A teacher behind the Open Inference Protocol (KServe v2): MLServer, Triton, KServe, TorchServe, OpenVINO."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,20 +13,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.connection import Access, Connection, Question, Reply
-from db3.teachers.adapters.declared import Declared, Fetched, Link
+from db3.teachers.adapters.declared import Declared, Fetched, Opening
+from db3.teachers.adapters.http_client import Client, Reply, Request
+from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import (
     BINARY,
     Interface,
-    answer_of,
-    interface_of,
-    json_of,
-    output_of,
-    request_of,
+    build_request,
+    find_output,
+    read_answer,
+    read_interface,
+    read_json_object,
 )
-from db3.teachers.adapters.outputs import PartlyAnsweredError, decisions_of
+from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
-from db3.teachers.base import TeacherSpec
+from db3.teachers.adapters.signature import check_classes
+from db3.teachers.base import PartlyAnsweredError, Sending, TeacherSpec
 
 _SEEN: dict[str, str] = {}  # versions that answered first, of models whose metadata tell none: one for all threads
 
@@ -33,7 +36,7 @@ _SEEN: dict[str, str] = {}  # versions that answered first, of models whose meta
 class HttpTeacher:
     """A remote model that is asked several requests at a time.
 
-    Before the first question the server's and the model's metadata are read; a model that is not the one declared is
+    Before the first request the server's and the model's metadata are read; a model that is not the one declared is
     never asked.
 
     Args:
@@ -45,7 +48,7 @@ class HttpTeacher:
         version: to ask for and to expect; None: the model has none.
         metadata: as it was when the teacher was fetched; None: whatever it is.
         labels: names of the classes, for a model that answers with names.
-        access: the token's variable.
+        auth: the token's variable.
         link: limits, retries, encoding.
         sending: called before each attempt with the number of images about to be sent; what it raises passes through.
     """
@@ -61,21 +64,17 @@ class HttpTeacher:
         version: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         labels: Sequence[str] = (),
-        access: Access | None = None,
+        auth: Auth | None = None,
         link: Link | None = None,
-        sending: Callable[[int], None] | None = None,
+        sending: Sending | None = None,
     ) -> None:
         self._see, self._link, self._labels = preprocessing or Preprocessing(), link or Link(), labels
         self._see.check(spec.input_shape)
         self._rows = interface.rows or spec.max_batch
-        self._spec = replace(spec, max_batch=self._rows * self._link.concurrency)
-        self._server = _Server(url, model, version, access or Access(), self._link)
+        self.spec = replace(spec, max_batch=self._rows * self._link.concurrency)
+        self._server = _Server(url, model, version, auth or Auth(), self._link)
         self._interface, self._version, self._metadata = interface, version, metadata
         self._sending, self._binary, self._met = sending, False, False
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._spec
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image; any number of them.
@@ -90,42 +89,42 @@ class HttpTeacher:
         parts = torch.split(images.cpu(), self._rows)
         names = [""] * len(parts)
 
-        def question(place: int) -> Question:
+        def request(place: int) -> Request:
             part = parts[place]
             if self._interface.rows:
                 part = torch.cat([part, part[:1].expand(self._rows - len(part), *part.shape[1:])])
             names[place] = secrets.token_hex(8)
-            body, headers = request_of(self._see.array(part), self._interface, names[place], self._binary)
-            return Question("POST", self._server.infer_url, body, headers, len(part))
+            body, headers = build_request(self._see.array(part), self._interface, names[place], self._binary)
+            return Request("POST", self._server.infer_url, body, headers, len(part))
 
         def read(place: int, reply: Reply) -> Int[Tensor, " _"]:
             return self._decisions(reply, names[place], len(parts[place]))
 
-        ask = [lambda place=place: question(place) for place in range(len(parts))]
-        told, error = self._server.connection.ask_all(ask, read, self._sending)
+        ask = [lambda place=place: request(place) for place in range(len(parts))]
+        decisions, error = self._server.client.ask_all(ask, read, self._sending)
         if error is not None:
-            raise PartlyAnsweredError.of(error, told, [len(part) for part in parts])
-        return torch.cat([part for part in told if part is not None]).to(images.device)
+            raise PartlyAnsweredError.of(error, decisions, [len(part) for part in parts])
+        return torch.cat([part for part in decisions if part is not None]).to(images.device)
 
     def _decisions(self, reply: Reply, name: str, count: int) -> Int[Tensor, " _"]:
         who = self._server.who
-        value, rest = answer_of(reply, name, who)
+        value, rest = read_answer(reply, name, who)
         self._check_version(value)
-        output = output_of(value, rest, self._interface.output, who)
+        output = find_output(value, rest, self._interface.output, who)
         sent = self._interface.rows or count
-        return decisions_of(output, sent, self._spec.classes, who, self._labels)[:count]
+        return read_decisions(output, sent, self.spec.classes, who, self._labels)[:count]
 
     def _check_version(self, value: Mapping[str, Any]) -> None:
-        name, told = value.get("model_name"), value.get("model_version")
+        name, version = value.get("model_name"), value.get("model_version")
         if name is not None and name != self._server.model:
             raise TeacherError(f"{self._server.who} answered as {str(name)[:40]!r}: check teacher.http.model")
-        if told is None or str(told) == "":
+        if version is None or str(version) == "":
             return
         if self._version is None:
-            self._version = _SEEN.setdefault(self._server.model_url, str(told))
-        if str(told) != self._version:
+            self._version = _SEEN.setdefault(self._server.model_url, str(version))
+        if str(version) != self._version:
             raise TeacherError(
-                f"{self._server.who} answered as version {str(told)[:40]!r}, but was version {self._version!r}: "
+                f"{self._server.who} answered as version {str(version)[:40]!r}, but was version {self._version!r}: "
                 "its answers are not mixed; run the stage fetch_teacher again to take the new one"
             )
 
@@ -144,13 +143,13 @@ class HttpTeacher:
 class _Server:
     """The addresses of a model, and what the server says of it."""
 
-    def __init__(self, url: str, model: str, version: str | None, access: Access, link: Link) -> None:
+    def __init__(self, url: str, model: str, version: str | None, auth: Auth, link: Link) -> None:
         self._root, self.model, self.who = f"{url}/v2", model, f"the model {model} at {url}"
         self.model_url = f"{self._root}/models/{quote(model, safe='')}"
         if version is not None:
             self.model_url += f"/versions/{quote(version, safe='')}"
         self.infer_url = httpx2.URL(f"{self.model_url}/infer")  # read once: that costs as much as sending it
-        self.connection = Connection(url, link, access, self.who)
+        self.client = Client(url, link, auth, self.who)
 
     def extensions(self) -> list[str]:
         value = self._get(self._root)
@@ -162,50 +161,49 @@ class _Server:
         return self._get(self.model_url)
 
     def _get(self, url: str) -> dict[str, Any]:
-        return self.connection.ask(lambda: Question("GET", url), lambda reply: json_of(reply.content, self.who))
+        return self.client.ask(lambda: Request("GET", url), lambda reply: read_json_object(reply.content, self.who))
 
 
-def fetch_http(declared: Declared, link: Link) -> Fetched:
+def fetch_http(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
     """Read the metadata of server and model; the model is asked nothing."""
     http, see = declared.http, declared.preprocessing
     see.check(declared.input_shape)
-    access = Access.declared(http)
+    auth = Auth.declared(http)
     url, name = str(http["url"]).rstrip("/"), str(http["model"])
-    server = _Server(url, name, declared.version, access, link)
+    server = _Server(url, name, declared.version, auth, link)
     server.extensions()
     metadata = server.metadata()
-    interface = interface_of(
+    interface = read_interface(
         metadata, see.shape(declared.input_shape), see.dtype, declared.input, declared.output, server.who
     )
-    _check_classes(metadata, interface, declared.classes, server.who)
+    for entry in metadata.get("outputs") or []:
+        if entry.get("name") == interface.output:
+            check_classes(entry.get("shape") or [], declared.classes, server.who)
     model = {
         "url": url,
         "name": name,
         "version": declared.version or _only_version(metadata, server.who),
-        "interface": {"input": interface.input, "datatype": interface.datatype, "output": interface.output,
-                      "rows": interface.rows},
+        "interface": asdict(interface),
         "metadata": metadata,
-    }  # fmt: skip
-    return Fetched(model, interface.rows or declared.call_batch, access=asdict(access))
+    }
+    return Fetched(model, interface.rows or declared.call_batch, access=asdict(auth))
 
 
-def open_http(
-    card: dict[str, Any], spec: TeacherSpec, sending: Callable[[int], None] | None, link: Link
-) -> HttpTeacher:
+def open_http(opening: Opening) -> HttpTeacher:
     """The teacher that a card describes."""
-    model = card["model"]
+    model = opening.model
     return HttpTeacher(
         model["url"],
         model["name"],
-        spec,
+        opening.spec,
         Interface(**model["interface"]),
         from_json(model["preprocessing"]),
         version=model["version"],
         metadata=model["metadata"],
         labels=model["labels"],
-        access=Access(**card["access"]),
-        link=link,
-        sending=sending,
+        auth=Auth(**opening.card["access"]),
+        link=opening.link,
+        sending=opening.sending,
     )
 
 
@@ -214,12 +212,3 @@ def _only_version(metadata: Mapping[str, Any], who: str) -> str | None:
     if len(versions) > 1:
         raise ConfigError(f"{who} has the versions {', '.join(versions)}; expected one: set teacher.version")
     return versions[0] if versions else None
-
-
-def _check_classes(metadata: Mapping[str, Any], interface: Interface, classes: int, who: str) -> None:
-    for entry in metadata.get("outputs") or []:
-        wide = [size for size in list(entry.get("shape") or [])[1:] if size != 1]
-        if entry.get("name") == interface.output and len(wide) == 1 and wide[0] not in (-1, classes):
-            raise ConfigError(
-                f"{who} tells {wide[0]} classes apart, the dataset {classes}: set teacher.classes={wide[0]}"
-            )

@@ -2,8 +2,9 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,13 +16,16 @@ from jmespath.exceptions import JMESPathError
 from PIL import Image
 from torch import Tensor
 
-from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.connection import Access, Connection, Question, Reply
-from db3.teachers.adapters.declared import Declared, Fetched, Link
-from db3.teachers.adapters.inference_protocol import json_of
-from db3.teachers.adapters.outputs import PartlyAnsweredError, index_of
+from db3.errors import ConfigError, TeacherError, unknown_name
+from db3.teachers.adapters.declared import Declared, Fetched, Opening
+from db3.teachers.adapters.http_client import Client, Reply, Request
+from db3.teachers.adapters.http_settings import Auth, Link
+from db3.teachers.adapters.inference_protocol import read_json_object
+from db3.teachers.adapters.outputs import read_class
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
-from db3.teachers.base import TeacherSpec
+from db3.teachers.base import PartlyAnsweredError, Sending, TeacherSpec
+
+BODIES, FORMATS = ("raw", "multipart", "json"), ("png", "jpeg")
 
 
 class HttpImageTeacher:
@@ -36,9 +40,12 @@ class HttpImageTeacher:
         body: `raw`, `multipart` or `json` (base64).
         field: of the form or of the JSON.
         format: `png` or `jpeg`.
-        access: the token's variable.
+        auth: the token's variable.
         link: limits and retries.
         sending: called with 1 before each attempt; what it raises passes through.
+
+    Raises:
+        ConfigError: an unknown body or format, a path that cannot be read, or no token.
     """
 
     def __init__(
@@ -52,18 +59,15 @@ class HttpImageTeacher:
         body: str = "raw",
         field: str = "image",
         format: str = "png",  # noqa: A002  (Pillow's own word)
-        access: Access | None = None,
+        auth: Auth | None = None,
         link: Link | None = None,
-        sending: Callable[[int], None] | None = None,
+        sending: Sending | None = None,
     ) -> None:
-        self._url, self._spec, self._labels, self._sending = url, spec, labels, sending
+        _check_form(body, format)
+        self._url, self.spec, self._labels, self._sending = url, spec, labels, sending
         self._see, self._form, self._format = preprocessing or Preprocessing(), (body, field), format
-        self._who, self._answer = f"the service {url}", compiled(answer)
-        self._connection = Connection(url, link or Link(), access or Access(), self._who)
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._spec
+        self._who, self._answer = f"the service {url}", compile_path(answer)
+        self._client = Client(url, link or Link(), auth or Auth(), self._who)
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image; any number of them.
@@ -73,19 +77,21 @@ class HttpImageTeacher:
         """
         shown = self._see(images.cpu())
 
-        def question(place: int) -> Question:
-            content, kind = body_of(picture(shown[place], self._format), self._format, *self._form)
-            return Question("POST", self._url, content, {"Content-Type": kind}, 1)
+        def request(place: int) -> Request:
+            content, kind = build_body(encode_picture(shown[place], self._format), self._format, *self._form)
+            return Request("POST", self._url, content, {"Content-Type": kind}, 1)
 
-        ask = [lambda place=place: question(place) for place in range(len(shown))]
-        told, error = self._connection.ask_all(ask, lambda _, reply: self._decision(reply), self._sending)
+        ask = [lambda place=place: request(place) for place in range(len(shown))]
+        found, error = self._client.ask_all(ask, lambda _, reply: self._decision(reply), self._sending)
         if error is not None:
-            each = [None if label is None else torch.tensor([label]) for label in told]
-            raise PartlyAnsweredError.of(error, each, [1] * len(told))
-        return torch.tensor([label for label in told if label is not None], dtype=torch.int64).to(images.device)
+            each = [None if decision is None else torch.tensor([decision]) for decision in found]
+            raise PartlyAnsweredError.of(error, each, [1] * len(found))
+        return torch.tensor([decision for decision in found if decision is not None], dtype=torch.int64).to(
+            images.device
+        )
 
     def _decision(self, reply: Reply) -> int:
-        value = json_of(reply.content, self._who)
+        value = read_json_object(reply.content, self._who)
         try:
             found = self._answer.search(value)
         except JMESPathError:
@@ -95,10 +101,10 @@ class HttpImageTeacher:
             raise TeacherError(
                 f"{self._who} answered with {keys}, but nothing at teacher.http.answer: correct the path"
             )
-        return index_of(found, self._spec.classes, self._who, self._labels)
+        return read_class(found, self.spec.classes, self._who, self._labels)
 
 
-def picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
+def encode_picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
     """A grey or colour picture of an image in [0, 1], its pixels rounded to 1/255; JPEG at quality 100."""
     pixels = (image * 255).round().clamp(0, 255).to(torch.uint8)
     if pixels.shape[0] not in (1, 3):
@@ -112,7 +118,7 @@ def picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
     return file.getvalue()
 
 
-def body_of(content: bytes, kind: str, body: str, field: str) -> tuple[bytes, str]:
+def build_body(content: bytes, kind: str, body: str, field: str) -> tuple[bytes, str]:
     """A request's body and its Content-Type."""
     if body == "json":
         return orjson.dumps({field: base64.b64encode(content).decode()}), "application/json"
@@ -122,7 +128,7 @@ def body_of(content: bytes, kind: str, body: str, field: str) -> tuple[bytes, st
     return content, f"image/{kind}"
 
 
-def compiled(answer: str) -> Any:
+def compile_path(answer: str) -> Any:
     """A JMESPath, ready to search.
 
     Raises:
@@ -136,35 +142,37 @@ def compiled(answer: str) -> Any:
         ) from None
 
 
-def fetch_http_image(declared: Declared) -> Fetched:
+def fetch_http_image(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
     """Check what was declared; the service is asked nothing, since every question may cost money."""
     http: Mapping[str, Any] = declared.http
-    compiled(str(http["answer"]))
+    compile_path(str(http["answer"]))
+    _check_form(http["body"], http["format"])
     if declared.input_shape[0] not in (1, 3):
         raise ConfigError(f"images have {declared.input_shape[0]} channels; expected 1 or 3: set dataset.channels")
-    access = Access.declared(http)
-    access.secret()
-    model = {
-        "url": str(http["url"]),
-        "version": declared.version,
-        **{name: http[name] for name in ("answer", "body", "field", "format")},
-    }
-    return Fetched(model, declared.call_batch, access=asdict(access))
+    auth = Auth.declared(http)
+    auth.secret()
+    own = {name: http[name] for name in ("answer", "body", "field", "format")}
+    model = {"url": str(http["url"]), "version": declared.version, **own}
+    return Fetched(model, declared.call_batch, access=asdict(auth))
 
 
-def open_http_image(
-    card: dict[str, Any], spec: TeacherSpec, sending: Callable[[int], None] | None, link: Link
-) -> HttpImageTeacher:
+def open_http_image(opening: Opening) -> HttpImageTeacher:
     """The teacher that a card describes."""
-    model = card["model"]
+    model = opening.model
     return HttpImageTeacher(
         model["url"],
-        spec,
+        opening.spec,
         model["answer"],
         model["labels"],
         Preprocessing(resize=from_json(model["preprocessing"]).resize),
         **{name: model[name] for name in ("body", "field", "format")},
-        access=Access(**card["access"]),
-        link=link,
-        sending=sending,
+        auth=Auth(**opening.card["access"]),
+        link=opening.link,
+        sending=opening.sending,
     )
+
+
+def _check_form(body: str, kind: str) -> None:
+    for what, value, known in (("body", body, BODIES), ("format", kind, FORMATS)):
+        if value not in known:
+            raise unknown_name(f"teacher.http.{what}", value, known)

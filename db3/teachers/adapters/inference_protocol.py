@@ -13,7 +13,9 @@ import numpy.typing as npt
 import orjson
 
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.connection import PassingError, Reply
+from db3.teachers.adapters.http_client import Reply
+from db3.teachers.adapters.http_retries import RetryableError
+from db3.teachers.adapters.signature import check_images_fit, pick_tensor
 
 BINARY = "binary_tensor_data"
 _HEADER = "Inference-Header-Content-Length"
@@ -41,8 +43,13 @@ class Interface:
     rows: int | None
 
 
-def interface_of(
-    metadata: Mapping[str, Any], shape: tuple[int, int, int], dtype: str, given: str | None, told: str | None, who: str
+def read_interface(
+    metadata: Mapping[str, Any],
+    shape: tuple[int, int, int],
+    dtype: str,
+    input: str | None,  # noqa: A002  (the protocol's own word)
+    output: str | None,
+    who: str,
 ) -> Interface:
     """Read a model's metadata and hold it against the images.
 
@@ -50,36 +57,33 @@ def interface_of(
         metadata: of the model; its inputs and outputs may be unknown.
         shape: one image as the model is to see it.
         dtype: likewise.
-        given: name of the input; None: the only one.
-        told: name of the output; None: the only one.
+        input: its name; None: the only one.
+        output: its name; None: the only one.
         who: names the model in errors.
 
     Raises:
         ConfigError: a name is missing or unknown, or shape or type do not fit.
     """
     own = {of: name for name, of in SEEN.items()}[dtype]
-    entry = _entry(metadata.get("inputs"), given, "input", who)
-    if entry is None and given is None:
+    entry = _entry(metadata.get("inputs"), input, "input", who)
+    if entry is None and input is None:
         raise ConfigError(f"{who} does not say how its input is called; expected a name: set teacher.input")
-    answer = _entry(metadata.get("outputs"), told, "output", who)
-    output = told if answer is None else str(answer["name"])
+    answer = _entry(metadata.get("outputs"), output, "output", who)
+    output = output if answer is None else str(answer["name"])
     if entry is None:
-        return Interface(str(given), own, output, None)
+        return Interface(str(input), own, output, None)
     if entry.get("datatype") != own:
         fitting = SEEN.get(str(entry.get("datatype")))
         hint = f"set teacher.dtype={fitting}" if fitting else f"expected one of {', '.join(SEEN)}"
         raise ConfigError(f"{who} takes {entry.get('datatype')}, but teacher.dtype is {dtype}: {hint}")
-    sizes = list(entry.get("shape") or [])
-    fits = len(sizes) == 4 and all(have in (-1, want) for have, want in zip(sizes[1:], shape, strict=True))
-    if sizes and not fits:
-        raise ConfigError(
-            f"{who} takes images of shape {sizes}, but would be shown [n, {', '.join(map(str, shape))}]: "
-            "set teacher.layout, teacher.resize or the dataset's size and channels"
-        )
-    return Interface(str(entry["name"]), own, output, sizes[0] if sizes and sizes[0] > 0 else None)
+    sizes = entry.get("shape")
+    rows = check_images_fit(sizes, shape, who) if sizes else None
+    return Interface(str(entry["name"]), own, output, rows)
 
 
-def request_of(images: npt.NDArray[Any], interface: Interface, name: str, binary: bool) -> tuple[bytes, dict[str, str]]:
+def build_request(
+    images: npt.NDArray[Any], interface: Interface, name: str, binary: bool
+) -> tuple[bytes, dict[str, str]]:
     """Body and headers of a request; `name` is its id."""
     tensor: dict[str, Any] = {
         "name": interface.input, "shape": list(images.shape), "datatype": interface.datatype
@@ -101,11 +105,11 @@ def request_of(images: npt.NDArray[Any], interface: Interface, name: str, binary
     return head + raw, {"Content-Type": "application/octet-stream", _HEADER: str(len(head))}
 
 
-def answer_of(reply: Reply, name: str, who: str) -> tuple[dict[str, Any], bytes]:
+def read_answer(reply: Reply, name: str, who: str) -> tuple[dict[str, Any], bytes]:
     """The JSON part of an answer, and the bytes after it.
 
     Raises:
-        PassingError: it is cut short, damaged, or belongs to another request.
+        RetryableError: it is cut short, damaged, or belongs to another request.
         TeacherError: it is something else altogether.
     """
     head, rest = reply.content, b""
@@ -113,21 +117,21 @@ def answer_of(reply: Reply, name: str, who: str) -> tuple[dict[str, Any], bytes]
     if length is not None:
         size = int(length) if length.isdecimal() else -1
         if not 0 <= size <= len(head):
-            raise PassingError(f"its answer of {len(head)} bytes is shorter than its header says")
+            raise RetryableError(f"its answer of {len(head)} bytes is shorter than its header says")
         head, rest = head[:size], head[size:]
-    value = json_of(head, who)
+    value = read_json_object(head, who)
     if value.get("error"):
         raise TeacherError(f"{who} answered with an error: look into the server's log")
     if value.get("id", name) != name:
-        raise PassingError("its answer was to another request")
+        raise RetryableError("its answer was to another request")
     return value, rest
 
 
-def json_of(content: bytes, who: str) -> dict[str, Any]:
+def read_json_object(content: bytes, who: str) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        PassingError: it is cut short or damaged.
+        RetryableError: it is cut short or damaged.
         TeacherError: it is HTML, or JSON of another kind.
     """
     if content.lstrip()[:1] == b"<":
@@ -137,17 +141,17 @@ def json_of(content: bytes, who: str) -> dict[str, Any]:
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:
-        raise PassingError(f"its answer of {len(content)} bytes was no whole JSON") from None
+        raise RetryableError(f"its answer of {len(content)} bytes was no whole JSON") from None
     if not isinstance(value, dict):
         raise TeacherError(f"{who} answered with a JSON {type(value).__name__}, not an object: check teacher.http.url")
     return value
 
 
-def output_of(value: Mapping[str, Any], rest: bytes, output: str | None, who: str) -> npt.NDArray[Any]:
+def find_output(value: Mapping[str, Any], rest: bytes, output: str | None, who: str) -> npt.NDArray[Any]:
     """The tensor of answers in an answer; others before it in the binary part are skipped.
 
     Raises:
-        PassingError: the binary part is cut short.
+        RetryableError: the binary part is cut short.
         TeacherError: the tensor is missing, there twice, or not of the shape and type that it names.
     """
     given = value.get("outputs")
@@ -163,7 +167,7 @@ def output_of(value: Mapping[str, Any], rest: bytes, output: str | None, who: st
         wanted = f"one output {output!r}" if output else "one output"
         raise TeacherError(f"{who} gave the outputs {names}; expected {wanted}: set teacher.output")
     if start > len(rest):
-        raise PassingError("its answer was cut short")
+        raise RetryableError("its answer was cut short")
     return _tensor(*found[0], who)
 
 
@@ -177,9 +181,9 @@ def _binary_size(entry: Mapping[str, Any], who: str) -> int | None:
 
 def _tensor(entry: Mapping[str, Any], raw: bytes | None, who: str) -> npt.NDArray[Any]:
     shape, datatype = entry.get("shape"), str(entry.get("datatype"))
-    told = f"{who} gave an output of shape {shape} in {datatype}"
+    found = f"{who} gave an output of shape {shape} in {datatype}"
     if not isinstance(shape, list) or not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise TeacherError(f"{told}; expected a list of sizes: the server breaks the protocol")
+        raise TeacherError(f"{found}; expected a list of sizes: the server breaks the protocol")
     try:
         if datatype == "BYTES":
             values = np.array(_strings(raw) if raw is not None else _flat(entry.get("data")), dtype=object)
@@ -188,10 +192,10 @@ def _tensor(entry: Mapping[str, Any], raw: bytes | None, who: str) -> npt.NDArra
         else:
             values = _numbers(entry.get("data"), DATATYPES[datatype])
     except (KeyError, ValueError, TypeError, OverflowError):
-        raise TeacherError(f"{told}, whose data is not of that type: the server breaks the protocol") from None
+        raise TeacherError(f"{found}, whose data is not of that type: the server breaks the protocol") from None
     if values.size != math.prod(shape):
         raise TeacherError(
-            f"{told}, but {values.size} values; expected {math.prod(shape)}: the server breaks the protocol"
+            f"{found}, but {values.size} values; expected {math.prod(shape)}: the server breaks the protocol"
         )
     return values.reshape(shape)
 
@@ -229,11 +233,4 @@ def _entry(entries: Any, name: str | None, what: str, who: str) -> Mapping[str, 
     if not known:
         return None
     names = [str(entry.get("name")) if isinstance(entry, dict) else "?" for entry in known]
-    if name is None and len(names) == 1:
-        return known[0]
-    if name not in names:
-        asked = f"has no {what} {name!r}" if name else f"has {len(names)} {what}s"
-        raise ConfigError(f"{who} {asked}; expected one of {', '.join(names)}: set teacher.{what}")
-    if what == "input" and len(names) > 1:
-        raise ConfigError(f"{who} needs the inputs {', '.join(names)}; expected one of images")
-    return known[names.index(name)]
+    return known[pick_tensor(names, name, what, who)]

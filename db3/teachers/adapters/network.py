@@ -28,11 +28,7 @@ class NetworkTeacher:
         self._device = torch.device(device)
         self._network = arrange(network.eval().requires_grad_(False).to(self._device), memory_format)
         self._format = FORMATS[memory_format]
-        self._spec = spec
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._spec
+        self.spec = spec
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         with torch.inference_mode():

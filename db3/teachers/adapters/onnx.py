@@ -11,10 +11,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from db3.errors import ConfigError, DataError, TeacherError
-from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, keep
-from db3.teachers.adapters.outputs import decisions_of
+from db3.errors import ConfigError, DataError, TeacherError, one_line
+from db3.teachers.adapters.batching import Batching
+from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, Opening, keep
+from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
+from db3.teachers.adapters.signature import check_classes, check_images_fit, pick_tensor
 from db3.teachers.base import ImageShape, TeacherSpec
 
 FILE = "model.onnx"
@@ -49,19 +52,16 @@ class OnnxTeacher:
         output: str | None = None,
         device: str = "cpu",
     ) -> None:
-        self._spec, self._labels, self._who = spec, labels, f"the ONNX model {model.name}"
+        self.spec, self._labels, self._who = spec, labels, f"the ONNX model {model.name}"
         self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
         self._session = _session(model, device)
-        taken = _named(self._session.get_inputs(), input, "input", self._who)
-        given = _named(self._session.get_outputs(), output, "output", self._who)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        taken = inputs[pick_tensor([entry.name for entry in inputs], input, "input", self._who)]
+        given = outputs[pick_tensor([entry.name for entry in outputs], output, "output", self._who)]
         self._input, self._output = taken.name, given.name
         self.fixed_batch = _batch(taken, self._see, spec.input_shape, self._who)
         _check_output(given, spec.classes, self._who)
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._spec
 
     @property
     def names(self) -> tuple[str, str]:
@@ -78,18 +78,18 @@ class OnnxTeacher:
             output = self._session.run([self._output], {self._input: self._see.array(images)})[0]
         except Exception as error:  # onnxruntime's errors share no base class
             raise TeacherError(
-                f"{self._who} failed on {len(images)} images ({_reason(error)}): check the file"
+                f"{self._who} failed on {len(images)} images ({one_line(error)}): check the file"
             ) from None
-        return decisions_of(output, len(images), self._spec.classes, self._who, self._labels).to(images.device)
+        return read_decisions(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
 
 
-def fetch_onnx(declared: Declared, folder: Path) -> Fetched:
+def fetch_onnx(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
     """Copy the file and its external weights, and try the model once on black images."""
     source = declared.file
     try:
         graph = onnx.load(str(source), load_external_data=False)
     except Exception as error:  # protobuf's DecodeError shares no base class with onnx's own
-        raise DataError(f"cannot read {source} ({_reason(error)}); expected an ONNX file: copy it again") from None
+        raise DataError(f"cannot read {source} ({one_line(error)}); expected an ONNX file: copy it again") from None
     path = keep(source, folder, FILE)
     tensors = graph.graph.initializer
     for name in sorted(
@@ -108,18 +108,19 @@ def fetch_onnx(declared: Declared, folder: Path) -> Fetched:
     return Fetched(model, rows, sum(math.prod(tensor.dims) for tensor in tensors))
 
 
-def open_onnx(card: dict[str, Any], folder: Path, spec: TeacherSpec, device: str) -> OnnxTeacher:
-    """The teacher that a card describes."""
-    model = card["model"]
-    return OnnxTeacher(
-        folder / FOLDER / FILE,
-        spec,
+def open_onnx(opening: Opening) -> Batching:
+    """The teacher that a card describes, called with one padded shape."""
+    model = opening.model
+    teacher = OnnxTeacher(
+        opening.folder / FOLDER / FILE,
+        opening.spec,
         from_json(model["preprocessing"]),
         labels=model["labels"],
         input=model["input"],
         output=model["output"],
-        device=device,
+        device=opening.device,
     )
+    return Batching(teacher, sending=opening.sending)
 
 
 def _session(model: Path, device: str) -> Any:
@@ -139,23 +140,11 @@ def _session(model: Path, device: str) -> Any:
         session = onnxruntime.InferenceSession(str(model), options, providers=providers)
     except Exception as error:  # onnxruntime's errors share no base class
         raise DataError(
-            f"cannot open {model} ({_reason(error)}); expected an ONNX model: copy or export it again"
+            f"cannot open {model} ({one_line(error)}); expected an ONNX model: copy or export it again"
         ) from None
     if kind == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise ConfigError("runtime.device=cuda, but onnxruntime could not start CUDA: check the driver, or set cpu")
     return session
-
-
-def _named(found: Sequence[Any], name: str | None, what: str, who: str) -> Any:
-    names = [entry.name for entry in found]
-    if name is None and len(names) == 1:
-        return found[0]
-    if name not in names:
-        asked = f"has no {what} {name!r}" if name else f"has {len(names)} {what}s"
-        raise ConfigError(f"{who} {asked}; expected one of {', '.join(names)}: set teacher.{what}")
-    if what == "input" and len(names) > 1:
-        raise ConfigError(f"{who} needs the inputs {', '.join(names)}; expected one of images: export it with one")
-    return found[names.index(name)]
 
 
 def _batch(taken: Any, see: Preprocessing, input_shape: ImageShape, who: str) -> int | None:
@@ -164,16 +153,7 @@ def _batch(taken: Any, see: Preprocessing, input_shape: ImageShape, who: str) ->
     if dtype != see.dtype:
         want = f"set teacher.dtype={dtype}" if dtype else f"export it with one of {', '.join(_TYPES.values())}"
         raise ConfigError(f"{who} takes {taken.type}, but teacher.dtype is {see.dtype}: {want}")
-    shape, want_shape = list(taken.shape), see.shape(input_shape)
-    fits = len(shape) == 4 and all(
-        not isinstance(have, int) or have == want for have, want in zip(shape[1:], want_shape, strict=True)
-    )
-    if not fits:
-        raise ConfigError(
-            f"{who} takes images of shape {_shown(shape)}, but would be shown [n, {', '.join(map(str, want_shape))}]: "
-            "set teacher.layout, teacher.resize or the dataset's size and channels"
-        )
-    return shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    return check_images_fit(taken.shape, see.shape(input_shape), who)
 
 
 def _check_output(given: Any, classes: int, who: str) -> None:
@@ -181,15 +161,4 @@ def _check_output(given: Any, classes: int, who: str) -> None:
         raise ConfigError(
             f"{who}'s output {given.name} is {given.type}; expected a tensor: set teacher.output to another"
         )
-    wide = [size for size in given.shape[1:] if size != 1]
-    if len(wide) == 1 and isinstance(wide[0], int) and wide[0] != classes:
-        raise ConfigError(f"{who} tells {wide[0]} classes apart, the dataset {classes}: set teacher.classes={wide[0]}")
-
-
-def _shown(shape: Sequence[Any]) -> str:
-    return f"[{', '.join(str(size) if size else 'n' for size in shape)}]"
-
-
-def _reason(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    return words if len(words) <= 200 else f"{words[:197]}..."
+    check_classes(given.shape, classes, who)

@@ -6,40 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from db3.errors import BudgetSpent, TeacherError
+from db3.errors import TeacherError, one_line
 
 
-class PartlyAnsweredError(TeacherError):
-    """The teacher failed for good, or the budget ended, but some of the images asked had been answered (and paid).
-
-    Attributes:
-        cause: what ended it.
-        known: bool [n], which images.
-        decisions: int64 [n], their classes; 0 elsewhere.
-    """
-
-    def __init__(
-        self, cause: TeacherError | BudgetSpent, known: Bool[Tensor, " n"], decisions: Int[Tensor, " n"]
-    ) -> None:
-        super().__init__(str(cause))
-        self.cause, self.known, self.decisions = cause, known, decisions
-
-    @classmethod
-    def of(cls, error: BaseException, told: Sequence[Int[Tensor, " _"] | None], counts: Sequence[int]) -> BaseException:
-        """The error to raise: a stranger's passes through, others take along what was answered in each part."""
-        if not isinstance(error, TeacherError | BudgetSpent) or all(part is None for part in told):
-            return error
-        parts = list(zip(told, counts, strict=True))
-        known = torch.cat([torch.full((count,), part is not None) for part, count in parts])
-        empty = torch.zeros(max(counts), dtype=torch.int64)
-        decisions = torch.cat([empty[:count] if part is None else part for part, count in parts])
-        return cls(error, known, decisions)
-
-
-def decisions_of(
+def read_decisions(
     output: Any, count: int, classes: int, who: str, labels: Sequence[str] | None = None
 ) -> Int[Tensor, " n"]:
     """Decisions from scores (the lowest class on a tie), integer classes or class names.
@@ -77,7 +50,7 @@ def decisions_of(
     )
 
 
-def index_of(answer: Any, classes: int, who: str, labels: Sequence[str] | None) -> int:
+def read_class(answer: Any, classes: int, who: str, labels: Sequence[str] | None) -> int:
     """The class of one answer: an integer, a name, or a list of K scores.
 
     Raises:
@@ -85,41 +58,38 @@ def index_of(answer: Any, classes: int, who: str, labels: Sequence[str] | None) 
     """
     if isinstance(answer, bool) or not isinstance(answer, str | int | list):
         raise TeacherError(
-            f"{who} answered {_short(answer)}; expected a class number, a class name or {classes} scores: "
+            f"{who} answered {one_line(repr(answer), 60)}; expected a class number, a class name or {classes} scores: "
             "correct teacher.http.answer"
         )
-    return int(decisions_of([answer], 1, classes, who, labels)[0])
+    return int(read_decisions([answer], 1, classes, who, labels)[0])
 
 
 def _array(output: Any, who: str) -> npt.NDArray[Any]:
     try:
         return np.asarray(output.detach().cpu() if isinstance(output, Tensor) else output)
     except (ValueError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
-        raise TeacherError(f"{who} gave something that is no array ({reason}); expected classes or scores") from None
+        raise TeacherError(
+            f"{who} gave something that is no array ({one_line(error)}); expected classes or scores"
+        ) from None
 
 
-def _in_range(told: npt.NDArray[Any], classes: int, who: str) -> Int[Tensor, " n"]:
-    wrong = told[(told < 0) | (told >= classes)]
+def _in_range(answers: npt.NDArray[Any], classes: int, who: str) -> Int[Tensor, " n"]:
+    wrong = answers[(answers < 0) | (answers >= classes)]
     if wrong.size:
         raise TeacherError(
             f"{who} answered class {int(wrong[0])}; expected 0 … {classes - 1}: set teacher.classes to its own number"
         )
-    return torch.from_numpy(told.astype(np.int64))
+    return torch.from_numpy(answers.astype(np.int64))
 
 
-def _named(told: list[Any], classes: int, who: str, labels: Sequence[str] | None) -> Int[Tensor, " n"]:
-    names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in told]
+def _named(answers: list[Any], classes: int, who: str, labels: Sequence[str] | None) -> Int[Tensor, " n"]:
+    names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in answers]
     index = {name: place for place, name in enumerate((labels or [])[:classes])}
     for name in names:
         if not isinstance(name, str) or name not in index:
             known = ", ".join(list(index)[:5]) + (", …" if len(index) > 5 else "")
             raise TeacherError(
-                f"{who} answered {_short(name)}; expected one of {known or 'no names'}: list them in teacher.labels"
+                f"{who} answered {one_line(repr(name), 60)}; expected one of {known or 'no names'}: "
+                "list them in teacher.labels"
             )
     return torch.tensor([index[name] for name in names], dtype=torch.int64)
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

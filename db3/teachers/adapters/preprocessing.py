@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from db3.errors import ConfigError
+from db3.errors import ConfigError, unknown_name
 from db3.teachers.base import ImageShape
 
 DTYPES = ("float32", "float16", "float64", "uint8")
+LAYOUTS = ("NCHW", "NHWC")
 _BLACK_AND_WHITE = (0.0, 1.0)
 
 
@@ -27,6 +28,9 @@ class Preprocessing:
         resize: (height, width) that the model sees, bilinear with antialiasing; None: as they come.
         layout: `NCHW` or `NHWC`.
         dtype: `float32`, `float16`, `float64` or `uint8`, for which values are rounded.
+
+    Raises:
+        ConfigError: there is no such layout or type.
     """
 
     mean: tuple[float, ...] | None = None
@@ -35,6 +39,11 @@ class Preprocessing:
     resize: tuple[int, int] | None = None
     layout: str = "NCHW"
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for what, value, known in (("layout", self.layout, LAYOUTS), ("dtype", self.dtype, DTYPES)):
+            if value not in known:
+                raise unknown_name(f"teacher.{what}", value, known)
 
     def __call__(self, images: Float[Tensor, "n c h w"]) -> Tensor:
         """What the model sees of images in [0, 1]; a tensor of its own, never a view of `images`."""

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.base import Teacher
 
 
 def rounded(images: Float[Tensor, "*n"], bounds: tuple[float, float], levels: int) -> Float[Tensor, "*n"]:
@@ -33,11 +33,7 @@ class Quantised:
     """
 
     def __init__(self, teacher: Teacher) -> None:
-        self._teacher = teacher
-
-    @property
-    def spec(self) -> TeacherSpec:
-        return self._teacher.spec
+        self._teacher, self.spec = teacher, teacher.spec
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         return self._teacher.decide(rounded(images, self.spec.bounds, self.spec.levels))

@@ -1,1 +1,1 @@
-"""Answers that were paid for, kept and read again."""
+"""What is known already: answers, kept on the disk and read again, so that nothing is sent twice."""

@@ -1,7 +1,7 @@
-"""The journal: every answer paid for, on the disk before the next one is asked for.
+"""The journal: every answer, on the disk before the next one is asked for.
 
-It stores answers, not images: a search is a function of (seed, sample, answers so far), so replaying the answers
-rebuilds everything. One journal belongs to one piece of work (a shard, say), named by the digest of all that decides
+It stores answers, not images: a search is a function of (seed, sample, answers so far), so the answers rebuild
+everything. One journal belongs to one piece of work (a shard, say), named by the digest of all that decides
 it, and lies in a folder of that name while the work goes on:
 
     ROOT/KEY/journal     what `db3.teachers.answers.recording` describes
@@ -61,7 +61,7 @@ class Journal:
         path: of the file.
         recording: what was in it when it was opened.
         sent: images that were about to be sent, all runs together.
-        paid: images paid for the answers that it holds.
+        votes: answers to single images that the decisions it holds were made of.
 
     Raises:
         DataError: another process works on it, it belongs to something else, or it is damaged.
@@ -74,7 +74,7 @@ class Journal:
         self._lock = _locked(folder / LOCK)
         try:
             self.recording, self._end = self._begin()
-            self.sent, self.paid = self.recording.sent, self.recording.paid
+            self.sent, self.votes = self.recording.sent, self.recording.total_votes
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         except BaseException:
             os.close(self._lock)
@@ -110,7 +110,7 @@ class Journal:
         """Write down one answered call."""
         with self._guard:
             self._append(TICK, tick_payload(digest, votes, answers, self._header["classes"]))
-            self.paid += votes[0]
+            self.votes += votes[0]
             self._await_disk()
             self._synced = self._disk.submit(os.fsync, self._file)
 
@@ -124,12 +124,12 @@ class Journal:
     def sealed(self, header: dict[str, Any]) -> bytes:
         """All that it holds as one snapshot under another header, read back from the file.
 
-        Nothing of it depends on how often the work was interrupted: `sent` is what the answers were paid with.
+        Nothing of it depends on how often the work was interrupted: `sent` is then the votes alone.
         """
         with self._guard:
             self._await_disk()
         recording = read(self.path)
-        return whole(replace(recording, header=header, sent=recording.paid))
+        return whole(replace(recording, header=header, sent=recording.total_votes))
 
     def close(self) -> None:
         try:
@@ -214,5 +214,5 @@ def _locked(path: Path) -> int:
 def _unwritten(path: Path, error: OSError) -> DataError:
     return DataError(
         f"cannot write {path}: {error.strerror or error}; free some space or check the rights, then run again: "
-        "what it holds is not paid twice"
+        "what it holds is not sent twice"
     )

@@ -10,7 +10,7 @@ of the record before: none can be lost, doubled or moved without notice. Integer
 | kind | payload |
 |---|---|
 | SENT | count: so many images are about to be sent |
-| TICK | digest of the images asked, votes (paid, compared, changed), then one answer an image |
+| TICK | digest of the images asked, votes (cast, compared, changed), then one answer an image |
 | SNAPSHOT | ticks, answers, sent, whether votes follow; then the columns of all ticks, then all answers |
 | PART | digest of the images of a call that failed half-way, one bit an image: answered; then these answers |
 
@@ -66,11 +66,11 @@ class Recording:
     Attributes:
         header: whose answers these are.
         sizes: images of each tick (one call of `decide`).
-        digests: of each tick's images, see `db3.teachers.answers.journalled`.
-        votes: of each tick: images paid, images compared (asked twice), images whose second answer differed.
+        digests: of each tick's images, see `db3.teachers.answers.recorded`.
+        votes: of each tick: votes cast, images compared (asked twice), images whose second answer differed.
         answers: of all ticks, one after the other.
-        sent: images that were about to be sent, so many at most were paid: more than the votes where an attempt
-            brought no answer, or a run died while it waited for one.
+        sent: images that were about to be sent: more than the votes where an attempt brought no answer, or a run died
+            while it waited for one.
         part: of the call after the last tick; None: nothing of it is known. No snapshot holds it.
     """
 
@@ -83,8 +83,8 @@ class Recording:
     part: Part | None = None
 
     @property
-    def paid(self) -> int:
-        """Images paid for the answers here."""
+    def total_votes(self) -> int:
+        """Votes of all ticks."""
         return int(self.votes[:, 0].sum(dtype=np.int64))
 
 
@@ -100,7 +100,7 @@ def width(classes: int) -> np.dtype[Any]:
 
 
 def described(spec: TeacherSpec) -> dict[str, Any]:
-    """What a header tells of the teacher: a replay needs no more of it."""
+    """What a header tells of the teacher: a proof needs no more of it."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(spec).items()}
 
 
@@ -143,7 +143,7 @@ def part_payload(part: Part, classes: int) -> bytes:
 
 
 def snapshot_payload(recording: Recording) -> bytes:
-    """All ticks as columns; the votes are left out where each image was paid once."""
+    """All ticks as columns; the votes are left out where each image had one."""
     voted = bool((recording.votes != _once(recording.sizes)).any())
     columns = [recording.sizes, recording.digests, *([recording.votes] if voted else [])]
     head = _SNAPSHOT.pack(len(recording.sizes), len(recording.answers), recording.sent, voted)
@@ -209,15 +209,15 @@ def empty(header: dict[str, Any]) -> Recording:
 def damaged(path: Path, place: int) -> DataError:
     return DataError(
         f"{path} is damaged at byte {place}: its answers cannot be trusted; restore it from a copy, or delete it to "
-        "pay for its queries again"
+        "send its queries again"
     )
 
 
 def _header(data: bytes, start: int, path: Path) -> tuple[dict[str, Any], int, bytes]:
     if data[start : start + len(MAGIC)] != MAGIC:
         if start == 0 and data.startswith(MAGIC[:12]):
-            told = data[: data.find(b"\n") + 1 or 40].decode(errors="replace").strip()
-            raise DataError(f"{path} is a {told[:40]!r}; this db3 reads {MAGIC.decode().strip()!r}: take one that fits")
+            what = data[: data.find(b"\n") + 1 or 40].decode(errors="replace").strip()
+            raise DataError(f"{path} is a {what[:40]!r}; this db3 reads {MAGIC.decode().strip()!r}: take one that fits")
         raise damaged(path, start)
     found = _record(data, start + len(MAGIC), b"")
     if found is None or found[0] != HEADER:
@@ -294,14 +294,14 @@ class _Growing:
     def recording(self) -> Recording:
         ticks = np.array(self._ticks, np.uint32).reshape(-1, 5)
         answers = np.frombuffer(b"".join(self._answers), self._kind)
-        told = [*self._whole, Recording(self._header, ticks[:, 0], ticks[:, 1], ticks[:, 2:], answers, self._sent)]
+        parts = [*self._whole, Recording(self._header, ticks[:, 0], ticks[:, 1], ticks[:, 2:], answers, self._sent)]
         return Recording(
             self._header,
-            np.concatenate([part.sizes for part in told]),
-            np.concatenate([part.digests for part in told]),
-            np.concatenate([part.votes for part in told]),
-            np.concatenate([part.answers for part in told]),
-            sum(part.sent for part in told),
+            np.concatenate([part.sizes for part in parts]),
+            np.concatenate([part.digests for part in parts]),
+            np.concatenate([part.votes for part in parts]),
+            np.concatenate([part.answers for part in parts]),
+            sum(part.sent for part in parts),
             self._part,
         )
 

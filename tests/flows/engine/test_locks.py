@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.engine.locks import BusyError, require_idle, running
+from flows.engine.locks import BusyError, hold_lock, require_idle
 from tests.flows.conftest import Project, until
 
 
@@ -22,18 +22,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_second_run_is_told_of_the_first() -> None:
     with (
-        running("the pipeline", "run"),
+        hold_lock("the pipeline", "run"),
         pytest.raises(BusyError, match=rf"the stage x: the pipeline \(process {os.getpid()}\) is at work"),
-        running("the stage x", "run"),
+        hold_lock("the stage x", "run"),
     ):
         pass
-    with running("the stage x", "run"):
+    with hold_lock("the stage x", "run"):
         pass
 
 
 @pytest.mark.parametrize("lock", ["run", "stage"])
 def test_parameters_wait_for_the_end_of_a_run(lock: str) -> None:
-    with running("something", lock), pytest.raises(BusyError, match=r"params.yaml: something \(process"):
+    with hold_lock("something", lock), pytest.raises(BusyError, match=r"params.yaml: something \(process"):
         require_idle("params.yaml")
     require_idle("params.yaml")
 
@@ -41,7 +41,7 @@ def test_parameters_wait_for_the_end_of_a_run(lock: str) -> None:
 def test_what_a_killed_run_left_behind_locks_nothing(folder: Path) -> None:
     (folder / ".db3").mkdir()
     (folder / ".db3/run.lock").write_text('{"what": "the pipeline", "pid": 1}')
-    with running("another", "run"):
+    with hold_lock("another", "run"):
         pass
     (folder / ".db3/run.lock").write_text("torn")
     require_idle("params.yaml")

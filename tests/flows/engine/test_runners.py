@@ -16,8 +16,8 @@ import pytest
 
 from db3.errors import ConfigError
 from flows.config import Runtime
-from flows.engine.remote_work import WorkerError, do, pack
-from flows.engine.runners import ClusterError, placed
+from flows.engine.remote_work import WorkerError, pickle_work, run_shard
+from flows.engine.runners import ClusterError, open_runner
 from tests.flows.conftest import ROOT
 
 SCRIPT = Path(__file__).parent / "cluster.py"
@@ -49,7 +49,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("dask")
-    return run(folder, "dask") | {"left": [path.name for path in folder.glob("*transit*")]}
+    return run(folder, "dask") | {"left": [path.name for path in folder.glob("*staging*")]}
 
 
 def test_on_dask_workers_every_byte_is_the_same(plain: dict[str, Any], dask: dict[str, Any]) -> None:
@@ -73,20 +73,20 @@ def test_an_error_of_a_shard_is_the_error_of_the_run_and_what_was_finished_is_ke
 
 
 def test_a_worker_with_other_code_or_another_folder_is_refused(tmp_path: Path) -> None:
-    sent = pack(print, 1, tmp_path / "transit")
+    sent = pickle_work(print, 1, tmp_path / "staging")
     with pytest.raises(WorkerError, match=r"another version of numpy .* than the driver \(1.0\)"):
-        do(replace(sent, key="a", software=(*sent.software[:2], "1.0", sent.software[3])), 0)
+        run_shard(replace(sent, key="a", versions=(*sent.versions[:2], "1.0", sent.versions[3])), 0)
     with pytest.raises(WorkerError, match="does not see the files"):
-        do(replace(sent, key="b", mark=str(tmp_path / "elsewhere")), 0)
-    do(sent, 0)
+        run_shard(replace(sent, key="b", probe=str(tmp_path / "elsewhere")), 0)
+    run_shard(sent, 0)
 
 
 def test_large_arrays_travel_by_file_and_mapped_ones_by_name(tmp_path: Path) -> None:
     np.save(tmp_path / "mapped.npy", np.arange(1 << 20))
     mapped, large = np.load(tmp_path / "mapped.npy", mmap_mode="r"), np.arange(1 << 20)
-    sent = pack(lambda index: (mapped, large, index), 1, tmp_path / "transit")
-    assert len(sent.work) < 10_000
-    assert len(list((tmp_path / "transit").glob("*.npy"))) == 1
+    sent = pickle_work(lambda index: (mapped, large, index), 1, tmp_path / "staging")
+    assert len(sent.pickled) < 10_000
+    assert len(list((tmp_path / "staging").glob("*.npy"))) == 1
 
 
 def test_on_ray_workers_every_byte_is_the_same(
@@ -107,7 +107,7 @@ def test_an_address_where_nobody_answers_is_named(runner: str, start: str, tmp_p
     runtime = Runtime.model_validate({"runner": runner, "address": "127.0.0.1:9", "device": "cpu"})
     with (
         pytest.raises(ClusterError, match=rf"127.0.0.1:9, but no {runner.title()} cluster .*refused.*`{start}`"),
-        placed(print, runtime, tmp_path / "transit"),
+        open_runner(print, runtime, tmp_path / "staging"),
     ):
         pass
 
@@ -122,7 +122,7 @@ def test_an_address_where_something_else_answers_is_named(tmp_path: Path) -> Non
         runtime = Runtime(runner="dask", address=address, device="cpu")
         with (
             pytest.raises(ClusterError, match=rf"{address}, but no Dask cluster answers there \("),
-            placed(print, runtime, tmp_path / "transit"),
+            open_runner(print, runtime, tmp_path / "staging"),
         ):
             pass
 
@@ -137,11 +137,11 @@ def _answer(listener: socket.socket) -> None:
 
 def test_the_device_of_far_workers_has_to_be_named(tmp_path: Path) -> None:
     runtime = Runtime(runner="dask", address="127.0.0.1:9", device="auto")
-    with pytest.raises(ConfigError, match=r"runtime.device=cuda"), placed(print, runtime, tmp_path / "transit"):
+    with pytest.raises(ConfigError, match=r"runtime.device=cuda"), open_runner(print, runtime, tmp_path / "staging"):
         pass
 
 
 def test_nothing_is_opened_where_nothing_is_to_do(tmp_path: Path) -> None:
     for runner in ("local", "threads"):
-        with placed(print, Runtime.model_validate({"runner": runner}), tmp_path) as work:
+        with open_runner(print, Runtime.model_validate({"runner": runner}), tmp_path) as work:
             assert work is print

@@ -12,7 +12,8 @@ import torch
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.callable import CallableTeacher, fetch_callable, find, open_callable
-from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.declared import Declared, Opening
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import TeacherSpec
 from tests.contracts.teacher import TeacherContract
 
@@ -36,8 +37,8 @@ def test_every_call_is_announced_before_it_is_made_and_never_padded() -> None:
         log.append(("asked", len(images)))
         return thirds(images)
 
-    teacher = CallableTeacher(answer, SPEC, sending=lambda count: log.append(("sending", count)))
-    Batching(teacher, pad=False).decide(torch.rand(10, 1, 4, 4))
+    teacher = CallableTeacher(answer, SPEC)
+    Batching(teacher, pad=False, sending=lambda count: log.append(("sending", count))).decide(torch.rand(10, 1, 4, 4))
     assert log == [("sending", 8), ("asked", 8), ("sending", 2), ("asked", 2)]
 
 
@@ -49,7 +50,7 @@ def test_a_sending_that_is_forbidden_asks_nothing() -> None:
         raise AssertionError("was asked")
 
     with pytest.raises(PermissionError, match="no more"):
-        CallableTeacher(answer, SPEC, sending=forbid).decide(torch.rand(2, 1, 4, 4))
+        Batching(CallableTeacher(answer, SPEC), pad=False, sending=forbid).decide(torch.rand(2, 1, 4, 4))
 
 
 def test_a_function_that_raises_is_one_line() -> None:
@@ -76,11 +77,11 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 def test_a_named_function_is_found_fetched_and_opened(module: Callable[[str], Path], tmp_path: Path) -> None:
     file = module("class Model:\n    def decide(self, images):\n        return ['b'] * len(images)\n\nown = Model()\n")
     declared = Declared("callable", SPEC.input_shape, 3, ("a", "b", "c"), 8, function="own_teacher:own.decide")
-    model = fetch_callable(declared).model | {"preprocessing": {}, "labels": ["a", "b", "c"]}
-    assert open_callable({"model": model}, SPEC).decide(torch.rand(2, 1, 4, 4)).tolist() == [1, 1]
+    model = fetch_callable(declared, tmp_path, Link()).model | {"preprocessing": {}, "labels": ["a", "b", "c"]}
+    assert open_callable(Opening({"model": model}, tmp_path, SPEC)).decide(torch.rand(2, 1, 4, 4)).tolist() == [1, 1]
     file.write_text(file.read_text() + "# changed\n")
     with pytest.raises(DataError, match=r"the source of own_teacher:own\.decide changed"):
-        open_callable({"model": model}, SPEC)
+        open_callable(Opening({"model": model}, tmp_path, SPEC))
 
 
 @pytest.mark.parametrize(

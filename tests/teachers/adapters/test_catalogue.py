@@ -9,8 +9,10 @@ import torch
 from db3.errors import ConfigError, DataError
 from db3.files import read_json, write_json
 from db3.teachers.adapters.catalogue import fetch_foreign
-from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.preprocessing import Preprocessing
+from db3.teachers.budget import Costs
 from db3.teachers.folder import (
     CARD,
     digest_weights,
@@ -59,7 +61,7 @@ def test_a_file_is_copied_opened_and_decides_as_its_network(files: Path, tmp_pat
     with torch.inference_mode():
         assert torch.equal(teacher.decide(images), network()(images).argmax(dim=1))
     assert teacher.spec == read_spec(folder)
-    assert (teacher.asked, is_open(read_card(folder))) == (19, False)
+    assert (teacher.costs.asked, is_open(read_card(folder))) == (19, False)
 
 
 def test_the_identity_tells_models_and_what_they_see_apart(files: Path, tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_scores_of_a_foreign_model_are_never_opened(files: Path, tmp_path: Path)
 def test_sending_reaches_a_function_that_may_cost_money(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, "callable", function="tests.teachers.adapters.test_catalogue:brightness")
     sent: list[int] = []
-    decided = open_teacher(folder, sending=sent.append).decide(pixels(19))
+    decided = open_teacher(folder, costs=Costs(note=sent.append)).decide(pixels(19))
     assert sent == [8, 8, 3]
     assert decided.shape == (19,)
 
@@ -121,5 +123,7 @@ def test_a_missing_back_end_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_an_unknown_kind_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"teacher\.kind is 'tarot'; expected one of exported, onnx, http"):
+    with pytest.raises(ConfigError, match=r"unknown teacher\.kind 'tarot'; known here: callable, exported, http"):
         fetch_foreign(Declared("tarot", SHAPE, CLASSES, LABELS), tmp_path)
+    with pytest.raises(ConfigError, match=r"unknown teacher\.kind 'onx'; did you mean onnx\?"):
+        fetch_foreign(Declared("onx", SHAPE, CLASSES, LABELS), tmp_path)

@@ -17,14 +17,16 @@ from torch import Tensor
 
 from benchmarks.serving import UnavailableError, served
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.connection import Access
-from db3.teachers.adapters.declared import Declared, Link
+from db3.teachers.adapters.declared import Declared, Opening
 from db3.teachers.adapters.http import HttpTeacher, fetch_http, open_http
+from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import Interface
-from db3.teachers.adapters.outputs import PartlyAnsweredError
+from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.journal import Journal
-from db3.teachers.answers.journalled import Journalled
-from db3.teachers.base import TeacherSpec
+from db3.teachers.answers.recorded import JournalStore
+from db3.teachers.base import PartlyAnsweredError, TeacherSpec
+from db3.teachers.budget import Costs
+from db3.teachers.votes import Votes
 from tests.contracts.teacher import TeacherContract
 from tests.teachers import hostile as faults
 from tests.teachers.hostile import Hostile, hostile, status
@@ -55,9 +57,9 @@ def opened(url: str, link: Link, sending: Callable[[int], None] | None = None, *
     """Fetched and opened as the pipeline does."""
     names = tuple("0123456789")
     declared = Declared("http", SHAPE, CLASSES, names, 8, http={"url": url, "model": "lenet", **http})
-    fetched = fetch_http(declared, link)
+    fetched = fetch_http(declared, Path(), link)
     card = {"model": {**fetched.model, "preprocessing": {}, "labels": list(names)}, "access": fetched.access}
-    return open_http(card, SPEC, sending, link)
+    return open_http(Opening(card, Path(), SPEC, link=link, sending=sending))
 
 
 class TestRealServer(TeacherContract):
@@ -87,14 +89,14 @@ class TestRealServer(TeacherContract):
     def test_a_wrong_shape_is_refused_before_anything_is_asked(self, real_server: str) -> None:
         http = {"url": real_server, "model": "lenet"}
         with pytest.raises(ConfigError, match=r"\[-1, 1, 16, 16\], but would be shown \[n, 3, 32, 32\]"):
-            fetch_http(Declared("http", (3, 32, 32), 10, (), 8, http=http), Link())
+            fetch_http(Declared("http", (3, 32, 32), 10, (), 8, http=http), Path(), Link())
         with pytest.raises(ConfigError, match=r"tells 10 classes apart, the dataset 7: set teacher\.classes=10"):
-            fetch_http(Declared("http", SHAPE, 7, (), 8, http=http), Link())
+            fetch_http(Declared("http", SHAPE, 7, (), 8, http=http), Path(), Link())
 
     def test_a_version_that_it_does_not_have_is_one_line(self, real_server: str) -> None:
         declared = Declared("http", SHAPE, 10, (), 8, version="7", http={"url": real_server, "model": "lenet"})
         with pytest.raises(TeacherError, match="answered 404"):
-            fetch_http(declared, Link())
+            fetch_http(declared, Path(), Link())
 
 
 def teacher_of(server: Hostile, link: Link = QUICK, sent: list[int] | None = None, **more: Any) -> HttpTeacher:
@@ -273,15 +275,17 @@ def test_what_was_answered_before_a_failure_is_not_sent_again(tmp_path: Path) ->
         for failing in (True, False):
             with Journal(tmp_path, header) as journal:
                 interface = Interface("x", "FP32", "y", None)
-                inner = HttpTeacher(server.url, "m", FOUR, interface, link=Link(concurrency=1), sending=journal.note)
-                teacher = Journalled(FOUR, lambda inner=inner: inner, journal)
+                costs = Costs(sent=journal.sent, note=journal.note)
+                link = Link(concurrency=1)
+                inner = Votes(HttpTeacher(server.url, "m", FOUR, interface, link=link, sending=costs.send), 1, costs)
+                teacher = Answers(FOUR, lambda inner=inner: inner, JournalStore(journal), costs)
                 if failing:
                     with pytest.raises(TeacherError, match="404"):
                         teacher.decide(IMAGES)
                 else:
                     assert torch.equal(teacher.decide(IMAGES), RIGHT)
     assert server.images == [3, 3, 3, 2]  # answered, refused; then what was missing
-    assert (teacher.replayed, teacher.paid, journal.sent, journal.paid) == (3, 5, 11, 8)
+    assert (costs.known, costs.votes, costs.sent, journal.sent, journal.votes) == (3, 8, 11, 11, 8)
 
 
 @pytest.mark.parametrize("encoding", ["auto", "json", "binary"])
@@ -311,7 +315,7 @@ def test_a_fixed_number_of_rows_is_filled_up_and_counted_as_sent() -> None:
 
 def fetched_from(server: Hostile, **more: Any) -> Any:
     declared = Declared("http", FOUR.input_shape, 4, tuple("abcd"), 3, http={"url": server.url, "model": "m"}, **more)
-    return fetch_http(declared, QUICK)
+    return fetch_http(declared, Path(), QUICK)
 
 
 def test_a_model_that_changed_since_it_was_fetched_is_never_asked() -> None:
@@ -321,7 +325,7 @@ def test_a_model_that_changed_since_it_was_fetched_is_never_asked() -> None:
         server.metadata = {**server.metadata, "versions": ["2"]}
         model = {**fetched.model, "preprocessing": {}, "labels": []}
         with pytest.raises(TeacherError, match="describes itself otherwise than when it was fetched"):
-            open_http({"model": model, "access": fetched.access}, FOUR, None, QUICK).decide(IMAGES)
+            open_http(Opening({"model": model, "access": fetched.access}, Path(), FOUR, link=QUICK)).decide(IMAGES)
         assert server.images == []
 
 
@@ -369,11 +373,11 @@ def test_the_token_is_sent_and_told_nowhere(
     caplog.set_level(logging.DEBUG)
     with hostile(Hostile(always=echo)) as server:
         http = {"url": server.url, "model": "m", "token": "OWN_TOKEN", "header": header, "scheme": scheme}
-        fetched = fetch_http(Declared("http", FOUR.input_shape, 4, tuple("abcd"), 3, http=http), QUICK)
+        fetched = fetch_http(Declared("http", FOUR.input_shape, 4, tuple("abcd"), 3, http=http), Path(), QUICK)
         assert SECRET not in repr(fetched)
         model = {**fetched.model, "preprocessing": {}, "labels": []}
         with pytest.raises(TeacherError, match=r"answered 403 Forbidden \(the token \*\*\* is not welcome\)"):
-            open_http({"model": model, "access": fetched.access}, FOUR, None, QUICK).decide(IMAGES)
+            open_http(Opening({"model": model, "access": fetched.access}, Path(), FOUR, link=QUICK)).decide(IMAGES)
     assert all(headers[header] == f"{scheme} {SECRET}".strip() for headers in server.seen)
     assert SECRET not in caplog.text
 
@@ -384,7 +388,7 @@ def test_a_token_that_no_header_can_hold_is_one_line(monkeypatch: pytest.MonkeyP
     if value is not None:
         monkeypatch.setenv("OWN_TOKEN", value)
     with pytest.raises(ConfigError, match="the environment variable OWN_TOKEN holds no token") as raised:
-        Access("OWN_TOKEN").secret()
+        Auth("OWN_TOKEN").secret()
     assert "\n" not in str(raised.value)
     assert not value or not value.strip() or value not in str(raised.value)
 
@@ -436,3 +440,8 @@ def test_pixels_are_not_changed_on_the_way() -> None:
         teacher.decide(images)
     told = [value for answer in server.answered for value in answer["outputs"][0]["data"]]
     assert torch.equal(torch.tensor(told, dtype=torch.float32), images.flatten())
+
+
+def test_an_unknown_encoding_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"unknown teacher\.link\.encoding 'binry'; did you mean binary\?"):
+        Link(encoding="binry")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from email.parser import BytesParser
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ import torch
 from PIL import Image
 
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.declared import Declared, Link
-from db3.teachers.adapters.http_image import HttpImageTeacher, fetch_http_image, open_http_image, picture
+from db3.teachers.adapters.declared import Declared, Opening
+from db3.teachers.adapters.http_image import HttpImageTeacher, encode_picture, fetch_http_image, open_http_image
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import TeacherSpec
 from tests.contracts.teacher import TeacherContract
 from tests.teachers.hostile import _Server
@@ -103,12 +105,12 @@ def test_the_service_sees_the_very_pixels(service: Any) -> None:
 
 def test_grey_images_are_grey_pictures_and_a_jpeg_is_near() -> None:
     image = torch.linspace(0, 1, 64).view(1, 8, 8)
-    assert Image.open(io.BytesIO(picture(image, "png"))).mode == "L"
-    jpeg = Image.open(io.BytesIO(picture(image, "jpeg")))
+    assert Image.open(io.BytesIO(encode_picture(image, "png"))).mode == "L"
+    jpeg = Image.open(io.BytesIO(encode_picture(image, "jpeg")))
     assert (jpeg.format, jpeg.mode) == ("JPEG", "L")
     assert np.abs(np.asarray(jpeg) / 255 - image[0].numpy()).max() < 0.02
     with pytest.raises(ConfigError, match="2 channels; expected 1 or 3"):
-        picture(torch.zeros(2, 8, 8), "png")
+        encode_picture(torch.zeros(2, 8, 8), "png")
 
 
 @pytest.mark.parametrize(
@@ -147,11 +149,11 @@ def test_fetching_asks_nothing_and_the_card_is_enough(service: Any, monkeypatch:
         "format": "png",
         "token": "OWN_TOKEN",
     }
-    fetched = fetch_http_image(Declared("http_image", (3, 4, 5), 3, NAMES, 16, version="May", http=http))
+    fetched = fetch_http_image(Declared("http_image", (3, 4, 5), 3, NAMES, 16, version="May", http=http), Path(), QUICK)
     assert service.pictures == []
     assert "s3cr3t" not in repr(fetched)
     model = {**fetched.model, "preprocessing": {"resize": [8, 8]}, "labels": list(NAMES)}
-    teacher = open_http_image({"model": model, "access": fetched.access}, SPEC, None, QUICK)
+    teacher = open_http_image(Opening({"model": model, "access": fetched.access}, Path(), SPEC, link=QUICK))
     assert teacher.decide(LEVELS).tolist() == THIRDS
     assert service.pictures[0].shape == (8, 8, 3)
 
@@ -159,5 +161,13 @@ def test_fetching_asks_nothing_and_the_card_is_enough(service: Any, monkeypatch:
 def test_a_path_that_cannot_be_read_is_one_line() -> None:
     http = {"url": "http://127.0.0.1:9", "answer": "a[", "body": "raw", "field": "image", "format": "png"}
     with pytest.raises(ConfigError, match=r"teacher\.http\.answer is 'a\['; expected a JMESPath") as raised:
-        fetch_http_image(Declared("http_image", (3, 4, 5), 3, NAMES, 16, http=http))
+        fetch_http_image(Declared("http_image", (3, 4, 5), 3, NAMES, 16, http=http), Path(), QUICK)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"), [({"body": "jsn"}, "body 'jsn'; did you mean json"), ({"format": "gif"}, "format 'gif'")]
+)
+def test_an_unknown_form_is_one_line(form: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown teacher\.http\.{message}"):
+        HttpImageTeacher("http://127.0.0.1:9", SPEC, "best", NAMES, **form)

@@ -13,8 +13,9 @@ from hypothesis.extra import numpy as arrays
 
 from benchmarks.serving import ENVIRONMENT
 from db3.errors import TeacherError
-from db3.teachers.adapters.connection import PassingError, Reply
-from db3.teachers.adapters.inference_protocol import Interface, answer_of, output_of, request_of
+from db3.teachers.adapters.http_client import Reply
+from db3.teachers.adapters.http_retries import RetryableError
+from db3.teachers.adapters.inference_protocol import Interface, build_request, find_output, read_answer
 
 WHOLE = Interface("x", "FP32", "y", None)
 
@@ -27,10 +28,10 @@ def reply(value: Any, raw: bytes = b"") -> Reply:
 
 @given(arrays.arrays(np.float32, (2, 1, 2, 3), elements=st.floats(0, 1, width=32)))
 def test_pixels_survive_json_and_binary_to_the_last_bit(images: np.ndarray[Any, Any]) -> None:
-    body, _ = request_of(images, WHOLE, "a", binary=False)
+    body, _ = build_request(images, WHOLE, "a", binary=False)
     data = np.array(json.loads(body)["inputs"][0]["data"], np.float64).astype(np.float32)  # as a server may read it
     assert np.array_equal(data, images.reshape(-1))
-    body, headers = request_of(images, WHOLE, "a", binary=True)
+    body, headers = build_request(images, WHOLE, "a", binary=True)
     size = int(headers["Inference-Header-Content-Length"])
     assert json.loads(body[:size])["inputs"][0]["parameters"] == {"binary_data_size": len(body) - size}
     assert np.array_equal(np.frombuffer(body[size:], "<f4"), images.reshape(-1))
@@ -57,7 +58,7 @@ def test_a_binary_request_is_that_of_tritons_own_client(tmp_path: Path) -> None:
         [python, "-c", TRITON, tmp_path / "images.npy"], capture_output=True, check=True, env={"PATH": ""}
     ).stdout
     size = int.from_bytes(told[:4], "little")
-    body, headers = request_of(images, WHOLE, "a", binary=True)
+    body, headers = build_request(images, WHOLE, "a", binary=True)
     own = int(headers["Inference-Header-Content-Length"])
     assert body[own:] == told[4 + size :]
     assert json.loads(body[:own]) == json.loads(told[4 : 4 + size])
@@ -69,18 +70,18 @@ def test_one_of_several_binary_outputs() -> None:
         {"name": "z", "datatype": "INT64", "shape": [4], "parameters": {"binary_data_size": 32}},
         {"name": "y", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}},
     ]
-    value, rest = answer_of(reply({"id": "a", "outputs": outputs}, first.tobytes() + second.tobytes()), "a", "m")
-    assert output_of(value, rest, "y", "m").tolist() == [[0.5, 1.5]]
-    with pytest.raises(PassingError, match="cut short"):
-        output_of(value, rest[:-1], "z", "m")
+    value, rest = read_answer(reply({"id": "a", "outputs": outputs}, first.tobytes() + second.tobytes()), "a", "m")
+    assert find_output(value, rest, "y", "m").tolist() == [[0.5, 1.5]]
+    with pytest.raises(RetryableError, match="cut short"):
+        find_output(value, rest[:-1], "z", "m")
 
 
 def test_binary_names() -> None:
     raw = b"".join(len(name).to_bytes(4, "little") + name for name in (b"cat", b"", "kühe".encode()))
     entry = {"name": "y", "datatype": "BYTES", "shape": [3], "parameters": {"binary_data_size": len(raw)}}
-    assert output_of({"outputs": [entry]}, raw, None, "m").tolist() == [b"cat", b"", "kühe".encode()]
+    assert find_output({"outputs": [entry]}, raw, None, "m").tolist() == [b"cat", b"", "kühe".encode()]
     with pytest.raises(TeacherError, match="not of that type"):
-        output_of({"outputs": [{**entry, "parameters": {"binary_data_size": len(raw) - 1}}]}, raw, None, "m")
+        find_output({"outputs": [{**entry, "parameters": {"binary_data_size": len(raw) - 1}}]}, raw, None, "m")
 
 
 JSON = st.recursive(
@@ -117,8 +118,8 @@ OUTPUT = st.fixed_dictionaries(
 )
 def test_noise_is_a_tensor_or_an_error_of_ours(value: Any, raw: bytes) -> None:
     try:
-        found, rest = answer_of(reply(value, raw), "a", "m")
-        tensor = output_of(found, rest, "y", "m")
-    except (TeacherError, PassingError):
+        found, rest = read_answer(reply(value, raw), "a", "m")
+        tensor = find_output(found, rest, "y", "m")
+    except (TeacherError, RetryableError):
         return
     assert tensor.dtype.kind in "iufO"

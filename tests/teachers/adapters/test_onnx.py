@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.onnx import OnnxTeacher, fetch_onnx
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.base import TeacherSpec
@@ -155,7 +156,7 @@ def declared(checkpoint: Path, **more: object) -> Declared:
 
 def test_fetching_keeps_the_file_and_tells_its_interface(tmp_path: Path) -> None:
     file = brightest_pixel(tmp_path / "m.onnx", 2)
-    fetched = fetch_onnx(declared(file), tmp_path / "teacher")
+    fetched = fetch_onnx(declared(file), tmp_path / "teacher", Link())
     assert (tmp_path / "teacher/model/model.onnx").read_bytes() == file.read_bytes()
     assert fetched.model == {"input": "images", "output": "scores"}
     assert fetched.call_batch == 2
@@ -173,14 +174,14 @@ def test_external_weights_travel_with_the_file(tmp_path: Path) -> None:
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     file = tmp_path / "m.onnx"
     onnx.save(model, str(file), save_as_external_data=True, location="m.weights", size_threshold=0)
-    assert fetch_onnx(declared(file), tmp_path / "teacher").parameters == 16
+    assert fetch_onnx(declared(file), tmp_path / "teacher", Link()).parameters == 16
     kept = OnnxTeacher(tmp_path / "teacher/model/model.onnx", ROW)
     assert kept.decide(BRIGHT).tolist() == [1, 0, 0]
     (tmp_path / "m.weights").rename(tmp_path / "lost")
     with pytest.raises(DataError, match=r"m\.weights: No such file"):
-        fetch_onnx(declared(file), tmp_path / "again")
+        fetch_onnx(declared(file), tmp_path / "again", Link())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.onnx: no such file"):
-        fetch_onnx(declared(tmp_path / "nothing.onnx"), tmp_path / "teacher")
+        fetch_onnx(declared(tmp_path / "nothing.onnx"), tmp_path / "teacher", Link())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from db3.errors import TeacherError
-from db3.teachers.adapters.outputs import decisions_of, index_of
+from db3.teachers.adapters.outputs import read_class, read_decisions
 
 NAMES = ("cat", "dog", "cow")
 
@@ -30,7 +30,7 @@ NAMES = ("cat", "dog", "cow")
     ],
 )
 def test_decisions_of_every_form(output: Any, expected: list[int]) -> None:
-    told = decisions_of(output, 2, 3, "the model", NAMES)
+    told = read_decisions(output, 2, 3, "the model", NAMES)
     assert told.dtype == torch.int64
     assert told.tolist() == expected
 
@@ -54,13 +54,13 @@ def test_decisions_of_every_form(output: Any, expected: list[int]) -> None:
 )
 def test_anything_else_is_refused_in_one_line(output: Any, message: str) -> None:
     with pytest.raises(TeacherError, match=message) as raised:
-        decisions_of(output, 2, 3, "the model", NAMES)
+        read_decisions(output, 2, 3, "the model", NAMES)
     assert "\n" not in str(raised.value)
 
 
 def test_names_beyond_the_classes_are_none() -> None:
     with pytest.raises(TeacherError, match="answered 'cow'"):
-        decisions_of(["cow"], 1, 2, "the model", NAMES)
+        read_decisions(["cow"], 1, 2, "the model", NAMES)
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,7 +72,7 @@ def test_names_beyond_the_classes_are_none() -> None:
 )
 def test_whatever_comes_the_decisions_are_legal_or_refused(output: Any) -> None:
     try:
-        told = decisions_of(output, 2, 3, "the model", NAMES)
+        told = read_decisions(output, 2, 3, "the model", NAMES)
     except TeacherError:
         return
     assert told.shape == (2,)
@@ -81,10 +81,10 @@ def test_whatever_comes_the_decisions_are_legal_or_refused(output: Any) -> None:
 
 @pytest.mark.parametrize(("answer", "expected"), [(2, 2), ("dog", 1), ([0.1, 0.2, 0.7], 2)])
 def test_one_answer_as_a_class(answer: Any, expected: int) -> None:
-    assert index_of(answer, 3, "the endpoint", NAMES) == expected
+    assert read_class(answer, 3, "the endpoint", NAMES) == expected
 
 
 @pytest.mark.parametrize("answer", [None, True, {}, 1.0, [1.0], "fox", 3, [0.1, None, 0.3], []])
 def test_one_answer_that_is_no_class(answer: Any) -> None:
     with pytest.raises(TeacherError, match="the endpoint"):
-        index_of(answer, 3, "the endpoint", NAMES)
+        read_class(answer, 3, "the endpoint", NAMES)

@@ -57,3 +57,9 @@ def test_it_is_read_back_from_the_card() -> None:
 def test_one_mean_for_two_channels_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"teacher\.std has 1 values for images of 2 channels"):
         Preprocessing(std=(0.5,)).check((2, 5, 4))
+
+
+@pytest.mark.parametrize(("name", "value"), [("layout", "NHCW"), ("dtype", "float23")])
+def test_an_unknown_layout_or_type_is_one_line(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"unknown teacher\.{name} '{value}'; did you mean"):
+        from_json({name: value})

@@ -30,7 +30,7 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
             journal.note(2)
             journal.append(number, (2, 1, 0), told(number))
     assert read(tmp_path / "journal").digests.tolist() == [0, 1, 2]
-    assert (journal.sent, journal.paid) == (6, 6)
+    assert (journal.sent, journal.votes) == (6, 6)
 
 
 def test_what_is_known_of_a_failed_call_waits_for_its_answer(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_what_is_known_of_a_failed_call_waits_for_its_answer(tmp_path: Path) -> 
             part = journal.recording.part
             assert part is not None
             assert (part.digest, part.known.tolist(), part.answers.tolist()) == (6, known.tolist(), [7, 8, 9, 3])
-            assert journal.paid == 1
+            assert journal.votes == 1
             (sealed,) = read_whole(journal.sealed(HEADER), tmp_path)
             assert (sealed.part, sealed.answers.tolist()) == (None, [1])
     with Journal(tmp_path, HEADER) as journal:
@@ -67,7 +67,7 @@ def test_the_seal_knows_nothing_of_the_runs(tmp_path: Path) -> None:
                 seals.append(journal.sealed({"classes": 10}))
     assert seals[0] == seals[-1]
     assert journal.sent == 5 + 4 * 7
-    assert journal.paid == 5
+    assert journal.votes == 5
 
 
 def test_another_header_is_refused(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_two_processes_on_one_journal_and_a_lock_that_dies_with_its_process(tmp_
         holder.send_signal(signal.SIGKILL)
         holder.communicate()
     with Journal(tmp_path, HEADER) as journal:
-        assert (journal.sent, journal.paid) == (3, 0)  # in flight at the kill
+        assert (journal.sent, journal.votes) == (3, 0)  # in flight at the kill
 
 
 def test_a_discarded_journal_is_gone(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ class Life(RuleBasedStateMachine):
         assert found.answers.tolist() == [answer for tick in self.ticks for answer in tick]
         assert found.sizes.tolist() == [len(tick) for tick in self.ticks]
         assert found.digests.tolist() == list(range(len(self.ticks)))
-        assert (self.journal.sent, self.journal.paid) == (self.sent, found.paid)
+        assert (self.journal.sent, self.journal.votes) == (self.sent, found.total_votes)
 
     def teardown(self) -> None:
         if getattr(self, "journal", None):

@@ -76,7 +76,7 @@ def test_what_is_read_is_what_was_written(
     data = grown(header, ticks)
     found, _, end = read_growing(data, HERE)
     assert (found.header, ticks_of(found), end) == (header, ticks, len(data))
-    assert found.sent == found.paid == sum(votes[0] for _, votes, _ in ticks)
+    assert found.sent == found.total_votes == sum(votes[0] for _, votes, _ in ticks)
     (snapshot,) = read_whole(whole(found), HERE)
     assert (snapshot.header, ticks_of(snapshot)) == ({**header, "whole": True}, ticks)
     again, _, _ = read_growing(whole(found), HERE)
@@ -153,7 +153,7 @@ def test_damage_in_the_middle_is_refused_with_file_and_place() -> None:
     data = bytearray(grown({"classes": 10}, ticks))
     first = len(opening({"classes": 10})[0])
     data[first + 10] ^= 1
-    with pytest.raises(DataError, match=rf"answers.journal is damaged at byte {first}: .* delete it to pay"):
+    with pytest.raises(DataError, match=rf"answers.journal is damaged at byte {first}: .* delete it to send"):
         read_growing(bytes(data), HERE)
 
 
@@ -205,4 +205,4 @@ def test_a_journal_of_version_1_is_read_for_ever() -> None:
         (7, (1, 0, 0), [42]),
     ]
     assert found.sent == 12  # three of them brought no answer
-    assert replace(found, sent=found.paid).paid == 9
+    assert replace(found, sent=found.total_votes).total_votes == 9

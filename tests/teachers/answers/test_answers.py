@@ -1,4 +1,4 @@
-"""Every answer is asked for once, replayed to the very same images only, and never recorded when it is wrong."""
+"""Every answer is asked for once, known for the very same images only, and never kept when it is wrong."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +12,12 @@ from torch import Tensor
 
 from db3.errors import BudgetSpent, DataError, TeacherError
 from db3.teachers.adapters.batching import Batching
-from db3.teachers.adapters.outputs import PartlyAnsweredError
+from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.journal import Journal, read
-from db3.teachers.answers.journalled import Journalled, Replaying, digest_images
-from db3.teachers.base import Teacher
-from db3.teachers.budget import Allowance, Paying
-from db3.teachers.meter import Meter
-from db3.teachers.votes import Majority
+from db3.teachers.answers.recorded import JournalStore, RecordedTeacher, digest_images
+from db3.teachers.base import PartlyAnsweredError, Teacher
+from db3.teachers.budget import Budget, Costs
+from db3.teachers.votes import Votes
 from db3.testing.analytic import Brightest
 from tests.contracts.teacher import TeacherContract
 from tests.teachers.unsteady import Unsteady
@@ -45,23 +44,38 @@ class Counting:
         return Batching(TRUTH).decide(images)
 
 
+class Announcing:
+    """An adapter that takes any number of images."""
+
+    spec = TRUTH.spec
+
+    def __init__(self, teacher: Teacher, costs: Costs) -> None:
+        self._teacher, self._costs = teacher, costs
+
+    def decide(self, images: Tensor) -> Tensor:
+        self._costs.send(len(images))
+        return self._teacher.decide(images)
+
+
 @contextmanager
-def asking(folder: Path, teacher: Teacher, total: int | None = None, votes: int = 1) -> Iterator[Meter]:
+def asking(folder: Path, teacher: Teacher, total: int | None = None, votes: int = 1) -> Iterator[Budget]:
     with Journal(folder, HEADER) as journal:
-        allowance = Allowance(total, journal.sent, journal.note)
-        inner: Teacher = Paying(teacher, allowance.send)
-        inner = Majority(inner, votes) if votes > 1 else inner
-        yield Meter(Journalled(TRUTH.spec, lambda: inner, journal, allowance))
-        assert total is None or allowance.paid <= total
+        costs = Costs(sent=journal.sent, limit=total, note=journal.note)
+        adapter = Announcing(teacher, costs)
+        layers = Answers(TRUTH.spec, lambda: Votes(adapter, votes, costs), JournalStore(journal), costs)
+        yield Budget(layers, costs=costs)
+        assert total is None or costs.sent <= total
+        assert costs.sent == journal.sent
 
 
-class TestJournalled(TeacherContract):
-    EXTRA = frozenset({"replayed", "paid", "flips", "spent"})
+class TestAnswers(TeacherContract):
+    EXTRA = frozenset({"spent"})
 
     @pytest.fixture
-    def teacher(self, tmp_path: Path) -> Iterator[Journalled]:
+    def teacher(self, tmp_path: Path) -> Iterator[Answers]:
+        costs = Costs()
         with Journal(tmp_path, HEADER) as journal:
-            yield Journalled(TRUTH.spec, lambda: Batching(TRUTH), journal)
+            yield Answers(TRUTH.spec, lambda: Votes(Batching(TRUTH), 1, costs), JournalStore(journal), costs)
 
 
 @settings(deadline=None, max_examples=40)
@@ -76,7 +90,8 @@ def test_however_often_it_is_interrupted_each_image_arrives_once(
             for images in calls[:stop]:
                 assert torch.equal(meter.decide(images), Batching(TRUTH).decide(images))
             asked = sum(sizes[:stop])
-            assert (meter.asked, meter.replayed, meter.paid) == (asked, known, asked - known)
+            costs = meter.costs
+            assert (costs.asked, costs.known, costs.votes, costs.sent) == (asked, known, asked, asked)
             known = asked
     assert teacher.arrived == sum(sizes)
 
@@ -93,12 +108,12 @@ def test_the_budget_ends_it_at_the_same_call_and_a_larger_one_goes_on(
             told.append(_until_spent(meter, drawn(*sizes)))
         assert teacher.arrived <= allowed
     assert told[0] == told[1] <= told[2]
-    if told[2] < len(sizes):  # the next call could not have been paid with all its votes
+    if told[2] < len(sizes):  # the next call could not have been sent with all its votes
         assert teacher.arrived + sizes[told[2]] * votes > total + more
 
 
 def _until_spent(teacher: Teacher, calls: Sequence[Tensor]) -> int:
-    """How many calls were answered; once one is refused all are, also one that could be paid."""
+    """How many calls were answered; once one is refused all are, also one that could be sent."""
     for number, images in enumerate(calls):
         try:
             teacher.decide(images)
@@ -194,10 +209,10 @@ def test_what_was_answered_before_a_failure_is_not_asked_again(
     with asking(tmp_path, teacher) as meter:
         for images in calls:
             assert torch.equal(meter.decide(images), Batching(TRUTH).decide(images))
-        assert (meter.asked, meter.replayed, meter.paid) == (20, 12, 8)
+        assert (meter.costs.asked, meter.costs.known, meter.costs.votes, meter.costs.sent) == (20, 12, 20, 33)
     assert teacher.arrived == 20
     recording = read(tmp_path / "journal")
-    assert (recording.sizes.tolist(), recording.paid, recording.part) == ([2, 14, 4], 20, None)
+    assert (recording.sizes.tolist(), recording.total_votes, recording.part) == ([2, 14, 4], 20, None)
 
 
 def test_what_is_known_of_another_call_is_left_aside(tmp_path: Path) -> None:
@@ -207,7 +222,7 @@ def test_what_is_known_of_another_call_is_left_aside(tmp_path: Path) -> None:
     teacher.left = []
     with asking(tmp_path, teacher) as meter:
         assert torch.equal(meter.decide(others), Batching(TRUTH).decide(others))
-        assert (meter.replayed, meter.paid) == (0, 6)
+        assert (meter.costs.known, meter.costs.votes) == (0, 6)
 
 
 def test_a_vote_before_a_failure_decides_nothing(tmp_path: Path) -> None:
@@ -217,7 +232,7 @@ def test_a_vote_before_a_failure_decides_nothing(tmp_path: Path) -> None:
     assert read(tmp_path / "journal").part is None
 
 
-def test_votes_and_flips_are_replayed_too(tmp_path: Path) -> None:
+def test_votes_and_what_they_compare_are_known_too(tmp_path: Path) -> None:
     calls = drawn(*[20] * 6)
     teacher = Unsteady(Batching(TRUTH), 0.3)
     counts = []
@@ -225,13 +240,13 @@ def test_votes_and_flips_are_replayed_too(tmp_path: Path) -> None:
         with asking(tmp_path, teacher, votes=3) as meter:
             for images in calls[:stop]:
                 meter.decide(images)
-            counts.append((meter.flips.compared, meter.flips.changed))
-    assert meter.paid == 0
+            counts.append((meter.costs.compared, meter.costs.changed))
+    assert meter.costs.known == meter.costs.asked == 120
     assert counts[2] == counts[1]
     assert counts[1][0] == 120
     assert 0 < counts[0][1] < counts[1][1]
     found = read(tmp_path / "journal")
-    assert found.sent == found.paid > 240
+    assert found.sent == found.total_votes > 240
     assert found.votes[:, 1:].sum(axis=0).tolist() == list(counts[1])
 
 
@@ -240,12 +255,12 @@ def test_a_recording_answers_alone_and_knows_its_end(tmp_path: Path) -> None:
     with asking(tmp_path, Counting()) as meter:
         answers = meter.decide(first)
     found = read(tmp_path / "journal")
-    teacher = Meter(Replaying(TRUTH.spec, found, tmp_path))
+    teacher = Budget(RecordedTeacher(TRUTH.spec, found, tmp_path))
     assert torch.equal(teacher.decide(first), answers)
     with pytest.raises(DataError, match="ends after 5 answers, but the search asks for more"):
         teacher.decide(second)
     found.header["spent"] = True
-    alone = Replaying(TRUTH.spec, found, tmp_path)
+    alone = RecordedTeacher(TRUTH.spec, found, tmp_path)
     assert alone.left == 5
     alone.decide(first)
     assert alone.left == 0

@@ -1,0 +1,109 @@
+"""AdamW, SGD and the learning rate's schedule as single IEEE operations on float64 weights."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from db3.arithmetic.functions import cos, sqrt
+
+
+class AdamW:
+    """AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019), as torch's.
+
+    Args:
+        parameters: float64, with gradients; those without are left alone.
+        betas: decay of the gradients' and of the squares' mean.
+        eps: added to the root.
+        weight_decay: decoupled.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        self._parameters = list(parameters)
+        self._betas, self._eps, self._weight_decay = betas, eps, weight_decay
+        self._means = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._squares = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._powers = [1.0, 1.0]  # of the betas, by multiplication: a C library's pow is not the same everywhere
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        _forget(self._parameters)
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """One step at this learning rate."""
+        (b1, b2), eps = self._betas, self._eps
+        self._powers = [self._powers[0] * b1, self._powers[1] * b2]
+        rate, rest = lr / (1 - self._powers[0]), 1 - self._powers[1]
+        for weight, mean, square in zip(self._parameters, self._means, self._squares, strict=True):
+            gradient = weight.grad
+            if gradient is None:
+                continue
+            mean.mul_(b1).add_(gradient * (1 - b1))
+            square.mul_(b2).add_((gradient * gradient).mul_(1 - b2))
+            root = sqrt(square / rest).add_(eps)
+            weight.mul_(1 - lr * self._weight_decay)
+            weight.sub_((mean * rate).div_(root))
+
+
+class SGD:
+    """Gradient descent with momentum and weight decay (in the gradient), as torch's.
+
+    Args:
+        parameters: float64, with gradients; those without are left alone.
+        momentum: 0 … 1.
+        weight_decay: added to the gradient, times the weight.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        self._parameters = list(parameters)
+        self._momentum, self._weight_decay = momentum, weight_decay
+        self._velocity: list[Tensor | None] = [None] * len(self._parameters)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        _forget(self._parameters)
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """One step at this learning rate."""
+        for place, weight in enumerate(self._parameters):
+            if weight.grad is None:
+                continue
+            velocity, move = self._velocity[place], weight.grad + weight * self._weight_decay
+            velocity = move if velocity is None else velocity.mul_(self._momentum).add_(move)
+            self._velocity[place] = velocity
+            weight.sub_(velocity * lr)
+
+
+def warmup_cosine(steps: int, lr: float, warmup: int) -> list[float]:
+    """Learning rate of every step: linear to `lr`, then half a cosine that would reach 0 at `steps`.
+
+    Args:
+        steps: of the training.
+        lr: highest.
+        warmup: steps of the linear part; half of the steps at most.
+    """
+    warmup = min(warmup, steps // 2)
+    rising = [lr * (step + 1) / (warmup + 1) for step in range(warmup)]
+    return rising + [lr * factor for factor in half_cosine(steps - warmup)]
+
+
+def half_cosine(steps: int) -> list[float]:
+    """½ + ½ cos(π · step / steps) for each step."""
+    angles = torch.arange(steps, dtype=torch.float64) * math.pi / max(1, steps)
+    falling: list[float] = ((cos(angles) + 1) * 0.5).tolist()
+    return falling
+
+
+def _forget(parameters: Iterable[nn.Parameter]) -> None:
+    for parameter in parameters:
+        parameter.grad = None

@@ -1,0 +1,244 @@
+"""The client of a remote teacher: limits, deadlines and the token, for every request alike.
+
+Requests run in one event loop in a thread of its own. All teachers of one process that share an address share its
+limits. What is tried again, and when, is in `db3.teachers.adapters.http_retries`.
+"""
+
+import asyncio
+import gzip
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from math import ceil
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+import orjson
+from pyrate_limiter import Limiter, Rate
+
+from db3.errors import TeacherError, one_line
+from db3.teachers.adapters.http_retries import RetryableError, broken_exchange, refused, retry
+from db3.teachers.adapters.http_settings import Auth, Link
+from db3.teachers.base import Sending
+
+T = TypeVar("T")
+_LARGEST = 1 << 28  # bytes of an answer: more is no decision
+_IDLE = 4.0  # seconds that a connection is kept: many servers close theirs after five
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    Attributes:
+        method: GET or POST.
+        url: whole address.
+        content: body.
+        headers: beside the token's.
+        images: how many it sends; 0: it is none that is charged.
+    """
+
+    method: str
+    url: str | httpx2.URL
+    content: bytes | None = None
+    headers: Mapping[str, str] | None = None
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer with status 200."""
+
+    content: bytes
+    headers: Mapping[str, str]
+
+
+class Client:
+    """The way to one server; all of one process with the same server, link and token share its limits.
+
+    Args:
+        url: any address on the server.
+        link: limits, retries, compression.
+        auth: the token's variable.
+        who: names the teacher in errors.
+    """
+
+    def __init__(self, url: str, link: Link, auth: Auth, who: str) -> None:
+        parts = urlsplit(url)
+        self.link, self.who, self._secret = link, who, auth.secret()
+        token = f"{auth.scheme} {self._secret}".strip() if self._secret else ""
+        self.shared = _shared(f"{parts.scheme}://{parts.netloc}", link, auth.header, token)
+
+    def ask(self, request: Callable[[], Request], read: Callable[[Reply], T]) -> T:
+        """One request; see `ask_all`."""
+        results, error = self.ask_all([request], lambda _, reply: read(reply))
+        if error:
+            raise error
+        return results[0]  # type: ignore[return-value]
+
+    def ask_all(
+        self,
+        requests: Sequence[Callable[[], Request]],
+        read: Callable[[int, Reply], T],
+        sending: Sending | None = None,
+    ) -> tuple[list[T | None], BaseException | None]:
+        """Send several requests, `link.concurrency` at a time, each until it is answered or its attempts are spent.
+
+        After a failure nothing more is begun; what is in flight is waited for.
+
+        Args:
+            requests: each is made anew for every attempt.
+            read: of a request's place and its reply; raises RetryableError to try again, any other error to stop.
+            sending: called before each attempt that sends images, one at a time; what it raises stops all.
+
+        Returns:
+            What `read` made of each reply, in the order of the requests (None: not answered), and the first error.
+        """
+        return _run(_Batch(self, requests, read, sending).answers())
+
+    async def permitted(self, stopped: asyncio.Event) -> None:
+        """Wait until the limits, and the server, allow one more request."""
+        while (wait := self.shared.resume - time.monotonic()) > 0 and not stopped.is_set():
+            await asyncio.sleep(min(wait, 0.5))
+        if self.shared.limiter:
+            acquired = self.shared.limiter.try_acquire_async("requests")
+            if isinstance(acquired, Awaitable):
+                await acquired
+
+    async def exchange(self, request: Request) -> Reply:
+        """Send a request once.
+
+        Raises:
+            RetryableError: a failure that may pass.
+            TeacherError: one that will not.
+        """
+        try:
+            async with asyncio.timeout(self.link.timeout):
+                status, reply = await self._send(request)
+        except TimeoutError:
+            raise RetryableError(f"it had not answered in full after {self.link.timeout:g} s") from None
+        except httpx2.HTTPError as error:
+            raise broken_exchange(error, self._clean(str(error)) or type(error).__name__, self.who) from None
+        if status == HTTPStatus.OK:
+            return reply
+        retry_after = reply.headers.get("Retry-After", "")
+        refusal = refused(status, self._message(reply), retry_after, self.link.patience, self.who)
+        if isinstance(refusal, RetryableError) and refusal.after:
+            self.shared.resume = max(self.shared.resume, time.monotonic() + refusal.after)
+        raise refusal
+
+    async def _send(self, request: Request) -> tuple[int, Reply]:
+        headers, content = dict(request.headers or {}), request.content
+        if content is not None and self.link.compress:
+            headers["Content-Encoding"] = "gzip"
+            content = gzip.compress(content, 1, mtime=0)
+        stream = self.shared.client.stream(request.method, request.url, content=content, headers=headers)
+        async with stream as response:
+            parts, size = [], 0
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > _LARGEST:
+                    raise TeacherError(
+                        f"{self.who} answered with more than {_LARGEST >> 20} MiB: check teacher.http.url"
+                    )
+            return response.status_code, Reply(b"".join(parts), response.headers)
+
+    def _message(self, reply: Reply) -> str:
+        """The server's own words, where it has any that are short."""
+        try:
+            content = orjson.loads(reply.content)
+        except orjson.JSONDecodeError:
+            return ""
+        message = content.get("error") or content.get("detail") if isinstance(content, dict) else None
+        return self._clean(message) if isinstance(message, str) else ""
+
+    def _clean(self, text: str) -> str:
+        """One line, without the token."""
+        return one_line(text.replace(self._secret, "***") if self._secret else text, 160)
+
+
+class _Batch(Generic[T]):
+    """The requests of one `Client.ask_all`."""
+
+    def __init__(
+        self,
+        client: Client,
+        requests: Sequence[Callable[[], Request]],
+        read: Callable[[int, Reply], T],
+        sending: Sending | None,
+    ) -> None:
+        self._client, self._requests, self._read, self._sending = client, requests, read, sending
+        self._ready: dict[int, Request] = {}
+        self._stopped = asyncio.Event()
+        self._error: BaseException | None = None
+
+    async def answers(self) -> tuple[list[T | None], BaseException | None]:
+        return await asyncio.gather(*map(self._answer, range(len(self._requests)))), self._error
+
+    async def _answer(self, place: int) -> T | None:
+        client = self._client
+        async with client.shared.ahead:
+            if self._stopped.is_set():
+                return None
+            try:
+                self._ready[place] = self._requests[place]()
+                async with client.shared.slots:
+                    return await retry(lambda: self._attempt(place), client.link.attempts, self._stopped, client.who)
+            except BaseException as error:  # raised by the caller, in its own thread
+                self._error = self._error or error
+                self._stopped.set()
+                return None
+
+    async def _attempt(self, place: int) -> T:
+        request = self._ready.pop(place, None) or self._requests[place]()
+        await self._client.permitted(self._stopped)
+        if self._stopped.is_set():
+            raise RetryableError("another request failed")
+        if request.images and self._sending:
+            self._sending(request.images)
+        return self._read(place, await self._client.exchange(request))
+
+
+class _Shared:
+    """What all requests to one server share: the connections, its limits, and until when the server asked to wait."""
+
+    def __init__(self, link: Link, headers: Mapping[str, str]) -> None:
+        self.client = httpx2.AsyncClient(
+            headers={"Accept": "application/json", **headers},
+            timeout=None,  # each attempt has its deadline as a whole
+            limits=httpx2.Limits(max_connections=link.concurrency, keepalive_expiry=_IDLE),
+        )
+        self.slots = asyncio.Semaphore(link.concurrency)
+        self.ahead = asyncio.Semaphore(2 * link.concurrency)  # made while others fly: a free slot waits for nothing
+        self.limiter = _limiter(link.per_second) if link.per_second else None
+        self.resume = 0.0
+
+
+@cache
+def _shared(origin: str, link: Link, header: str, token: str) -> _Shared:  # noqa: ARG001  (a key)
+    async def make() -> _Shared:  # inside the loop, which its parts belong to
+        return _Shared(link, {header: token} if token else {})
+
+    return _run(make())
+
+
+def _limiter(per_second: float) -> Limiter:
+    """Evenly spaced below 20 a second; above, so many in any one second."""
+    rate = Rate(1, ceil(1000 / per_second)) if per_second < 20 else Rate(int(per_second), 1000)
+    return Limiter(rate, buffer_ms=0)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="remote teachers", daemon=True).start()
+    return loop

@@ -1,0 +1,73 @@
+"""Settings of a remote teacher's client: its limits, and how its requests prove who they are."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from db3.errors import ConfigError, unknown_name
+
+ENCODINGS = ("auto", "json", "binary")
+
+
+@dataclass(frozen=True)
+class Link:
+    """Limits of the client of a remote teacher: nothing here decides an answer.
+
+    Attributes:
+        concurrency: requests in flight, of this process to one address.
+        per_second: requests begun a second at most; None: no limit.
+        timeout: seconds until a request must be answered in full.
+        attempts: for each request; each of them may be billed.
+        patience: longest Retry-After that is waited for, in seconds.
+        encoding: `json`, `binary`, or `auto`: binary where the server says that it knows it.
+        compress: gzip requests too.
+
+    Raises:
+        ConfigError: there is no such encoding.
+    """
+
+    concurrency: int = 4
+    per_second: float | None = None
+    timeout: float = 30.0
+    attempts: int = 5
+    patience: float = 300.0
+    encoding: str = "auto"
+    compress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise unknown_name("teacher.link.encoding", self.encoding, ENCODINGS)
+
+
+@dataclass(frozen=True)
+class Auth:
+    """How a request proves who it is.
+
+    Attributes:
+        token: NAME of the environment variable that holds the token; None: no token.
+        header: that carries it.
+        scheme: word before it, as in `Bearer TOKEN`; empty: none.
+    """
+
+    token: str | None = None
+    header: str = "Authorization"
+    scheme: str = "Bearer"
+
+    @classmethod
+    def declared(cls, http: Mapping[str, Any]) -> "Auth":
+        """As the settings of a remote teacher say; what they leave out is as above."""
+        return cls(**{field.name: http[field.name] for field in fields(cls) if field.name in http})
+
+    def secret(self) -> str | None:
+        """The token, read now.
+
+        Raises:
+            ConfigError: the variable is not set, or holds what no header can; its value is never told.
+        """
+        if self.token is None:
+            return None
+        value = os.environ.get(self.token, "").strip()
+        if not value or not value.isascii() or not value.isprintable():
+            raise ConfigError(f"the environment variable {self.token} holds no token; expected printable ASCII: set it")
+        return value

@@ -1,0 +1,304 @@
+"""The JSON files that stages write, field by field: each is a dataclass, written and read through it.
+
+docs/pipeline.md is written from these types (`python -m flows.manifest_docs`). A field with a default is left out of
+its file where it has that default; every other field always stands there, as null where it is not known. Names that a
+reader does not know are passed over.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from db3.errors import DataError
+from db3.evaluation import Metrics, Summary
+from db3.files import read_json, write_json
+from db3.soft_labels import Recipe
+from db3.students.export import Parity
+from flows.engine.stage import FOLDERS
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The kind of machine that wrote a file.
+
+    Attributes:
+        python: version.
+        torch: version.
+        torchvision: version.
+        numpy: version.
+        machine: architecture of the processor.
+        device: where networks were trained.
+        threads: of torch, of each worker.
+        processes: that trained each student together.
+    """
+
+    python: str
+    torch: str
+    torchvision: str
+    numpy: str
+    machine: str
+    device: str
+    threads: int
+    processes: int | None = None
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """The dataset that the teacher stage saw.
+
+    Attributes:
+        name: of the dataset.
+        digest: of its files, size, channels, split and limits.
+        train: images of the training split.
+        test: images of the test split.
+    """
+
+    name: str
+    digest: str
+    train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class TeacherCard:
+    """The teacher: who decides.
+
+    Attributes:
+        kind: how it came: trained here, a checkpoint, a file, a function or a server.
+        architecture: of a network of db3; null of a model from elsewhere.
+        input_shape: [C, H, W] of one image.
+        bounds: smallest and largest pixel value.
+        classes: K.
+        class_names: of classes 0, 1, …
+        quantise: `uint8` where it is shown pixels rounded to 1/255.
+        votes: answers a query at most, of which the majority counts.
+        dataset: that its stage saw.
+        environment: the machine that wrote this.
+        call_batch: images a call; part of the identity.
+        parameters: null where unknown.
+        bytes: of its files; null where unknown.
+        multiply_adds: for one image; null where unknown.
+        identity: digest of all that decides an answer.
+        memory_format: of a call, where `teacher.call_batch` is `auto`.
+        model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, and what its kind needs (`input`,
+            `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`, `answer`, `function`, `source`); all of
+            it part of the identity.
+        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`.
+    """
+
+    kind: str
+    architecture: str | None
+    input_shape: tuple[int, int, int]
+    bounds: tuple[float, float]
+    classes: int
+    class_names: tuple[str, ...]
+    quantise: str
+    votes: int
+    dataset: DatasetFacts
+    environment: Environment
+    call_batch: int
+    parameters: int | None
+    bytes: int | None
+    multiply_adds: int | None
+    identity: str
+    memory_format: str | None = None
+    model: dict[str, Any] | None = None
+    access: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class TransferSize:
+    """Images of a transfer set.
+
+    Attributes:
+        images: samples.
+        boundary_points: where the recipe takes them.
+        queried_images: likewise.
+    """
+
+    images: int
+    boundary_points: int = 0
+    queried_images: int = 0
+
+
+@dataclass(frozen=True)
+class TransferQueries:
+    """What samples and boundaries cost together.
+
+    Attributes:
+        asked: images that an algorithm wanted decided.
+        votes: the answers that these decisions were made of: more where several answers to one image vote.
+        per_sample: votes.
+    """
+
+    asked: int
+    votes: int
+    per_sample: float
+
+
+@dataclass(frozen=True)
+class TransferManifest:
+    """The transfer set.
+
+    Attributes:
+        digest: of all its arrays.
+        mapping: of the samples' own labels; `hard`: their bare decisions.
+        recipe: what became of the queries, as resolved.
+        samples_of: how many images of each kind.
+        queries: what it cost.
+        spent: whether the budget ended the searches.
+        unfinished: pairs that would have asked more.
+        class_names: of classes 0, 1, …
+        teacher: identity.
+        samples: digest of data/samples.
+        decisions: digest of data/decisions.
+        beta: β as chosen, of the mapping `margin`.
+        temperature: τ as chosen, of the mapping `inverse`.
+    """
+
+    digest: str
+    mapping: Literal["hard", "margin", "inverse"]
+    recipe: Recipe
+    samples_of: TransferSize
+    queries: TransferQueries
+    spent: bool
+    unfinished: int
+    class_names: tuple[str, ...]
+    teacher: str
+    samples: str
+    decisions: str
+    beta: float | None = None
+    temperature: float | None = None
+
+    @property
+    def scale(self) -> float | None:
+        """Of the mapping; None of `hard`."""
+        return self.temperature if self.beta is None else self.beta
+
+
+@dataclass(frozen=True)
+class StudentCard:
+    """The exported student: variant `student`, first seed.
+
+    Attributes:
+        architecture: a name that `db3.networks.build` knows.
+        input_shape: [C, H, W] of one image.
+        classes: K.
+        class_names: of classes 0, 1, …
+        parameters: weights.
+        bytes: of student.safetensors.
+        multiply_adds: for one image.
+        transfer: digest of the transfer set.
+        teacher: identity.
+        onnx: how closely the ONNX file follows PyTorch; null where there is none.
+        environment: the machine that trained it.
+    """
+
+    architecture: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    class_names: tuple[str, ...]
+    parameters: int
+    bytes: int
+    multiply_adds: int
+    transfer: str
+    teacher: str
+    onnx: Parity | None
+    environment: Environment
+
+
+@dataclass(frozen=True)
+class VariantEntry:
+    """A variant of the comparison.
+
+    Attributes:
+        name: `student`, a baseline's, or `student@Q` for a point of the curve.
+        title: what its students learnt from, in words.
+        queries_per_sample: that this cost.
+        black_box: whether it needs nothing but decisions.
+        seeds: of its students.
+        steps: of the optimiser.
+        files: of its students, below data/student.
+    """
+
+    name: str
+    title: str
+    queries_per_sample: float
+    black_box: bool
+    seeds: tuple[int, ...]
+    steps: int
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long one image takes on this machine now.
+
+    Attributes:
+        teacher: milliseconds, median of single-image calls in one thread; null where it is no network of db3.
+        student: likewise.
+        machine: name of the processor.
+    """
+
+    teacher: float | None
+    student: float
+    machine: str
+
+
+# Every file by its place below data/. A tuple stands for a list.
+FILES: dict[str, Any] = {
+    "teacher/teacher.json": TeacherCard,
+    "transfer/manifest.json": TransferManifest,
+    "student/student.json": StudentCard,
+    "student/variants.json": tuple[VariantEntry, ...],
+    "evaluation/metrics.json": Metrics,
+    "evaluation/summary.json": Summary,
+    "latency.json": Latency,
+}
+
+
+def write_manifest(path: Path, value: object) -> None:
+    """Write a dataclass, or a list of them, as JSON."""
+    write_json(path, to_json(value))
+
+
+def to_json(value: Any) -> Any:
+    """A value as JSON holds it: a dataclass as an object without the fields that have their defaults."""
+    if is_dataclass(value):
+        held = {field: getattr(value, field.name) for field in fields(value)}
+        return {
+            field.name: to_json(inner)
+            for field, inner in held.items()
+            if field.default is MISSING or inner != field.default
+        }
+    if isinstance(value, Mapping):
+        return {name: to_json(inner) for name, inner in value.items()}
+    return [to_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def read_manifest(path: Path, kind: type[Kind]) -> Kind:
+    """Read such a file.
+
+    Raises:
+        DataError: it is missing or no JSON, or a field is missing or of another type; one line.
+    """
+    value = read_json(path)
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in problem["loc"]) or "the whole"
+        told = "is missing" if problem["type"] == "missing" else f"is {_short(problem['input'])}: {problem['msg']}"
+        writer = next((stage for stage, folder in FOLDERS.items() if folder == path.parent.name), "that writes it")
+        raise DataError(f"{path}: {name} {told}; delete its folder and run the stage {writer} again") from None
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:39] + "…"
