@@ -35,7 +35,7 @@ from db3.datasets import Dataset, open_dataset
 from db3.digest import digest_arrays
 from db3.files import whole_file, write_json
 from db3.networks import build
-from db3.progress import Progress
+from db3.progress import Progress, show_progress
 from db3.report.pseudo import Snapshots, mosaic
 from db3.rng import Purpose, uniform
 from db3.search import Method, TransferImages, search_distances
@@ -158,6 +158,7 @@ def _samples(teacher: Budget, options: argparse.Namespace) -> PseudoSamples:
         seed=options.seed,
     )
     source = partial(smooth_noise, teacher.spec.input_shape, seed=options.seed)
+    show_progress()
     with Progress("zsdb3", None, "queries") as progress:
         starts = find_starts(teacher, settings.count, settings.limits(True), settings.seed, source, progress.advance)
         check_starts(starts, settings.missing)

@@ -1,12 +1,18 @@
 """db3: knowledge distillation from a teacher that answers with nothing but its decision (top-1 class).
 
 The public names. Heavy ones are imported when first used, so that `import db3` stays cheap.
+
+Silent by default: what is worth a word goes to loggers below `db3`, and progress is shown where it is asked for
+(`db3.progress.show_progress`).
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from db3.errors import ConfigError, DataError, Db3Error, TeacherError
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from db3.datasets import Dataset, open_dataset

@@ -1,6 +1,6 @@
 """What several stages open: the dataset, the samples, a search's method, from parameters and the data folder."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from db3.types import TransferImages
     from db3.zero_shot.rounds import RoundSettings
     from db3.zero_shot.zsdb3 import Zsdb3
+
+_logger = logging.getLogger(__name__)
 
 
 def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
@@ -123,12 +125,14 @@ def rounds_of(config: Config, shape: tuple[int, int, int]) -> "RoundSettings":
 
 
 def flips_of(compared: int, changed: int) -> dict[str, Any]:
-    """What a manifest says of a teacher's constancy; one that changes its mind is warned of on stderr."""
+    """What a manifest says of a teacher's constancy; of one that changes its mind a warning is logged."""
     if changed:
-        print(
-            f"warning: the teacher changed its mind on {changed:,} of {compared:,} images asked twice "
-            f"({changed / compared:.1%}): distances may be too small; raise teacher.votes",
-            file=sys.stderr,
+        _logger.warning(
+            "the teacher changed its mind on %s of %s images asked twice (%.1f%%): distances may be too small; "
+            "raise teacher.votes",
+            f"{changed:,}",
+            f"{compared:,}",
+            100 * changed / compared,
         )
     return {"compared": compared, "changed": changed, "rate": changed / compared if compared else None}
 
