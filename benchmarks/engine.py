@@ -34,7 +34,7 @@ from db3.teachers.folder import open_network, open_teacher
 CHECKPOINTS = (25, 50, 100, 250, 500, 1000, 4000)
 OWN = {
     "bd": Method("bd"),
-    "sign_opt": Method("mbd"),
+    "sign_opt": Method("mbd", cell=1),
     "hopskipjump": Method("hopskipjump", directions=40, smoothing=0.05, cell=2),
     "semicircle": Method("semicircle", smoothing=0.05, cell=2),
     "guided": Method("guided"),
@@ -151,7 +151,8 @@ def _measure(name: str, problem: Problem, checkpoints: list[int], peer_pairs: in
 
 def _curve(name: str, problem: Problem, checkpoints: list[int]) -> tuple[torch.Tensor, float]:
     """Distance [n, T] known to one of our searches after each number of queries, and the queries it asked per pair."""
-    method = replace(OWN[name], budget=checkpoints[-1], checkpoints=tuple(checkpoints), seed=problem.seed)
+    kept = {"points": 0, "queried_images": 0, "checkpoints": tuple(checkpoints)}
+    method = replace(OWN[name], budget=checkpoints[-1], seed=problem.seed, **kept)
     rows = range(problem.samples)
     found = search_distances(problem.teacher, problem.pool, rows, method, surrogate=problem.surrogate)
     sample, target = problem.pairs.samples.numpy(), problem.pairs.targets.numpy()

@@ -229,7 +229,7 @@ def _run(bench: Bench, algorithm: str, budget: int) -> list[Distances]:
     methods = {
         "bd": Method("bd", budget),
         "bd_spread": Method("bd", budget, starts=budget, tolerance=0.25),
-        "sign_opt": Method("mbd", budget),
+        "sign_opt": Method("mbd", budget, cell=1),
         "hopskipjump": Method("hopskipjump", budget, cell=2),
         "semicircle": Method("semicircle", budget, cell=2, smoothing=0.05),
         "guided": Method("guided", budget),

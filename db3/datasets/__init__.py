@@ -1,12 +1,11 @@
 """Datasets: labelled or unlabelled images, split for good into a training and a test part."""
 
-import difflib
 import os
 from pathlib import Path
 
 from db3.datasets.base import Dataset, Part, Source
 from db3.datasets.splits import draw
-from db3.errors import ConfigError, DataError
+from db3.errors import ConfigError, unknown_name
 
 NAMES = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "image_folder")
 
@@ -40,8 +39,8 @@ def open_dataset(
         seed: of the split and of the limits.
 
     Raises:
-        DataError: unknown name; files missing, damaged or unreachable.
-        ConfigError: an argument is out of its range.
+        DataError: files missing, damaged or unreachable.
+        ConfigError: unknown name, or an argument out of its range.
     """
     if not 0 < test_fraction < 1:
         raise ConfigError(f"dataset.test_fraction is {test_fraction}; expected a share between 0 and 1, such as 0.2")
@@ -91,6 +90,4 @@ def _open_source(name: str, root: Path, download: bool, size: int | None, channe
         from db3.datasets.image_folder import open_image_folder  # noqa: PLC0415
 
         return open_image_folder(root, size, channels)
-    near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(NAMES)}"
-    raise DataError(f"dataset {name!r} is unknown; {hint}")
+    raise unknown_name("dataset", name, NAMES)

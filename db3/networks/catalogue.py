@@ -1,13 +1,12 @@
 """From a name to a network with repeatable initial weights."""
 
-import difflib
 import threading
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from db3.errors import ConfigError
+from db3.errors import ConfigError, unknown_name
 from db3.networks.alexnet import DIVISORS, alexnet
 from db3.networks.compact import NAME as COMPACT
 from db3.networks.compact import compact
@@ -73,9 +72,7 @@ def _body(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
 
     known = {*NAMES, *names()}
     if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(NAMES)}"
-        raise ConfigError(f"architecture {name!r} is unknown; {hint}")
+        raise unknown_name("architecture", name, known)
     try:
         return vision(name, input_shape, classes)
     except (ValueError, RuntimeError, AssertionError) as error:

@@ -1,10 +1,11 @@
 """A search by name: the sequence of asks that the parameters describe."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
+from db3.errors import unknown_name
 from db3.search.ledger import Asks, Search
 from db3.search.methods.bd import boundary_distance
 from db3.search.methods.hopskipjump import hop_skip_jump
@@ -35,6 +36,10 @@ class Method:
     points: int = 0
     queried_images: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(MethodName):
+            raise unknown_name("method", self.name, get_args(MethodName))
 
 
 def asks_of(search: Search, starts: torch.Tensor, method: Method) -> Asks:

@@ -20,10 +20,11 @@ scale beside them were no better (98.0). Labels alone are best at gap 2 and temp
 probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from db3.errors import ConfigError
+from db3.errors import ConfigError, unknown_name
 
 Auto = Literal["auto"]
 
@@ -48,6 +49,9 @@ class Recipe:
     smoothing: float
     queried_images: float
 
+    def __post_init__(self) -> None:
+        _check_mapping(self.mapping, ("hard", "margin", "inverse"))
+
 
 @dataclass(frozen=True)
 class SoftLabelSettings:
@@ -70,6 +74,9 @@ class SoftLabelSettings:
     boundary_points: float | Auto = "auto"
     boundary_points_smoothing: float | Auto = "auto"
     queried_images: float | Auto = "auto"
+
+    def __post_init__(self) -> None:
+        _check_mapping(self.mapping, ("auto", "hard", "margin", "inverse"))
 
     def scale(self, mapping: str) -> float | None:
         """The scale given for a mapping; None: by the recipe's gap."""
@@ -139,3 +146,8 @@ def recipe(queries_per_pair: float, points: bool = True, answers: bool = True, d
 def alone(mapping: Literal["hard", "margin", "inverse"]) -> Recipe:
     """Labels of the samples by one mapping, and nothing beside them."""
     return Recipe(mapping, 2.0, 8.0 if mapping == "margin" else 1.0, 0.0, 0.0, 0.0)
+
+
+def _check_mapping(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise unknown_name("mapping", name, known)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
 from torch import nn
 
-from db3.errors import ConfigError
+from db3.errors import ConfigError, unknown_name
 from db3.images.augmented import augmented_images
 from db3.soft_labels import (
     SearchedSamples,
@@ -55,6 +55,11 @@ class VariantSettings:
     kd_temperature: float = 8.0
     curve: bool = True
     soft_labels: SoftLabelSettings = field(default_factory=SoftLabelSettings)
+
+    def __post_init__(self) -> None:
+        for name in self.baselines:
+            if name not in get_args(Baseline):
+                raise unknown_name("baseline", name, get_args(Baseline))
 
 
 @dataclass(frozen=True)

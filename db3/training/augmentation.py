@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from db3.errors import ConfigError
+from db3.errors import unknown_name
 from db3.rng import Purpose, uniform
 
 Augment = Callable[[Tensor, int, npt.NDArray[np.int64]], Tensor]
@@ -33,11 +33,10 @@ def augmentation(name: str, seed: int) -> Augment | None:
     """
     if name == "none":
         return None
-    apply = {"warp": warp, "crop_flip": crop_flip}.get(name)
-    if apply is None:
-        raise ConfigError(f"augment is {name!r}; expected none, warp or crop_flip")
-
-    return _Keyed(apply, seed)
+    known = {"warp": warp, "crop_flip": crop_flip}
+    if name not in known:
+        raise unknown_name("augmentation", name, ("none", *known))
+    return _Keyed(known[name], seed)
 
 
 @dataclass(frozen=True)

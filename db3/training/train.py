@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from db3.errors import ConfigError, Db3Error
+from db3.errors import ConfigError, Db3Error, unknown_name
 from db3.rng import Purpose, permutation
 from db3.training.augmentation import Augment
 from db3.training.batch_norm import WholeBatchNorm
@@ -58,6 +58,10 @@ class TrainSettings:
     select: Literal["last", "best"] = "last"
     holdout: float = 0.1
     balance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.select not in ("last", "best"):
+            raise unknown_name("selection", self.select, ("last", "best"))
 
     def lr_at(self, step: int) -> float:
         """Learning rate of a step (from 0): linear to `lr`, then half a cosine that would reach 0 at `steps`."""

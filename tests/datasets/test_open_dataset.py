@@ -7,9 +7,9 @@ from db3.errors import ConfigError, DataError
 
 
 def test_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(DataError, match=r"'cifar_10' is unknown; did you mean cifar10?"):
+    with pytest.raises(ConfigError, match=r"unknown dataset 'cifar_10'; did you mean cifar10?"):
         open_dataset("cifar_10")
-    with pytest.raises(DataError, match="expected one of digits, mnist"):
+    with pytest.raises(ConfigError, match="known here: cifar10, cifar100, digits"):
         open_dataset("zzz")
 
 
