@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test lint lock ui ui-stop clean
+.PHONY: help install repro test lint docs lock ui ui-stop clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml requirements.lock
 	  exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	$(BIN)/uv pip install --quiet --python .venv --constraint requirements.lock --compile-bytecode -e '.[onnx,http,test]'
+	$(BIN)/uv pip install --quiet --python .venv --constraint requirements.lock --compile-bytecode -e '.[http,pipeline,test]'
 	@touch $@
 
 repro: $(STAMP) ## run the pipeline: data/report/index.html
@@ -37,6 +37,10 @@ lint: $(STAMP) ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP) ## build the documentation into site/; a warning is an error
+	@$(BIN)/uv pip install --quiet --python .venv --constraint requirements.lock -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 lock: $(STAMP) ## compile requirements.lock anew; UPGRADE=--upgrade takes newer versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras $(UPGRADE) \
 	  --no-header --no-annotate pyproject.toml --output-file requirements.lock
@@ -48,5 +52,5 @@ ui-stop: $(STAMP) ## end what `make ui` began
 	@$(BIN)/python -m flows.ui stop
 
 clean: ## remove .venv and caches; keeps data/, DVC's cache and the finished shards in .db3/
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""A generator trained against students alone, measured beside prior images; it is no source of db3 (docs/zero-shot.md).
+"""A generator trained against students alone, beside prior images; it is no source of db3 (docs/guides/zero-shot.md).
 
 Between two asks the generator makes images on which two students disagree (L1 between their softmax outputs), of all
 classes alike (the entropy of their mean prediction), without a query; then it makes images, the teacher decides them,
@@ -6,9 +6,11 @@ and both students learn all that was decided so far (a replay of everything). Af
 DFMS-HL (Sanyal et al., CVPR 2022) and the class balance of DAFL (Chen et al., ICCV 2019).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from db3.images.priors import prior_images
@@ -17,7 +19,10 @@ from db3.rng import Purpose, derived_seed
 from db3.teachers.base import ImageShape
 from db3.training.examples import Examples
 from db3.training.train import TrainSettings, train
-from db3.zero_shot.rounds import PRIOR, VARIATION, Decide, Gathered, Images
+from db3.zero_shot.rounds import PRIOR, VARIATION, Gathered, Images
+
+Decide = Callable[[UInt8[np.ndarray, "n c h w"]], Int64[np.ndarray, " n"]]
+"""uint8 images, any number of them, to the teacher's decisions."""
 
 _NOISE = 64
 _BATCH = 128

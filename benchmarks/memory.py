@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pool = _pool(Path(folder) / "images.npy", options.samples, shape, teacher)
         print(f"pool of {options.samples:,} images mapped, {pool.images.nbytes / 2**20:,.0f} MiB: {_peak():,.0f} MiB")
-        method = Method(options.method, budget=options.budget, starts=1)
+        method = Method(options.method, budget=options.budget, starts=1, cell=1, points=0, queried_images=0)
         found, begun = [], time.perf_counter()
         for start in list(range(0, options.samples, options.shard))[: options.shards]:
             rows = range(start, min(start + options.shard, options.samples))

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
+from benchmarks.generator import Decide
 from db3.datasets import Dataset, open_dataset
 from db3.datasets.subset import draw_samples
 from db3.files import write_json
@@ -25,7 +26,6 @@ from db3.images.priors import prior_images
 from db3.images.variations import Strength, variations
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import open_teacher
-from db3.zero_shot.rounds import Decide
 
 _WARPS = 3
 _WARPED_ALONE = Strength(cut=0, blend=0, brighter=0)

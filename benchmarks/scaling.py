@@ -92,7 +92,7 @@ def measure_runner(runner: str) -> dict[str, float]:
     """Seconds for the same shards by one worker and by two, each after a shard that only starts the workers."""
     seconds, starts, overheads = {}, [], []
     for workers in (1, 2):
-        runtime = Runtime.model_validate({"runner": runner, "workers": workers})
+        runtime = Runtime(runner=runner, workers=workers)
         begun = time.perf_counter()
         _map(runtime, "start", 2 * workers, 1)
         starts.append(time.perf_counter() - begun)

@@ -32,10 +32,10 @@ from db3.teachers.budget import Budget
 from db3.teachers.folder import open_network, open_teacher
 
 METHODS = {
-    "bd": Method("bd", budget=12),
-    "mbd": Method("mbd", budget=50, starts=3, cell=4),
-    "hopskipjump": Method("hopskipjump", budget=100, smoothing=0.05, cell=2),
-    "semicircle": Method("semicircle", budget=100, smoothing=0.05, cell=2),
+    "bd": Method("bd", budget=12, points=0, queried_images=0),
+    "mbd": Method("mbd", budget=50, starts=3, cell=4, points=0, queried_images=0),
+    "hopskipjump": Method("hopskipjump", budget=100, smoothing=0.05, cell=2, points=0, queried_images=0),
+    "semicircle": Method("semicircle", budget=100, smoothing=0.05, cell=2, points=0, queried_images=0),
 }
 _QUERIES = 40_000  # of one turn, if that takes no longer than _SECONDS
 _SECONDS = 6.0

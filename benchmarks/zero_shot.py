@@ -32,7 +32,8 @@ from db3.datasets.subset import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import build
 from db3.search import Method, search_distances
-from db3.students.assistants import AssistantSettings, assisted, beside, final_steps
+from db3.settings.training import AssistantSettings
+from db3.students.assistants import assisted, beside, final_steps
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
@@ -98,10 +99,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--assistants",
         type=int,
-        default=AssistantSettings().networks,
+        default=2,
         help="networks that label unasked images for the student",
     )
-    parser.add_argument("--rounds", type=int, default=RoundSettings().rounds)
+    parser.add_argument("--rounds", type=int, default=RoundSettings().count)
     parser.add_argument("--searched", type=float, default=0.0, help="share of the budget that boundary searches get")
     parser.add_argument("--fresh", type=float, help="share of prior images; default: by the number of real images")
     parser.add_argument("--validation", type=int, default=0, help="queries spent on a validation set")
@@ -118,8 +119,7 @@ def _bench(options: argparse.Namespace) -> Bench:
     told = decide_all(teacher, images, 256)
     validation = np.empty((0, *dataset.image_shape), np.uint8), np.empty(0, np.int64)
     if options.validation:
-        ask = partial(decide_all, teacher, batch=256)
-        kept = gather(ask, teacher.spec.input_shape, teacher.spec.classes, options.validation, seed=_VALIDATION_SEED)
+        kept = gather(teacher, options.validation, seed=_VALIDATION_SEED)
         later = kept.rounds > 0  # balanced by a surrogate; the first ones are not
         validation = kept.images[later], kept.decisions[later]
     return Bench(teacher, dataset, (images, told, labels), validation, options)
@@ -166,11 +166,11 @@ def _gathered(bench: Bench, budget: int, seed: int) -> Gathered:
     if options.samples.startswith("generator"):
         first = 0.0 if options.samples == "generator_alone" else RoundSettings().first
         return gather_generated(ask, spec.input_shape, spec.classes, budget, seed=seed, first=first)
-    return gather(ask, spec.input_shape, spec.classes, budget, _settings(options), seed=seed, real=_real(bench, seed))
+    return gather(bench.teacher, budget, _settings(options), seed=seed, real=_real(bench, seed))
 
 
 def _settings(options: argparse.Namespace) -> RoundSettings:
-    settings = RoundSettings(rounds=options.rounds)
+    settings = RoundSettings(count=options.rounds)
     return settings if options.fresh is None else replace(settings, fresh=options.fresh)
 
 
@@ -214,7 +214,8 @@ def _student(
         images, decisions = (
             np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions")
         )
-        groups = beside(groups, assisted(images, decisions, classes, assistant, seed), assistant)
+        told = assisted(images, decisions, classes, assistant, TrainSettings(balance=0.5), seed)
+        groups = beside(groups, told, assistant)
     mean, std = channel_statistics(found.images)
     student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
     train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)

@@ -7,8 +7,8 @@ processes. The contract between the two:
 * **A piece is pure.** Its arrays depend on what its key names and on the teacher's answers, on nothing else: not on
   the other pieces of the same work, on their order, on the process or the moment. It changes nothing outside.
 * **A key names all that decides a piece** but the machine: parameters, images, the teacher's identity, the source code.
-  Where networks are trained (`Work.trains`), the last bits also follow the device and the number of threads: a runner
-  that keeps such pieces longer than the process lives takes `keys_on(device, threads)`.
+  Where networks are trained (`Work.machine_bound`), the last bits also follow the device and the number of threads: a
+  runner that keeps pieces longer than the process lives takes `keys_on(device, threads)`.
 * **A runner may** compute the pieces in any order, at once, in threads or other processes; leave out those whose arrays
   it has kept under their keys; and give the arrays back from a file, anew whenever they are looked at.
 * **A runner may not** change an array, leave a piece out, or return before all pieces are there.
@@ -41,7 +41,7 @@ class Work:
             arrays and dataclasses of them. Looked at only by a runner that wants keys.
         maximum: queries of each piece, about: for progress, and to share out a budget.
         code: files and folders of db3 whose source decides the arrays.
-        trains: whether networks are trained in the pieces, or were for them: bits follow device and threads then.
+        machine_bound: whether the last bits follow the device and the number of threads, as of trained weights.
         follows: whether the pieces build on the work run before: where the budget has ended that, they are others.
     """
 
@@ -50,7 +50,7 @@ class Work:
     decided_by: Callable[[int], Sequence[object]]
     maximum: Sequence[int]
     code: tuple[str, ...]
-    trains: bool = False
+    machine_bound: bool = False
     follows: bool = False
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class Work:
 
     def keys_on(self, device: str, threads: int) -> tuple[str, ...]:
         """Digest of all that decides each piece on such a machine."""
-        return tuple(digest_json([key, device, threads]) for key in self.keys) if self.trains else self.keys
+        return tuple(digest_json([key, device, threads]) for key in self.keys) if self.machine_bound else self.keys
 
 
 @runtime_checkable

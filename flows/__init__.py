@@ -5,8 +5,10 @@ matter are set here, before any module of this package can import it; a value al
 """
 
 import os
+import sys
 import warnings
 from pathlib import Path
+from types import TracebackType
 
 _PREFECT = {
     # Server database and results stay inside the project (git-ignored), whatever else the user runs with Prefect.
@@ -26,3 +28,16 @@ for _name, _value in _PREFECT.items():
 
 # In a folder that cannot be written, whoever has to write there says so in one line.
 warnings.filterwarnings("ignore", "Failed to create the Prefect home directory", UserWarning)
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C while a stage's own imports are under way, before it can say anything itself (`engine.stage.leave`)."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    print("interrupted; finished shards are kept, run again to continue", file=sys.stderr, flush=True)
+    os._exit(130)
+
+
+if sys.argv[:1] == ["-m"]:  # as long as `python -m` looks for the module to run, which is in this package
+    sys.excepthook = _tell

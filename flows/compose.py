@@ -1,24 +1,26 @@
 """Compose conf/ into params.yaml: `python -m flows.compose [experiment=NAME] [group=FILE] [group.key=value ...]`.
 
 The bytes are those that `dvc exp run -S ...` writes; unlike that command this one validates the values first, and
-leaves params.yaml as it was when something is wrong.
+leaves params.yaml as it was when something is wrong. conf/declared.yaml, the defaults that db3/settings/ and
+flows/config.py declare, is written anew where it is out of date; the other files of conf/ say what differs from it.
 """
 
 import argparse
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-from db3.errors import ConfigError
+from db3.errors import ConfigError, nearest
 from db3.files import write_text
+from db3.settings.declare import hints, names_of, to_json
 from flows.config import Config, parse_config
 from flows.engine.locks import require_idle
 from flows.engine.stage import run_entry_point
 
 CONF = Path("conf")
+DECLARED = "declared.yaml"
 PARAMS = Path("params.yaml")
 
 
@@ -40,6 +42,9 @@ def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
 
     if not (conf / "config.yaml").is_file():
         raise ConfigError(f"cannot read {conf / 'config.yaml'}; run in the project's root")
+    declared = declared_defaults()
+    if not (conf / DECLARED).is_file() or (conf / DECLARED).read_text(encoding="utf-8") != declared:
+        write_text(conf / DECLARED, declared)
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             for override in overrides:
@@ -55,6 +60,15 @@ def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
     text = OmegaConf.to_yaml(composed)
     parse_config(yaml.safe_load(text), "the composed parameters")
     return text
+
+
+def declared_defaults() -> str:
+    """The text of conf/declared.yaml."""
+    from omegaconf import OmegaConf
+
+    return "# Written by `python -m flows.compose`: every parameter with the default it is declared with.\n" + str(
+        OmegaConf.to_yaml(OmegaConf.create(to_json(Config())))
+    )
 
 
 def write_params(overrides: Sequence[str] = (), conf: Path = CONF, params: Path = PARAMS) -> str:
@@ -96,21 +110,12 @@ def _check_name(override: str, conf: Path) -> None:
     groups = sorted(path.name for path in conf.iterdir() if path.is_dir())
     if key in groups:
         files = sorted(path.stem for path in (conf / key).glob("*.yaml"))
-        if value not in files and override != "experiment=null":
-            near = difflib.get_close_matches(value, files, n=1, cutoff=0.5)
-            hint = f"did you mean {key}={near[0]}?" if near else f"known: {', '.join(files)}"
-            raise ConfigError(f"unknown choice {override}; {hint}")
-    elif key not in (names := _names(Config)):
-        near = difflib.get_close_matches(key, [*groups, *names], n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"they all stand in a group: {', '.join(groups)}"
+        if value not in files:
+            raise ConfigError(f"unknown choice {override}; {nearest(value, files, f'{key}=')}")
+    elif key not in (names := names_of(Config)):
+        hint = nearest(key, [*groups, *names])
+        hint = hint if hint.startswith("did you") else f"they all stand in a group: {', '.join(sorted(hints(Config)))}"
         raise ConfigError(f"unknown parameter {key}; {hint}")
-
-
-def _names(model: Any, prefix: str = "") -> list[str]:
-    """Every dotted name of the parameters, groups included."""
-    fields = getattr(model, "model_fields", {})
-    inner = [_names(field.annotation, f"{prefix}{name}.") for name, field in fields.items()]
-    return [*(prefix + name for name in fields), *(name for names in inner for name in names)]
 
 
 def _values(values: Any, prefix: str = "") -> dict[str, Any]:

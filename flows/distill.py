@@ -7,15 +7,14 @@ from typing import Any
 
 from db3.files import read_array, write_bytes, write_text
 from db3.networks import count_parameters, multiply_adds, save_weights
-from db3.networks.fitting import fitting
+from db3.settings.declare import shared
+from db3.settings.training import Schedule
 from db3.soft_labels import TransferSet
 from db3.students import (
-    AssistantSettings,
     SearchProgress,
     StudentSettings,
     TrainedStudent,
     Variant,
-    VariantSettings,
     VariantSources,
     build_variants,
     label_by_assistants,
@@ -32,9 +31,8 @@ from flows.config import Config, device_of
 from flows.engine.shards import Shards, map_shards
 from flows.engine.stage import stage
 from flows.environment import environment
-from flows.inputs import manifest_of, search_name
+from flows.inputs import manifest_of
 from flows.manifests import StudentCard, TransferManifest, VariantEntry, read_manifest, to_json, write_manifest
-from flows.soft_labels import settings_of
 
 _logger = logging.getLogger("flows.distill")  # __name__ is __main__ where DVC runs the stage
 
@@ -53,13 +51,13 @@ def distill(config: Config, data: Path) -> str:
     runner = _Shards(config, device)
     variants = [
         _assisted(config, variant, sources.transfer.classes, runner) if variant.name.startswith("student") else variant
-        for variant in build_variants(sources, _variant_settings(config))
+        for variant in build_variants(sources, learn, config.soft_labels, sources.augmented_seed)
     ]
     settings = _student_settings(config)
     trained = train_variants(variants, sources.transfer.classes, settings, runner, device=device, processes=processes)
     first = _write_students(data / "student", trained, settings.architecture)
     _write_variants(data / "student" / "variants.json", variants, settings)
-    _export(config, data / "student", first, manifest)
+    _export(config, data, first, manifest)
     kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""
     return f"{len(variants)} variants x {len(settings.seeds)} seeds, {learn.steps:,} steps each{kept}"
 
@@ -108,50 +106,19 @@ def _progress(folder: Path, search: dict[str, Any]) -> SearchProgress:
     return SearchProgress(search["checkpoints"], read_array(folder / "distances_at.npy"), asked, before)
 
 
-def _variant_settings(config: Config) -> VariantSettings:
-    learn = config.distill
-    return VariantSettings(
-        learn.baselines,
-        learn.weights.ce,
-        learn.weights.kl,
-        learn.temperature,
-        learn.label_smoothing,
-        learn.noise,
-        config.query.seed,
-        learn.kd_temperature,
-        learn.curve,
-        settings_of(config),
-    )
-
-
 def _student_settings(config: Config) -> StudentSettings:
     learn = config.distill
-    training = TrainSettings(
-        steps=learn.steps,
-        batch=learn.batch,
-        lr=learn.lr,
-        weight_decay=learn.weight_decay,
-        warmup=learn.warmup,
-        balance=learn.balance,
-        select=learn.select,
-        holdout=learn.holdout,
-    )
-    return StudentSettings(learn.architecture, training, range(config.evaluate.seeds))
+    return StudentSettings(learn.architecture, TrainSettings(**shared(Schedule, learn)), range(config.evaluate.seeds))
 
 
 def _assisted(config: Config, variant: Variant, classes: int, run: Run) -> Variant:
     """With teacher assistants where they are wanted: for the student and each point of its curve."""
-    group, learn = config.distill.assistants, config.distill
-    if not group.networks:
+    learn = config.distill
+    if not learn.assistants.networks:
         return variant
-    channels, height, width = variant.examples.images.shape[1:]
-    architecture = fitting((channels, height, width)) if group.architecture == "auto" else group.architecture
-    training = TrainSettings(
-        group.steps, learn.batch, learn.lr, learn.weight_decay, learn.warmup, balance=learn.balance
-    )
-    settings = AssistantSettings(training, architecture, group.networks, group.images, group.fresh, group.share)
-    processes = config.runtime.processes
-    return label_by_assistants(variant, classes, settings, config.samples.seed, run, processes=processes)
+    training = TrainSettings(learn.steps, learn.batch, learn.lr, learn.weight_decay, learn.warmup, learn.balance)
+    seed, processes = config.samples.seed, config.runtime.processes
+    return label_by_assistants(variant, classes, learn.assistants, training, seed, run, processes=processes)
 
 
 def _file(name: str, seed: int) -> str:
@@ -189,9 +156,10 @@ def _write_variants(path: Path, variants: Sequence[Variant], settings: StudentSe
     write_manifest(path, entries)
 
 
-def _export(config: Config, folder: Path, student: TrainedStudent, manifest: TransferManifest) -> None:
+def _export(config: Config, data: Path, student: TrainedStudent, manifest: TransferManifest) -> None:
     """The student as safetensors and ONNX, its card for programs and the one for people."""
-    path, network = folder / "student.safetensors", student.network
+    folder, network = data / "student", student.network
+    path = folder / "student.safetensors"
     write_bytes(path, (folder / _file(student.variant.name, student.seed)).read_bytes())
     channels, height, width = student.variant.examples.images.shape[1:]
     shape = channels, height, width
@@ -210,7 +178,8 @@ def _export(config: Config, folder: Path, student: TrainedStudent, manifest: Tra
         environment=environment(device_of(config), runtime.threads, runtime.processes),
     )
     write_manifest(folder / "student.json", card)
-    write_text(folder / "README.md", model_card(to_json(card), _training(config, manifest.mapping)))
+    training = _training(config, manifest_of(data, "decisions"), manifest.mapping)
+    write_text(folder / "README.md", model_card(to_json(card), training))
 
 
 def _export_onnx(path: Path, student: TrainedStudent, shape: tuple[int, int, int]) -> Parity:
@@ -220,12 +189,12 @@ def _export_onnx(path: Path, student: TrainedStudent, shape: tuple[int, int, int
     return parity
 
 
-def _training(config: Config, mapping: str) -> dict[str, Any]:
+def _training(config: Config, decided: dict[str, Any], mapping: str) -> dict[str, Any]:
     """What the model card tells of the training."""
-    learn, search = config.distill, search_name(config)
+    learn, search = config.distill, decided["method"]
     return {
         "samples": config.samples.method,
-        "boundary search": search if search == "none" else f"{search}, {config.query.budget} queries per pair",
+        "boundary search": search if search == "none" else f"{search}, {decided['budget']} queries per pair",
         "soft labels": mapping,
         "steps": learn.steps,
         "batch": learn.batch,

@@ -1,9 +1,16 @@
 """What a search will ask, how long that takes and what it costs, before anything is sent."""
 
+import time
+from datetime import timedelta
 from pathlib import Path
 
-from flows.config import Config
-from flows.planned import planned
+import torch
+
+from db3.files import read_json
+from db3.teachers.folder import open_teacher
+from flows.config import Config, device_of
+from flows.inputs import dataset_of, plan_of
+from flows.manifests import SamplesManifest, read_manifest
 
 _LOCAL = ("train", "checkpoint", "exported", "onnx")  # asking these costs nothing but time
 _ASSUMED = 100.0  # queries a second of a remote teacher, which is not asked to find out
@@ -16,7 +23,7 @@ def estimate(config: Config, data: Path) -> str:
     From the samples, where they are drawn already, else from the parameters.
     """
     count, classes, tested = _sizes(config, data)
-    plan = planned(config, count, classes)
+    plan = plan_of(config, count, classes)
     made = config.samples.method != "real"
     samples = (config.samples.budget or 0 if made else count) + min(config.samples.recheck, count)
     same = config.query.augmented == "same"
@@ -25,7 +32,7 @@ def estimate(config: Config, data: Path) -> str:
     done = (data / "samples" / "manifest.json").is_file()
     beside = tested + (0 if done else samples)
     whole, maximum, votes = expected + beside, plan.maximum + beside, config.teacher.votes
-    total, price = config.budget.total, config.budget.price_per_1000
+    total, price = config.budget.total, config.runtime.price_per_1000
     rate, source = _rate(config, data)
     lines = [
         "estimate: nothing is asked of a teacher that costs money",
@@ -44,7 +51,7 @@ def estimate(config: Config, data: Path) -> str:
         lines.append(f"  budget.total   {total:>14,} sent at most, samples and test images included")
     lines.append(f"  time           {_duration(whole / rate):>14} at {rate:,.0f} queries/s ({source})")
     if price is None:
-        lines.append("  cost           unknown: set budget.price_per_1000")
+        lines.append("  cost           unknown: set runtime.price_per_1000")
     else:
         ends = [value if total is None else min(value, total) for value in (whole, maximum * votes)]
         costs = [value * price / 1000 for value in ends]
@@ -54,14 +61,12 @@ def estimate(config: Config, data: Path) -> str:
 
 def _sizes(config: Config, data: Path) -> tuple[int, int, int]:
     """Samples, classes and test images."""
-    from db3.files import read_json
-    from flows.inputs import dataset_of, manifest_of
-
     path = data / "teacher" / "teacher.json"
     card = read_json(path) if path.is_file() else None
-    if (data / "samples" / "manifest.json").is_file() and card:
-        manifest = manifest_of(data, "samples")
-        return manifest["count"], len(manifest["decided"]), card["dataset"]["test"]
+    path = data / "samples" / "manifest.json"
+    if path.is_file() and card:
+        manifest = read_manifest(path, SamplesManifest)
+        return manifest.count, len(manifest.decided), card["dataset"]["test"]
     group = config.samples
     given = group.budget if group.method in ("priors", "augmented") else group.count
     dataset = None if given and card else dataset_of(config)
@@ -74,15 +79,8 @@ def _sizes(config: Config, data: Path) -> tuple[int, int, int]:
 
 def _rate(config: Config, data: Path) -> tuple[float, str]:
     """Queries a second: measured where that is free, else assumed."""
-    import time
-
     if config.teacher.kind not in _LOCAL or not (data / "teacher" / "teacher.json").is_file():
         return _ASSUMED, "an assumption: it is not asked to find out"
-    import torch
-
-    from db3.teachers.folder import open_teacher
-    from flows.config import device_of
-
     torch.set_num_threads(config.runtime.threads)
     teacher = open_teacher(data / "teacher", device_of(config))
     images = torch.rand(teacher.spec.max_batch, *teacher.spec.input_shape)
@@ -96,6 +94,4 @@ def _rate(config: Config, data: Path) -> tuple[float, str]:
 
 
 def _duration(seconds: float) -> str:
-    from datetime import timedelta
-
     return str(timedelta(seconds=round(seconds))) if seconds >= 1 else "under 1 s"

@@ -24,10 +24,10 @@ from db3.evaluation import (
 )
 from db3.networks import build, load_weights
 from db3.students.latency import latency_ms
+from db3.teachers.decide_images import decide_images
 from db3.teachers.folder import is_open, open_network, read_card
 from flows.config import Config
 from flows.costs import sent_before, write_costs
-from flows.deciding import decide
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import dataset_of
@@ -73,7 +73,7 @@ def _teacher(
     count = len(test.images)
     affordable = asking.affordable("test images", count)
     if affordable == count:
-        decisions = decide("test images", test.images, asking)
+        decisions = decide_images(asking, test.images, "test images", asking.run)
         told = write_costs(data, "evaluate", digest_array(decisions), asking)
         return decisions, f"the teacher was asked about {count:,} test images{told}; "
     few = f"budget.total of {config.budget.total:,} leaves {affordable:,} queries for {count:,} test images"
@@ -108,7 +108,7 @@ def _summary(metrics: Metrics) -> str:
 
 def _latency(config: Config, data: Path, card: StudentCard) -> str:
     """Measure and write data/latency.json: a fact of this machine and moment, so in no versioned file."""
-    runs, folder = config.evaluate.latency_runs, data / "teacher"
+    runs, folder = config.runtime.latency_runs, data / "teacher"
     if not runs:
         return "latency not measured"
     student = latency_ms(_student(card, data / "student" / "student.safetensors"), card.input_shape, runs)

@@ -12,14 +12,17 @@ from db3.errors import ConfigError, DataError
 from db3.files import write_array, write_text
 from db3.networks import build, load_weights
 from db3.progress import Progress
+from db3.settings.declare import shared
+from db3.settings.teacher import PixelSettings
+from db3.settings.training import Schedule
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
 from db3.teachers.adapters.declared import Declared
-from db3.teachers.adapters.preprocessing import from_json
+from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.fetch import FetchedTeacher, fetch_model, fetch_network
 from db3.teachers.folder import CARD, digest_weights, identity
 from db3.teachers.train import train_teacher
 from db3.training.train import HistoryRow, TrainSettings
-from flows.config import Config, device_of, link_of
+from flows.config import Config, device_of
 from flows.engine.shards import STORE
 from flows.engine.stage import stage
 from flows.environment import environment
@@ -99,9 +102,7 @@ def _train(config: Config, dataset: Dataset, classes: int, folder: Path) -> nn.M
             f"the images of {dataset.name} have no labels, so no teacher can be trained on them: sort them into class "
             "folders, or give a teacher with teacher=checkpoint"
         )
-    settings = TrainSettings(
-        steps=teacher.steps, batch=teacher.batch, lr=teacher.lr, weight_decay=teacher.weight_decay, ce=1.0, kl=0.0
-    )
+    settings = TrainSettings(**shared(Schedule, teacher))
     with Progress("fetch_teacher", teacher.steps, "step") as progress:
         network, history = train_teacher(
             str(teacher.architecture),
@@ -141,15 +142,15 @@ def _foreign(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
         classes=len(names),
         labels=tuple(labels),
         call_batch=_MODEST if teacher.call_batch == "auto" else teacher.call_batch,
-        preprocessing=from_json(teacher.model_dump(include={"mean", "std", "scale", "resize", "layout", "dtype"})),
+        preprocessing=Preprocessing(**shared(PixelSettings, teacher)),
         checkpoint=Path(teacher.checkpoint) if teacher.checkpoint else None,
         function=teacher.function,
         version=teacher.version,
         input=teacher.input,
         output=teacher.output,
-        http=teacher.http.model_dump(),
+        http=vars(teacher.http),
     )
-    return fetch_model(declared, folder, link_of(config))
+    return fetch_model(declared, folder, config.runtime.link)
 
 
 if __name__ == "__main__":

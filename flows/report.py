@@ -24,6 +24,7 @@ from db3.report.run import (
     VariantFacts,
 )
 from db3.report.snapshots import Snapshots, snapshots_by_round
+from db3.settings import declare
 from db3.soft_labels import soft_labels
 from flows.config import Config
 from flows.engine.stage import stage
@@ -35,7 +36,7 @@ from flows.manifests import StudentCard, TeacherCard, TransferManifest, VariantE
 def report(config: Config, data: Path) -> str:
     """Write data/report/index.html."""
     page = data / "report" / "index.html"
-    write_text(page, build_report(read_run(data), config.model_dump(mode="json")))
+    write_text(page, build_report(read_run(data), declare.to_json(config)))
     return f"open {page} in a browser"
 
 

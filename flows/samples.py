@@ -1,76 +1,154 @@
 """Stage samples: the images of the transfer set, real or made, and the teacher's decision on each."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from db3.errors import ConfigError
-from flows.config import Config
+import numpy as np
+
+from db3.digest import digest_arrays
+from db3.errors import BudgetSpent, ConfigError
+from db3.files import write_array
+from db3.images.priors import prior_images
+from db3.search.starts import check_classes
+from db3.teachers.decide_images import decide_images, recheck
+from db3.teachers.folder import read_card
+from db3.work import Arrays
+from db3.zero_shot.rounds import SOURCES, RoundSettings, gather
+from db3.zero_shot.zsdb3 import zsdb3, zsdb3_of
+from flows.config import Config, device_of
+from flows.costs import write_costs
 from flows.engine.stage import stage
+from flows.engine.teacher_work import Asking
+from flows.inputs import drawn_images, flips_of
+from flows.manifests import FlipRate, SampleQueries, SamplesManifest, Snapshot, write_manifest
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from flows.engine.teacher_work import Asking
+_ROWS = 100  # pseudo samples that are moved in one piece of work
 
 
 @stage("samples")
 def samples(config: Config, data: Path) -> str:
     """Draw or make the samples and ask the teacher's decision on each; seal the answers."""
-    import numpy as np
-
-    from db3.digest import digest_arrays
-    from db3.files import write_array, write_json
-    from db3.search.starts import check_classes
-    from db3.teachers.folder import read_card
-    from flows.costs import write_costs
-    from flows.deciding import decide
-    from flows.engine.teacher_work import Asking
-    from flows.made import made
-
     card, asking = read_card(data / "teacher"), Asking(config, data, "samples")
-    real = config.samples.method == "real"
     check_budget(config)
-    arrays, further = (_real if real else made)(config, asking, card)
-    images, decisions = arrays["images"], arrays["decisions"]
-    rows = _rechecked(len(images), config.samples.recheck)
-    flips = _flips(asking, decisions[rows], decide("recheck", images[rows], asking))
+    taken = take_samples(config, asking, card)
+    flips = _flips(config, asking, taken.arrays)
+    real, names = config.samples.method == "real", card["class_names"]
     allowed, more = config.samples.missing_classes == "allow", "samples.count" if real else "samples.budget"
-    check_classes(decisions, card["class_names"], allowed, more=more)
+    check_classes(taken.arrays["decisions"], names, allowed, more=more)
+    _write(data / "samples", taken.arrays, asking)
+    manifest = _manifest(config, card, asking, taken, flips)
+    write_manifest(data / "samples" / "manifest.json", manifest)
+    costs = write_costs(data, "samples", manifest.digest, asking)
+    missing = [name for name, count in manifest.decided.items() if not count]
+    never = f"; never decided: {', '.join(missing)}" if missing else ""
+    return f"{manifest.count:,} samples, {asking.costs['asked']:,} queries asked{costs}{never}"
 
-    folder = data / "samples"
+
+@dataclass(frozen=True)
+class Taken:
+    """Samples as the stage writes them.
+
+    Attributes:
+        arrays: by the name of their file: `images` uint8 [n, C, H, W], `decisions` int64 [n] and what else there is.
+        told: fields of the manifest that samples taken so have.
+    """
+
+    arrays: Arrays
+    told: dict[str, Any]
+
+
+def take_samples(config: Config, asking: Asking, card: dict[str, Any] | None = None) -> Taken:
+    """Draw or make the samples as the group `samples` says, every answer in the journal.
+
+    Args:
+        config: all parameters.
+        asking: how the teacher is asked.
+        card: the teacher's, to check the dataset against.
+
+    Raises:
+        ConfigError: budget.total ends before there is a sample of every kind.
+    """
+    with _paid_in_full("samples"):
+        if config.samples.method == "zsdb3":
+            return _pseudo(config, asking)
+        return (_real if config.samples.method == "real" else _rounds)(config, asking, card)
+
+
+def _real(config: Config, asking: Asking, card: dict[str, Any] | None) -> Taken:
+    """Images of the training split, as they are."""
+    images, index = drawn_images(config, card)
+    return Taken({"images": images, "decisions": decide_images(asking, images, run=asking.run), "index": index}, {})
+
+
+def _rounds(config: Config, asking: Asking, card: dict[str, Any] | None) -> Taken:
+    """Images chosen round by round; `augmented` begins with images of the training split."""
+    group = config.samples
+    real, index = drawn_images(config, card) if group.method == "augmented" else (None, None)
+    settings = RoundSettings(**vars(group.rounds))
+    found = gather(asking, group.budget or 0, settings, seed=group.seed, real=real, run=asking.run)
+    arrays = {name: getattr(found, name) for name in ("images", "decisions", "rounds", "sources")}
+    sources = {name: int((found.sources == number).sum()) for number, name in enumerate(SOURCES)}
+    told = {"sources": sources, "proposed": found.proposed}
+    return Taken(arrays | ({} if index is None else {"index": index}), told)
+
+
+def _pseudo(config: Config, asking: Asking) -> Taken:
+    """Pseudo samples of noise, and of prior images for the classes that noise does not reach."""
+    group = config.samples
+
+    def priors(numbers: Sequence[int]) -> Any:
+        return prior_images(asking.spec.input_shape, numbers, group.seed)
+
+    source = priors if group.zsdb3.priors else None
+    found = zsdb3(asking, zsdb3_of(group), source, device=device_of(config), rows=_ROWS, run=asking.run)
+    names = ("images", "decisions", "margins", "snapshots", "pictured")
+    states = zip(found.snapshot_iterations, found.snapshot_queries, strict=True)
+    told = {"purposes": found.queries, "snapshots": tuple(Snapshot(*state) for state in states), "tried": found.tried}
+    return Taken({name: getattr(found, name) for name in names}, told)
+
+
+def _flips(config: Config, asking: Asking, arrays: Arrays) -> FlipRate:
+    """How often the teacher decides otherwise when asked again: the samples rechecked, and its votes."""
+    images, decisions, count = arrays["images"], arrays["decisions"], config.samples.recheck
+    with _paid_in_full("recheck"):
+        compared, changed = recheck(asking, images, decisions, count, asking.run)
+    return flips_of(asking.costs["compared"] + compared, asking.costs["changed"] + changed)
+
+
+@contextmanager
+def _paid_in_full(what: str) -> Iterator[None]:
+    try:
+        yield
+    except BudgetSpent as error:  # a part of these is of no use
+        raise ConfigError(f"budget.total does not pay for the {what}: {error}") from error
+
+
+def _write(folder: Path, arrays: Arrays, asking: Asking) -> None:
     for name, array in arrays.items():
         write_array(folder / f"{name}.npy", array)
     asking.seal(folder / "journal")
+
+
+def _manifest(config: Config, card: dict[str, Any], asking: Asking, taken: Taken, flips: FlipRate) -> SamplesManifest:
+    images, decisions = taken.arrays["images"], taken.arrays["decisions"]
     decided = np.bincount(decisions, minlength=card["classes"]).tolist()
-    manifest = {
-        "method": config.samples.method,
-        "count": len(images),
-        "decided": dict(zip(card["class_names"], decided, strict=True)),
-        **further,
-        "queries": {name: asking.costs[name] for name in ("asked", "votes")},
-        "flips": flips,
-        "teacher": card["identity"],
-        "digest": digest_arrays({"images": images, "decisions": decisions}),
-    }
-    write_json(folder / "manifest.json", manifest)
-    costs = write_costs(data, "samples", manifest["digest"], asking)
-    missing = [name for name, count in manifest["decided"].items() if not count]
-    never = f"; never decided: {', '.join(missing)}" if missing else ""
-    return f"{len(images):,} samples, {asking.costs['asked']:,} queries asked{costs}{never}"
-
-
-def _real(config: Config, asking: "Asking", card: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Images of the training split, as they are."""
-    from flows.deciding import decide
-    from flows.inputs import drawn_images
-
-    images, index = drawn_images(config, card)
-    return {"images": images, "decisions": decide("samples", images, asking), "index": index}, {}
+    return SamplesManifest(
+        method=config.samples.method,
+        count=len(images),
+        decided=dict(zip(card["class_names"], decided, strict=True)),
+        queries=SampleQueries(asking.costs["asked"], asking.costs["votes"]),
+        flips=flips,
+        teacher=card["identity"],
+        digest=digest_arrays({"images": images, "decisions": decisions}),
+        **taken.told,
+    )
 
 
 def check_budget(config: Config) -> None:
-    """Refuse a budget that is too small for the samples before anything is sent."""
+    """Refuse a budget that is too small for the samples before anything is paid."""
     group, total = config.samples, config.budget.total
     count, name = (group.count, "samples.count") if group.method == "real" else (group.budget, "samples.budget")
     if total is None or count is None:
@@ -81,21 +159,6 @@ def check_budget(config: Config) -> None:
             f"budget.total is {total}, but the decisions on {count} samples ({rechecked} of them asked twice) cost as "
             f"many queries at least: raise it, or lower {name}"
         )
-
-
-def _rechecked(count: int, recheck: int) -> "npt.NDArray[np.int64]":
-    """Which samples are asked a second time: some, spread evenly over all."""
-    import numpy as np
-
-    return np.unique(np.linspace(0, count - 1, min(recheck, count)).round().astype(np.int64))
-
-
-def _flips(asking: "Asking", first: "npt.NDArray[np.int64]", second: "npt.NDArray[np.int64]") -> dict[str, Any]:
-    """How often the teacher decides otherwise when asked again: the samples rechecked, and its votes."""
-    from flows.inputs import flips_of
-
-    costs = asking.costs
-    return flips_of(costs["compared"] + len(first), costs["changed"] + int((first != second).sum()))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from db3.soft_labels import (
     QueriedImages,
     Recipe,
     SearchedSamples,
-    SoftLabelSettings,
     TransferSet,
     build_transfer_set,
     choose_recipe,
+    given_scale,
 )
 from flows.config import Config
 from flows.engine.stage import stage
@@ -26,7 +26,7 @@ def soft_labels(config: Config, data: Path) -> str:
     """Build the transfer set: samples with soft labels, boundary points and queried images, sealed by one digest."""
     samples, decided = manifest_of(data, "samples"), manifest_of(data, "decisions")
     recipe = _recipe(config, decided)
-    transfer = build_transfer_set(_searched(data), recipe, settings_of(config).scale(recipe.mapping))
+    transfer = build_transfer_set(_searched(data), recipe, given_scale(config.soft_labels, recipe.mapping))
     arrays = transfer.arrays()
     for name, array in arrays.items():
         write_array(data / "transfer" / f"{name}.npy", array)
@@ -38,14 +38,9 @@ def soft_labels(config: Config, data: Path) -> str:
     return f"{said}; {recipe.mapping}{at}, transfer set {manifest.digest[:12]}"
 
 
-def settings_of(config: Config) -> SoftLabelSettings:
-    """How boundary searches become a transfer set, as the group `soft_labels` says."""
-    return SoftLabelSettings(**config.soft_labels.model_dump())
-
-
 def _recipe(config: Config, decided: dict[str, Any]) -> Recipe:
     return choose_recipe(
-        settings_of(config),
+        config.soft_labels,
         decided["queries"]["per_pair"],
         points=decided["points"] > 0,
         answers=decided["queried_images"] > 0,

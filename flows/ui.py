@@ -1,5 +1,9 @@
 """`make ui`: a Prefect server, a worker with the deployments of prefect.yaml and the report, all on 127.0.0.1, until
 Ctrl-C or `make ui-stop`.
+
+Server and worker are Prefect's own commands; the worker starts, limits and cancels the runs. Here stands only what
+Prefect 3.8 leaves open: both end together and leave nothing behind, a killed worker is replaced, and its runs are
+closed (`flows.tracking.orphans`; a server marks a silent worker offline, but leaves its runs as they are).
 """
 
 import argparse

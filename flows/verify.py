@@ -11,19 +11,30 @@ only; then every file they write is compared with the one in data/.
 import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
 
 from db3.errors import DataError
+from db3.files import read_array, read_json
+from db3.teachers.answers.recorded import RecordedTeacher
+from db3.teachers.answers.recording import Recording, empty, read_whole, spec_of, whole
+from db3.teachers.base import TeacherSpec
+from db3.teachers.budget import Costs
+from db3.teachers.decide_images import decide_images
 from flows.config import Config, load_config
 from flows.engine.stage import DATA, run_entry_point
+from flows.engine.store import Arrays
 from flows.engine.teacher_work import Asking, Compute
 from flows.engine.threads import set_threads
-
-if TYPE_CHECKING:
-    from db3.teachers.answers.recording import Recording
-    from db3.teachers.base import TeacherSpec
-    from flows.engine.store import Arrays
+from flows.inputs import manifest_of, transfer_images
+from flows.manifests import SamplesManifest, read_manifest
+from flows.query_decisions import decide_boundaries
+from flows.samples import take_samples
+from flows.soft_labels import soft_labels
 
 
 def verify(config: Config, data: Path) -> str:
@@ -32,9 +43,6 @@ def verify(config: Config, data: Path) -> str:
     Raises:
         DataError: the first difference, or a file that is missing or damaged.
     """
-    from flows.query_decisions import decided
-    from flows.soft_labels import soft_labels
-
     set_threads(config.runtime.threads)
     with tempfile.TemporaryDirectory(prefix="db3-verify-") as name:
         own = Path(name) / "data"
@@ -43,13 +51,13 @@ def verify(config: Config, data: Path) -> str:
         samples = Replay(config, data, "samples", Path(name) / "store")
         _check_samples(config, data, samples)
         replay = Replay(config, data, "decisions", Path(name) / "store", samples.spec)
-        decided(config, own, replay)
+        decide_boundaries(config, own, replay)
         replay.check_used()
         _compare(own, data, "decisions")
         (own / "transfer").mkdir()
         soft_labels(config, own)
         _compare(own, data, "transfer")
-    digest: str = _manifest(data, "transfer")["digest"]
+    digest: str = manifest_of(data, "transfer")["digest"]
     return digest
 
 
@@ -64,17 +72,15 @@ class Replay(Asking):
         spec: of the teacher; None: as the journals tell, of which there has to be one.
     """
 
-    def __init__(self, config: Config, data: Path, folder: str, root: Path, spec: "TeacherSpec | None" = None) -> None:
+    def __init__(self, config: Config, data: Path, folder: str, root: Path, spec: TeacherSpec | None = None) -> None:
         self._recordings, self._known = dict(_recordings(data / folder / "journal")), spec
         if not self._recordings and spec is None:
             raise DataError(f"{data / folder / 'journal'} holds no journal; run the stage that writes it, or dvc pull")
         self._unused: dict[tuple[str, int], int] = {}
         super().__init__(config, data, "verify", root=root)
 
-    def _read_spec(self) -> "TeacherSpec":
+    def _read_spec(self) -> TeacherSpec:
         """As the samples' journal tells, since each of them was asked; a search may have asked nothing."""
-        from db3.teachers.answers.recording import spec_of
-
         if self._known is not None:
             return self._known
         _, recording = next(iter(self._recordings.values()))
@@ -88,13 +94,7 @@ class Replay(Asking):
     def _limits(self, maximum: Sequence[int]) -> list[int | None]:
         return [None] * len(maximum)
 
-    def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> "Arrays":  # noqa: ARG002
-        import numpy as np
-
-        from db3.teachers.answers.recorded import RecordedTeacher
-        from db3.teachers.answers.recording import empty, whole
-        from db3.teachers.budget import Costs
-
+    def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> Arrays:  # noqa: ARG002
         nothing = Path(f"{work}.journal"), empty(self._header(work, index))
         path, recording = self._recordings.get((work, index), nothing)
         compared, changed = (int(column.sum(dtype=np.int64)) for column in recording.votes[:, 1:].T)
@@ -121,32 +121,19 @@ class Replay(Asking):
                 )
 
 
-def _recordings(folder: Path) -> "Iterator[tuple[tuple[str, int], tuple[Path, Recording]]]":
-    from db3.teachers.answers.recording import read_whole
-
+def _recordings(folder: Path) -> Iterator[tuple[tuple[str, int], tuple[Path, Recording]]]:
     for path in sorted(folder.glob("*.journal")):
         for recording in read_whole(path.read_bytes(), path):
             header = {name: value for name, value in recording.header.items() if name != "whole"}
-            yield (header["work"], header["piece"]), (path, _renamed(recording, header))
-
-
-def _renamed(recording: "Recording", header: dict[str, Any]) -> "Recording":
-    from dataclasses import replace
-
-    return replace(recording, header=header)
+            yield (header["work"], header["piece"]), (path, replace(recording, header=header))
 
 
 def _check_samples(config: Config, data: Path, replay: Replay) -> None:
     """Images and decisions are those of the manifest, and the decisions those of the journal."""
-    import numpy as np
-
-    from db3.digest import digest_arrays
-    from flows.inputs import transfer_images
-
-    pool, manifest = transfer_images(data), _manifest(data, "samples")
-    if digest_arrays({"images": pool.images, "decisions": pool.decisions}) != manifest["digest"]:
+    pool, manifest = transfer_images(data), read_manifest(data / "samples" / "manifest.json", SamplesManifest)
+    if pool.digest != manifest.digest:
         raise DataError(f"{data}/samples: images.npy and decisions.npy are not those of manifest.json")
-    if manifest["teacher"] != replay.spec.identity:
+    if manifest.teacher != replay.spec.identity:
         raise DataError(f"{data}/samples/manifest.json names another teacher than its journal")
     told = _told(config, pool.images, replay)
     wrong = np.flatnonzero(told != pool.decisions)
@@ -157,24 +144,15 @@ def _check_samples(config: Config, data: Path, replay: Replay) -> None:
         )
 
 
-def _told(config: Config, images: "npt.NDArray[np.uint8]", replay: Replay) -> "npt.NDArray[np.int64]":
+def _told(config: Config, images: npt.NDArray[np.uint8], replay: Replay) -> npt.NDArray[np.int64]:
     """The decisions by the journal; samples that were made are made again, and have to be the same."""
-    from flows.deciding import decide
-    from flows.made import made
-
     if config.samples.method == "real":
-        return decide("samples", images, replay)
-    again, _ = made(config, replay)
+        return decide_images(replay, images, run=replay.run)
+    again = take_samples(config, replay).arrays
     if again["images"].tobytes() != images.tobytes():
         raise DataError("data/samples/images.npy is not what the journal's answers make of these parameters")
     decisions: npt.NDArray[np.int64] = again["decisions"]
     return decisions
-
-
-def _manifest(data: Path, folder: str) -> dict[str, Any]:
-    from flows.inputs import manifest_of
-
-    return manifest_of(data, folder)
 
 
 def _compare(own: Path, data: Path, folder: str) -> None:
@@ -196,10 +174,6 @@ def _compare(own: Path, data: Path, folder: str) -> None:
 
 def _difference(mine: Path, theirs: Path) -> str:
     """Where two files differ first."""
-    import numpy as np
-
-    from db3.files import read_array, read_json
-
     if theirs.suffix == ".npy":
         one, other = read_array(mine), read_array(theirs)
         if one.shape != other.shape or one.dtype != other.dtype:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up. Files directly below db3/ are the ground; nothing there imports a folder.
 FLOORS = (
-    *("db3/arithmetic", "db3/datasets", "db3/networks", "db3/training", "db3/teachers", "db3/images"),
+    *("db3/settings", "db3/arithmetic", "db3/datasets", "db3/networks", "db3/training", "db3/teachers", "db3/images"),
     *("db3/soft_labels", "db3/search", "db3/zero_shot", "db3/students", "db3/evaluation", "db3/report", "db3/testing"),
     *("flows/config", "flows/engine", "flows", "examples", "benchmarks"),
 )
@@ -22,6 +22,8 @@ def floor_of(name: str) -> str:
         return "flows/config"
     if parts[0] != "db3":
         return "/".join(parts[:2]) if parts[0] == "flows" and parts[1:2] in (["engine"], ["tracking"]) else parts[0]
+    if len(parts) == 1:  # `import db3`: its public names, from every floor
+        return "db3/testing"
     return "db3/" + parts[1] if (ROOT / "db3" / parts[1]).is_dir() else "ground"
 
 

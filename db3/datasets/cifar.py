@@ -44,7 +44,7 @@ def open_cifar(name: str, root: Path, download: bool, size: int | None, channels
     if images:
         if len(images.class_names) != CLASSES[name]:
             raise DataError(
-                f"{root} holds images of {len(images.class_names)} classes; expected {name}'s 10: set dataset.root"
+                f"{root} holds images of {len(images.class_names)} classes; expected {name}'s 10: set runtime.data_root"
             )
         return images
     for base in bases:
@@ -53,7 +53,7 @@ def open_cifar(name: str, root: Path, download: bool, size: int | None, channels
     if not download:
         raise DataError(
             f"{root} holds neither {kind.base_folder}/ nor {kind.filename}; "
-            "put one there, set dataset.root, or dataset.download: true"
+            "put one there, set runtime.data_root, or runtime.download: true"
         )
     return Batches(kind, root, COUNTS, download=download, size=size, channels=channels)
 
@@ -124,7 +124,7 @@ class Batches:
         if not archive.is_file():
             missing = next(path for path, _ in self._files if not path.is_file())
             if not download:
-                raise DataError(f"{missing} is missing; put it there, or set dataset.download: true")
+                raise DataError(f"{missing} is missing; put it there, or set runtime.download: true")
             fetch([self._kind.url], self._root, self._kind.filename, self._kind.tgz_md5)
         unpack_missing(archive, self._kind.tgz_md5, self._kind.base_folder, self._root / self._kind.base_folder)
 

@@ -74,7 +74,7 @@ def check_md5(path: Path, md5: str) -> None:
         raise DataError(f"cannot read {path}: {error.strerror or error}; fetch the file again") from error
     if found != md5:
         raise DataError(
-            f"{path} has MD5 {found}; the published file has {md5}: delete it and set dataset.download: true"
+            f"{path} has MD5 {found}; the published file has {md5}: delete it and set runtime.download: true"
         )
 
 
@@ -86,7 +86,7 @@ def _workspace(folder: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as name:
             yield Path(name)
     except OSError as error:
-        raise DataError(f"cannot write into {folder}: {_line(error)}; set dataset.root to a folder of yours") from error
+        raise DataError(f"cannot write into {folder}: {_line(error)}; set runtime.data_root") from error
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def _part(kind: type[Flowers102], base: Path, split: str, download: bool) -> lis
             if not download:
                 raise DataError(
                     f"{base}/flowers-102 lacks jpg/, imagelabels.mat or setid.mat, or one of them is not the published "
-                    "file; put them there, set dataset.root, or dataset.download: true"
+                    "file; put them there, set runtime.data_root, or runtime.download: true"
                 ) from None
             with patience():
                 data = kind(base, download=True, **options)

@@ -23,7 +23,7 @@ def open_image_folder(root: Path, size: int | None, channels: int | None) -> Enc
         DataError: no folder, no image, a class without images, or images beside class folders.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is no folder; expected your images there: set dataset.root or DB3_DATA_ROOT")
+        raise DataError(f"{root} is no folder; expected your images there: set runtime.data_root or DB3_DATA_ROOT")
     return EncodedImages(root, list_folder(root), folder_reader(root), size, channels)
 
 
@@ -85,7 +85,7 @@ def _names(folder: Path, root: Path) -> dict[str, list[str]]:
     found = ((Path(place) / file).relative_to(root).as_posix() for place, _, files in walk for file in files)
     groups = by_class([name for name in found if is_image(name)], len(folder.relative_to(root).parts))
     if not groups:
-        raise DataError(f"{folder} holds no image; expected {KINDS}, loose or in class folders: check dataset.root")
+        raise DataError(f"{folder} holds no image; expected {KINDS}, loose or by class: check runtime.data_root")
     if groups.keys() == {""}:
         return groups
     if "" in groups:

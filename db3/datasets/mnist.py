@@ -50,7 +50,7 @@ def open_mnist(name: str, root: Path, download: bool, size: int | None, channels
     if missing and not download:
         places = ", ".join(str(root / folder) for folder in FOLDERS[name])
         raise DataError(
-            f"{missing[0]} (or .gz) is in none of {places}; put it there, set dataset.root, or dataset.download: true"
+            f"{missing[0]} (or .gz) is in none of {places}; put it there, or set runtime.data_root or runtime.download"
         )
     found = [path or _fetch(root, name, file) for file, path in zip(FILES, paths, strict=True)]
     if name == "fashion_mnist" and _is_mnist(found[3]):

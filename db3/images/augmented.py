@@ -14,14 +14,21 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from db3.errors import BudgetSpent
 from db3.images.draws import draw
 from db3.images.fields import warp
 from db3.rng import Purpose
+from db3.teachers.base import Teacher
+from db3.teachers.decide import decide_all
+from db3.types import TransferImages
+from db3.work import Arrays, Run, Work, cut, run_here
 
 _TURN, _SCALE, _SHIFT, _BEND = math.tan(math.radians(15) / 2), 0.15, 0.1, 0.06  # tangent of half the largest angle
 _KNOTS = 4  # the displacement field is drawn on a 4x4 grid and interpolated
 _CHUNK = 1024  # images made at once: what fits a processor's cache; changes no image
 _DRAWS = 4 + 2 * _KNOTS * _KNOTS
+_PIECE = 16384  # images decided in one piece of work
+_CODE = ("teachers", "networks", "arithmetic", "rng", "images")
 
 
 def augmented_images(
@@ -30,6 +37,45 @@ def augmented_images(
     """The augmented images of the given numbers (0, 1, 2, …)."""
     parts = [_augment(images, numbers[start : start + _CHUNK], seed) for start in range(0, len(numbers), _CHUNK)]
     return np.concatenate(parts) if parts else images[:0]
+
+
+def decide_augmented(
+    teacher: Teacher, pool: TransferImages, count: int, seed: int, run: Run = run_here
+) -> Int64[np.ndarray, " m"]:
+    """The teacher's decisions on the augmented images 0 … count − 1, which are never stored: they can be made again.
+
+    Args:
+        teacher: decides.
+        pool: the samples that the images descend from.
+        count: images to ask.
+        seed: of the images.
+        run: brings the pieces about (`db3.work`).
+
+    Returns:
+        Decision i is that on image i; fewer than `count` where the teacher refuses to go on.
+    """
+    parts = cut(count, _PIECE)
+
+    def compute(index: int) -> Arrays:
+        images, size = augmented_images(pool.images, parts[index], seed), teacher.spec.max_batch
+        told = [np.empty(0, np.int64)]
+        try:
+            for start in range(0, len(images), size):
+                told.append(decide_all(teacher, images[start : start + size], size))
+        except BudgetSpent:
+            pass
+        return {"decisions": np.concatenate(told)}
+
+    def decided_by(index: int) -> list[object]:
+        return [teacher.spec.identity, pool.digest, seed, parts[index]]
+
+    pieces = run(Work("augmented", compute, decided_by, [len(part) for part in parts], _CODE))
+    found = [np.empty(0, np.int64)]
+    for part, piece in zip(parts, pieces, strict=True):  # decision i belongs to image i: none may be missing before it
+        found.append(piece["decisions"])
+        if len(piece["decisions"]) < len(part):
+            break
+    return np.concatenate(found)
 
 
 def _augment(images: UInt8[np.ndarray, "n c h w"], numbers: Sequence[int], seed: int) -> UInt8[np.ndarray, "m c h w"]:

@@ -7,7 +7,7 @@ wheels and have marks, such as eyes or windows (`repeats.py`). As in `priors`, e
 rounded as IEEE 754 says: an image has the same bits in any batch and on any machine.
 
 What there is, and how much of it, was chosen by how evenly a teacher's decisions on these images fall on its classes
-(docs/zero-shot.md).
+(docs/guides/zero-shot.md).
 
 Source of the idea: Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021 (dead leaves);
 that the layers make one object before a background is our own.

@@ -1,6 +1,7 @@
 """Networks by name: pixels in [0, 1] to logits, with exact parameter counts and repeatable initial weights."""
 
 from db3.networks.catalogue import NAMES, build
+from db3.networks.catalogue import build as build_network
 from db3.networks.count import count_parameters, multiply_adds
 from db3.networks.network import Network, Normalise
 from db3.networks.weights import load_weights, save_weights
@@ -10,6 +11,7 @@ __all__ = [
     "Network",
     "Normalise",
     "build",
+    "build_network",
     "count_parameters",
     "load_weights",
     "multiply_adds",

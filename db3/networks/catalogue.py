@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from db3.errors import ConfigError, unknown_name
+from db3.extras import needs
 from db3.networks.alexnet import DIVISORS, alexnet
 from db3.networks.compact import NAME as COMPACT
 from db3.networks.compact import compact
@@ -68,7 +69,8 @@ def _body(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
         return alexnet(name, input_shape, classes)
     if name == COMPACT:
         return compact(input_shape, classes)
-    from db3.networks.vision import names, vision  # noqa: PLC0415  (torchvision takes a second to import)
+    with needs("vision", f"architecture {name}"):
+        from db3.networks.vision import names, vision  # noqa: PLC0415  (torchvision takes a second to import)
 
     known = {*NAMES, *names()}
     if name not in known:

@@ -1,8 +1,19 @@
-"""Decisions: how a teacher's top-1 answers become distances to its decision boundaries."""
+"""The boundary search: how a teacher's top-1 answers become distances to its decision boundaries."""
 
-from db3.search.blocks import Distances
-from db3.search.distances import replay_distances, search_distances
+from db3.search.distances import DistanceParts, Distances
 from db3.search.method import Method
+from db3.search.pairs import replay_distances, search_distances, search_pairs
+from db3.search.plan import QueryPlan, plan_queries
 from db3.types import TransferImages
 
-__all__ = ["Distances", "Method", "TransferImages", "replay_distances", "search_distances"]
+__all__ = [
+    "DistanceParts",
+    "Distances",
+    "Method",
+    "QueryPlan",
+    "TransferImages",
+    "plan_queries",
+    "replay_distances",
+    "search_distances",
+    "search_pairs",
+]

@@ -1,15 +1,15 @@
-"""The searches of some samples as blocks of pairs, and what they find."""
+"""The searches of some samples as blocks of pairs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8
+from jaxtyping import Float, Int64
 
 from db3.errors import BudgetSpent, DataError
 from db3.search.boundary_points import NearestPoints
+from db3.search.distances import Distances
 from db3.search.ledger import Asks, Log, Pairs, Search
 from db3.search.method import Method, asks_of
 from db3.search.queried_images import QueriedImages
@@ -23,42 +23,11 @@ _PAIRS_PER_SEARCH = 512
 _VALUES_PER_BLOCK = 2**24  # pixels that a block's ledger holds: 64 MiB as float32
 
 
-@dataclass(frozen=True)
-class Distances:
-    """What the searches found for r samples.
-
-    Attributes:
-        distances: d_k, 0 at the decision, +inf where class k was not reached.
-        asked: queries of each pair.
-        at: the distance known after `checkpoints[t]` queries.
-        answers: the teacher's answers, search by search in the order asked: the journal of these samples.
-        points: boundary points of each sample's nearest classes, rounded to uint8: the nearest image known to be
-            decided k, where a query found one.
-        point_pairs: (sample, class k) of each point.
-        answered: images asked, at most `Method.answered` of each sample, rounded to uint8.
-        answered_decisions: the decision on each.
-        answered_keys: (sample, class, place) of each: the pair it was asked for, and its place among that pair's.
-        unfinished: pairs that would have asked more, had the teacher not refused: their distances are as far as they
-            came.
-    """
-
-    distances: Float32[np.ndarray, "r k"]
-    asked: Int32[np.ndarray, "r k"]
-    at: Float32[np.ndarray, "t r k"]
-    answers: Int64[np.ndarray, " a"]
-    points: UInt8[np.ndarray, "p c h w"]
-    point_pairs: Int64[np.ndarray, "p 2"]
-    queried_images: UInt8[np.ndarray, "m c h w"]
-    queried_decisions: Int64[np.ndarray, " m"]
-    queried_keys: Int64[np.ndarray, "m 3"]
-    unfinished: Bool[np.ndarray, "r k"]
-
-
 class Blocks:
     """The searches of r samples, a block of pairs each: begun one by one, only their results kept.
 
     Attributes:
-        answered: chooses among the images asked.
+        queried_images: chooses among the images asked.
 
     Args:
         spec: of the teacher.
@@ -135,7 +104,7 @@ class Blocks:
 
     def asks(self) -> Iterator[Asks]:
         """A search for each block, from its first ask to its results; its images live no longer than that."""
-        return iter(()) if self._method.name == "none" else (self._asks(part) for part in self.parts())
+        return iter(()) if self._method.method == "none" else (self._asks(part) for part in self.parts())
 
     def _asks(self, part: slice) -> Asks:
         search = self.search(part)

@@ -1,108 +1,62 @@
-"""Boundary distances of some samples: the blocks of pairs, the driver, the answers kept."""
+"""What boundary searches find."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-
-from db3.networks.fitting import fitting
-from db3.search.blocks import Blocks, Distances
-from db3.search.driver import drive, replay
-from db3.search.ledger import Asks
-from db3.search.method import WITH_SURROGATES, Method
-from db3.search.methods.auto import IN_FLIGHT, Answer, SurrogateSearch, replayed, run_here
-from db3.search.surrogate.surrogate import SurrogateSettings
-from db3.teachers.base import Teacher, TeacherSpec
-from db3.types import TransferImages
-
-_SYNTHETIC_QUERIES = 1.5  # queries per sample of the pool, see `Primed`
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 
-def search_distances(
-    teacher: Teacher,
-    pool: TransferImages,
-    rows: range,
-    method: Method,
-    on_asked: Callable[[int], None] | None = None,
-    surrogate: SurrogateSettings | None = None,
-    device: str | torch.device = "cpu",
-) -> Distances:
-    """Search the boundary distances of the samples `rows` of the pool.
+@dataclass(frozen=True)
+class Distances:
+    """What the searches found for r samples.
 
-    A pair's result depends on (seed, sample, class, answers) alone, so any cut into rows gives the same numbers. The
-    methods `guided` and `auto` train surrogates first, on the whole pool and 1.5 more queries for each of its samples,
-    and go on training them on what the rows ask: their results depend on the rows that are searched together.
-
-    Args:
-        teacher: decides.
-        pool: all samples.
-        rows: which of them to search.
-        method: how.
-        on_asked: told the number of images after every call (progress).
-        surrogate: of `guided` and `auto`; None: as fits the images.
-        device: where the searches compute, best the teacher's own: then no image is copied between the two.
-
-    Raises:
-        DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
+    Attributes:
+        distances: d_k, 0 at the decision, +inf where class k was not reached.
+        asked: queries of each pair.
+        at: the distance known after `checkpoints[t]` queries.
+        answers: the teacher's answers, search by search in the order asked: the journal of these samples.
+        points: boundary points of each sample's nearest classes, rounded to uint8: the nearest image known to be
+            decided k, where a query found one.
+        point_pairs: (sample, class k) of each point.
+        queried_images: images asked, at most `Method.queried_images` of each sample, rounded to uint8.
+        queried_decisions: the decision on each.
+        queried_keys: (sample, class, place) of each: the pair it was asked for, and its place among that pair's.
+        unfinished: pairs that would have asked more, had the teacher not refused: their distances are as far as they
+            came.
     """
-    if method.name in WITH_SURROGATES:
 
-        def answer(_: int | None, searches: Iterable[Asks]) -> list[torch.Tensor]:
-            return drive(searches, teacher, IN_FLIGHT, on_asked)
+    distances: Float32[np.ndarray, "r k"]
+    asked: Int32[np.ndarray, "r k"]
+    at: Float32[np.ndarray, "t r k"]
+    answers: Int64[np.ndarray, " a"]
+    points: UInt8[np.ndarray, "p c h w"]
+    point_pairs: Int64[np.ndarray, "p 2"]
+    queried_images: UInt8[np.ndarray, "m c h w"]
+    queried_decisions: Int64[np.ndarray, " m"]
+    queried_keys: Int64[np.ndarray, "m 3"]
+    unfinished: Bool[np.ndarray, "r k"]
 
-        return _with_surrogates(answer, teacher.spec, pool, rows, method, surrogate, device)
-    blocks = Blocks(teacher.spec, pool, rows, method, device)
-    answers = drive(blocks.asks(), teacher, on_asked=on_asked)
-    return blocks.collect(torch.cat(answers).numpy() if answers else np.empty(0, np.int64))
 
+class DistanceParts:
+    """What the searches found, part by part of the samples; a part is read anew whenever it is looked at.
 
-def replay_distances(
-    spec: TeacherSpec,
-    pool: TransferImages,
-    rows: range,
-    method: Method,
-    journal: np.ndarray,
-    surrogate: SurrogateSettings | None = None,
-    device: str | torch.device = "cpu",
-) -> Distances:
-    """The same from a journal instead of a teacher.
-
-    Raises:
-        ValueError: the journal belongs to other samples or another method.
+    Attributes:
+        synthetic_answers: answers to the images that surrogates made before the search began, in the order asked; the
+            pairs' own are in each part's `answers`.
     """
-    rest = torch.from_numpy(journal.astype(np.int64))
-    if method.name in WITH_SURROGATES:
-        synthetic_queries = min(_synthetic_queries(pool), len(rest)) if method.budget else 0
-        answer, left = replayed(rest[:synthetic_queries].numpy(), [rest[synthetic_queries:].numpy()])
-        found = _with_surrogates(answer, spec, pool, rows, method, surrogate, device)
-        rest = rest[len(rest) - left() :]
-    else:
-        blocks = Blocks(spec, pool, rows, method, device)
-        for asks in blocks.asks():
-            rest = rest[replay(asks, rest) :]
-        found = blocks.collect(journal.astype(np.int64))
-    if len(rest):
-        raise ValueError(f"the journal holds {len(rest)} answers more than the searches of samples {rows} ask for")
-    return found
 
+    def __init__(
+        self, count: int, read: Callable[[int], Distances], synthetic_answers: Int64[np.ndarray, " s"] | None = None
+    ) -> None:
+        self._count, self._read = count, read
+        self.synthetic_answers = np.empty(0, np.int64) if synthetic_answers is None else synthetic_answers
 
-def _synthetic_queries(pool: TransferImages) -> int:
-    return round(_SYNTHETIC_QUERIES * len(pool.decisions))
+    def __len__(self) -> int:
+        return self._count
 
+    def __iter__(self) -> Iterator[Distances]:
+        return (self[index] for index in range(self._count))
 
-def _with_surrogates(
-    answer: Answer,
-    spec: TeacherSpec,
-    pool: TransferImages,
-    rows: range,
-    method: Method,
-    surrogate: SurrogateSettings | None,
-    device: str | torch.device,
-) -> Distances:
-    settings = surrogate or SurrogateSettings(architecture=fitting(spec.input_shape), seed=method.seed)
-    surrogate_search = SurrogateSearch(
-        answer, spec, pool, [rows], method, settings, _synthetic_queries(pool), device=device
-    )
-    found = surrogate_search.distances(run_here)
-    return replace(found[0], answers=np.concatenate([found.synthetic_answers, found[0].answers]))
+    def __getitem__(self, index: int) -> Distances:
+        return self._read(index)

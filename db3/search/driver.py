@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 
 import torch
@@ -56,8 +57,9 @@ def drive(
 ) -> list[Int[Tensor, " _"]]:
     """Run searches to their end.
 
-    The teacher decides in a thread of its own: while it answers one ask, the searches answered before prepare their
-    next, on another core where one is idle. What is asked, and in which order, does not depend on either's speed.
+    The teacher decides in a thread of its own, in the caller's context: while it answers one ask, the searches
+    answered before prepare their next, on another core where one is idle. What is asked, and in which order, does not
+    depend on either's speed.
 
     Args:
         searches: generators of asks; started lazily, so that memory is bounded by `in_flight` of them.
@@ -94,6 +96,7 @@ def _drive(
 ) -> list[Int[Tensor, " _"]]:
     live: list[_Live] = []
     answers: dict[int, Int[Tensor, " _"]] = {}
+    context = copy_context()
     asked: deque[tuple[list[_Part], Future[Tensor]]] = deque()
     while True:
         while len(live) < in_flight and (started := _start(waiting, answers, keep)):
@@ -101,7 +104,9 @@ def _drive(
         parts = _take(live, teacher.spec.max_batch, whole=bool(asked))
         if parts:
             images = parts[0][1] if len(parts) == 1 else torch.cat([part for _, part in parts])
-            asked.append((parts, teaching.submit(teacher.decide, images.view(-1, *teacher.spec.input_shape))))
+            asked.append(
+                (parts, teaching.submit(context.run, teacher.decide, images.view(-1, *teacher.spec.input_shape)))
+            )
         if not asked:
             return [answers[place] for place in sorted(answers)]
         if parts and len(asked) <= _AHEAD:

@@ -1,6 +1,7 @@
 """Soft labels: class distributions built from a sample's boundary distances."""
 
-from db3.soft_labels.auto import Recipe, SoftLabelSettings, alone, choose_recipe, recipe
+from db3.settings.soft_labels import SoftLabelSettings
+from db3.soft_labels.auto import Recipe, alone, choose_recipe, given_scale, recipe
 from db3.soft_labels.boundary_points import boundary_point_labels
 from db3.soft_labels.build import soft_labels
 from db3.soft_labels.inverse import inverse, inverse_temperature
@@ -26,6 +27,7 @@ __all__ = [
     "boundary_point_labels",
     "build_transfer_set",
     "choose_recipe",
+    "given_scale",
     "inverse",
     "inverse_temperature",
     "label_samples",

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from db3.errors import ConfigError, unknown_name
+from db3.settings.soft_labels import SoftLabelSettings
 
 Auto = Literal["auto"]
 
@@ -53,35 +54,10 @@ class Recipe:
         _check_mapping(self.mapping, ("hard", "margin", "inverse"))
 
 
-@dataclass(frozen=True)
-class SoftLabelSettings:
-    """How boundary searches become a transfer set; `auto` takes what measured best for such a search.
-
-    Attributes:
-        mapping: of the samples' own labels.
-        gap: mean log-odds between the decision and another class.
-        beta: of `margin`; auto: from the gap.
-        temperature: τ of `inverse`; auto: from the gap.
-        boundary_points: share of each batch.
-        boundary_points_smoothing: of their labels.
-        queried_images: share of each batch.
-    """
-
-    mapping: Literal["auto", "hard", "margin", "inverse"] = "auto"
-    gap: float | Auto = "auto"
-    beta: float | Auto = "auto"
-    temperature: float | Auto = "auto"
-    boundary_points: float | Auto = "auto"
-    boundary_points_smoothing: float | Auto = "auto"
-    queried_images: float | Auto = "auto"
-
-    def __post_init__(self) -> None:
-        _check_mapping(self.mapping, ("auto", "hard", "margin", "inverse"))
-
-    def scale(self, mapping: str) -> float | None:
-        """The scale given for a mapping; None: by the recipe's gap."""
-        given = {"margin": self.beta, "inverse": self.temperature}.get(mapping, "auto")
-        return None if given == "auto" else float(given)
+def given_scale(settings: SoftLabelSettings, mapping: str) -> float | None:
+    """The scale given for a mapping; None: by the recipe's gap."""
+    given = {"margin": settings.beta, "inverse": settings.temperature}.get(mapping, "auto")
+    return None if given == "auto" else float(given)
 
 
 def choose_recipe(

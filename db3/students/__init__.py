@@ -1,7 +1,8 @@
 """Students: the variants of a comparison, teacher assistants, training, export, model card and latency."""
 
-from db3.students.assistants import AssistantSettings, label_by_assistants
-from db3.students.comparison import SearchProgress, VariantSettings, VariantSources, build_variants, left_out
+from db3.settings.training import AssistantSettings, VariantSettings
+from db3.students.assistants import label_by_assistants
+from db3.students.comparison import SearchProgress, VariantSources, build_variants, left_out
 from db3.students.train import StudentSettings, TrainedStudent, train_variants
 from db3.students.variants import Variant, student_variant
 

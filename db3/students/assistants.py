@@ -8,7 +8,7 @@ Caruana and Niculescu-Mizil, "Model Compression", KDD 2006).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from db3.images.parents import draw_parents
 from db3.images.priors import prior_images
 from db3.images.variations import variations
 from db3.networks import build
+from db3.networks.fitting import fitted
 from db3.rng import Purpose, derived_seed
+from db3.settings.training import AssistantSettings
 from db3.students.kd import teacher_logits
 from db3.students.variants import Variant
 from db3.training.examples import Examples, Group, channel_statistics
@@ -32,34 +34,12 @@ _CODE = ("students", "training", "images", "networks", "rng", "arithmetic")
 _UNASKED = 1 << 31  # numbers of images from here on are never asked
 
 
-@dataclass(frozen=True)
-class AssistantSettings:
-    """How teacher assistants are made and what they label.
-
-    Attributes:
-        training: of each teacher assistant.
-        architecture: larger than the student's.
-        networks: how many are averaged.
-        images: how many they label.
-        fresh: share of these that are prior images; the rest are variations of the decided ones.
-        share: of each of the student's batches.
-        temperature: of teacher assistants and student in the divergence.
-    """
-
-    training: TrainSettings = field(default_factory=lambda: TrainSettings(2000, balance=0.5))
-    architecture: str = "lenet5"
-    networks: int = 2
-    images: int = 100_000
-    fresh: float = 1 / 3
-    share: float = 0.75
-    temperature: float = 1.0
-
-
 def assisted(
     images: UInt8[np.ndarray, "n c h w"],
     decisions: Int64[np.ndarray, " n"],
     classes: int,
     settings: AssistantSettings,
+    training: TrainSettings,
     seed: int,
     on_step: Callable[[], object] | None = None,
     processes: int = 1,
@@ -71,13 +51,15 @@ def assisted(
         decisions: the teacher's on them.
         classes: K.
         settings: how.
+        training: of each teacher assistant, for as many steps as its settings say.
         seed: of the teacher assistants and the images.
         on_step: called after each step of each teacher assistant.
         processes: that train each teacher assistant together, see `train_together`.
     """
-    examples = Examples(images, decisions)
+    examples, training = Examples(images, decisions), replace(training, steps=settings.steps)
     networks = [
-        _assistant(examples, classes, settings, seed, number, on_step, processes) for number in range(settings.networks)
+        _assistant(examples, classes, settings.architecture, training, seed, number, on_step, processes)
+        for number in range(settings.networks)
     ]
     unasked = unasked_images(images, decisions, settings.images, settings.fresh, seed)
     labels = opinion(networks, unasked, settings.temperature)
@@ -88,6 +70,7 @@ def label_by_assistants(
     variant: Variant,
     classes: int,
     settings: AssistantSettings,
+    training: TrainSettings,
     seed: int,
     run: Run = run_here,
     *,
@@ -102,6 +85,7 @@ def label_by_assistants(
         variant: of a student.
         classes: K.
         settings: how.
+        training: of each teacher assistant, for as many steps as its settings say.
         seed: of the teacher assistants and the images.
         run: who trains them, see `db3.work`.
         processes: that train each teacher assistant together, see `train_together`.
@@ -111,14 +95,14 @@ def label_by_assistants(
     decisions = np.concatenate([part.decisions for part in decided])
 
     def compute(_: int) -> Arrays:
-        told = assisted(images, decisions, classes, settings, seed, processes=processes)
+        told = assisted(images, decisions, classes, settings, training, seed, processes=processes)
         return {"images": told.images, "decisions": told.decisions, "soft_labels": np.asarray(told.soft_labels)}
 
     def decided_by(_: int) -> list[object]:
-        return [images, decisions, classes, seed, settings, processes]
+        return [images, decisions, classes, seed, settings, training, processes]
 
-    steps = [settings.networks * settings.training.steps]
-    (found,) = run(Work("assistants", compute, decided_by, steps, _CODE, trains=True))
+    steps = [settings.networks * settings.steps]
+    (found,) = run(Work("assistants", compute, decided_by, steps, _CODE, machine_bound=True))
     told = Examples(found["images"], found["decisions"], found["soft_labels"])
     title = f"{variant.title}, and what teacher assistants make of them"
     return replace(variant, title=title, groups=beside(variant.groups, told, settings))
@@ -162,7 +146,8 @@ def opinion(
 def _assistant(
     examples: Examples,
     classes: int,
-    settings: AssistantSettings,
+    architecture: str,
+    training: TrainSettings,
     seed: int,
     number: int,
     on_step: Callable[[], object] | None,
@@ -171,8 +156,9 @@ def _assistant(
     own = derived_seed(seed, Purpose.ASSISTANT, number)
     mean, std = channel_statistics(examples.images)
     channels, height, width = examples.images.shape[1:]
-    network = build(settings.architecture, (channels, height, width), classes, mean=mean, std=std, seed=own)
-    train_together(network, examples, settings.training, own, processes=processes, on_step=on_step)
+    shape = (channels, height, width)
+    network = build(fitted(architecture, shape), shape, classes, mean=mean, std=std, seed=own)
+    train_together(network, examples, training, own, processes=processes, on_step=on_step)
     return network
 
 

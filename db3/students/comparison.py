@@ -1,21 +1,23 @@
 """Which variants a run compares: the student, the baselines asked for, and the student's curve against queries."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
 from torch import nn
 
-from db3.errors import ConfigError, unknown_name
+from db3.errors import ConfigError
 from db3.images.augmented import augmented_images
+from db3.settings.soft_labels import SoftLabelSettings
+from db3.settings.training import VariantName, VariantSettings
 from db3.soft_labels import (
     SearchedSamples,
-    SoftLabelSettings,
     TransferSet,
     alone,
     build_transfer_set,
+    given_scale,
     transfer_set_at,
 )
 from db3.students import baselines
@@ -23,43 +25,8 @@ from db3.students.baselines import TITLES
 from db3.students.kd import teacher_logits
 from db3.students.variants import Variant, student_variant
 
-Baseline = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
-
+_BY_RECIPE = SoftLabelSettings()
 _SHARES = (1 / 4, 1 / 2)  # of the images made: points of their curve
-
-
-@dataclass(frozen=True)
-class VariantSettings:
-    """Which variants are built, and how.
-
-    Attributes:
-        baselines: those wanted, in this order.
-        ce: weight of the cross-entropy with the decision, of every variant with soft labels but `smoothing` and `kd`.
-        kl: weight of the divergence from the soft labels, likewise.
-        temperature: the student's in that divergence; auto: the recipe's.
-        label_smoothing: of `smoothing`: mass spread over all classes.
-        noise: of `noise`: standard deviation of the random logits.
-        seed: of these logits.
-        kd_temperature: of `kd`: the teacher's and the student's.
-        curve: whether the student's curve is wanted.
-        soft_labels: scales of the mappings.
-    """
-
-    baselines: Sequence[Baseline] = ()
-    ce: float = 0.0
-    kl: float = 1.0
-    temperature: float | Literal["auto"] = "auto"
-    label_smoothing: float = 0.1
-    noise: float = 1.0
-    seed: int = 0
-    kd_temperature: float = 8.0
-    curve: bool = True
-    soft_labels: SoftLabelSettings = field(default_factory=SoftLabelSettings)
-
-    def __post_init__(self) -> None:
-        for name in self.baselines:
-            if name not in get_args(Baseline):
-                raise unknown_name("baseline", name, get_args(Baseline))
 
 
 @dataclass(frozen=True)
@@ -104,22 +71,33 @@ class VariantSources:
     network: nn.Module | None = None
 
 
-def build_variants(sources: VariantSources, settings: VariantSettings) -> list[Variant]:
+def build_variants(
+    sources: VariantSources,
+    settings: VariantSettings,
+    soft_labels: SoftLabelSettings = _BY_RECIPE,
+    seed: int = 0,
+) -> list[Variant]:
     """The student first, then the baselines wanted that the sources allow (`left_out`), then the curve.
+
+    Args:
+        sources: what they are built from.
+        settings: which, and how.
+        soft_labels: scales of the mappings.
+        seed: of the random logits of `noise`.
 
     Raises:
         ConfigError: `augmented` is wanted beside a search, but no augmented image was asked.
     """
-    student = student_variant(sources.transfer, sources.queries_per_sample, ce=settings.ce, kl=settings.kl)
+    student = student_variant(sources.transfer, sources.queries_per_sample, **vars(settings.weights))
     absent = left_out(sources, settings.baselines)
     wanted = [name for name in settings.baselines if name not in absent]
-    curve = _curve(sources, settings) if settings.curve else []
-    return [student, *(_baseline(name, sources, settings) for name in wanted), *curve]
+    curve = _curve(sources, settings, soft_labels) if settings.curve else []
+    return [student, *(_baseline(name, sources, settings, soft_labels, seed) for name in wanted), *curve]
 
 
-def left_out(sources: VariantSources, wanted: Sequence[Baseline]) -> dict[Baseline, str]:
+def left_out(sources: VariantSources, wanted: Sequence[VariantName]) -> dict[VariantName, str]:
     """Baselines wanted that the sources have nothing for, each with the reason."""
-    reasons: dict[Baseline, str] = {}
+    reasons: dict[VariantName, str] = {}
     if sources.distances is None:
         reasons |= dict.fromkeys(("inverse", "margin"), "query.method is none, so there is no distance")
         if sources.augmented is None:
@@ -129,7 +107,9 @@ def left_out(sources: VariantSources, wanted: Sequence[Baseline]) -> dict[Baseli
     return {name: reasons[name] for name in wanted if name in reasons}
 
 
-def _baseline(name: Baseline, sources: VariantSources, settings: VariantSettings) -> Variant:
+def _baseline(
+    name: VariantName, sources: VariantSources, settings: VariantSettings, soft_labels: SoftLabelSettings, seed: int
+) -> Variant:
     held = sources.transfer
     images, decisions = held.images, held.decisions
     match name:
@@ -138,11 +118,11 @@ def _baseline(name: Baseline, sources: VariantSources, settings: VariantSettings
         case "smoothing":
             return baselines.smoothing(images, decisions, held.classes, settings.label_smoothing)
         case "noise":
-            scale, seed = settings.noise, settings.seed
-            return baselines.noise(images, decisions, held.classes, scale, seed, ce=settings.ce, kl=settings.kl)
+            weights = settings.weights
+            return baselines.noise(images, decisions, held.classes, settings.noise, seed, ce=weights.ce, kl=weights.kl)
         case "inverse" | "margin" if sources.distances is not None:
             samples = SearchedSamples(images, decisions, sources.distances)
-            return _mapped(name, samples, sources.queries_per_sample, settings)
+            return _mapped(name, samples, sources.queries_per_sample, settings, soft_labels)
         case "augmented":
             return _augmented(held, sources.augmented, sources.augmented_seed)
         case "kd" if sources.network is not None:
@@ -155,13 +135,14 @@ def _mapped(
     samples: SearchedSamples,
     queries_per_sample: float,
     settings: VariantSettings,
+    soft_labels: SoftLabelSettings,
 ) -> Variant:
     """Labels of the samples by one mapping, and nothing beside them."""
     recipe = alone(mapping)
     if settings.temperature != "auto":
         recipe = replace(recipe, temperature=float(settings.temperature))
-    labelled = build_transfer_set(samples, recipe, settings.soft_labels.scale(mapping))
-    title, ce, kl = TITLES[mapping], settings.ce, settings.kl
+    labelled = build_transfer_set(samples, recipe, given_scale(soft_labels, mapping))
+    title, ce, kl = TITLES[mapping], settings.weights.ce, settings.weights.kl
     return student_variant(labelled, queries_per_sample, name=mapping, title=title, ce=ce, kl=kl)
 
 
@@ -177,22 +158,26 @@ def _augmented(held: TransferSet, told: Int64[np.ndarray, " m"] | None, seed: in
     return baselines.augmented(images, decisions, originals=len(held.images))
 
 
-def _curve(sources: VariantSources, settings: VariantSettings) -> list[Variant]:
+def _curve(sources: VariantSources, settings: VariantSettings, soft_labels: SoftLabelSettings) -> list[Variant]:
     if sources.distances is None:
         return (
             [] if sources.rounds is None else _by_rounds(sources.transfer, sources.rounds, sources.queries_per_sample)
         )
-    return [] if sources.progress is None else _by_checkpoints(sources.transfer, sources.progress, settings)
+    if sources.progress is None:
+        return []
+    return _by_checkpoints(sources.transfer, sources.progress, settings, soft_labels)
 
 
-def _by_checkpoints(held: TransferSet, progress: SearchProgress, settings: VariantSettings) -> list[Variant]:
+def _by_checkpoints(
+    held: TransferSet, progress: SearchProgress, settings: VariantSettings, soft_labels: SoftLabelSettings
+) -> list[Variant]:
     """The student as it would be had each pair stopped after the queries of a checkpoint."""
-    variants, scale = [], settings.soft_labels.scale(held.recipe.mapping)
+    variants, scale = [], given_scale(soft_labels, held.recipe.mapping)
     for checkpoint, distances in zip(progress.checkpoints, progress.distances, strict=True):
         transfer = transfer_set_at(held, checkpoint, progress.asked, np.array(distances), scale)
         cost = progress.queries_before + float(np.minimum(progress.asked, checkpoint).sum()) / len(progress.asked)
         name, title = f"student@{checkpoint}", f"the student after {checkpoint} queries per pair"
-        variants.append(student_variant(transfer, cost, name=name, title=title, ce=settings.ce, kl=settings.kl))
+        variants.append(student_variant(transfer, cost, name=name, title=title, **vars(settings.weights)))
     return variants
 
 

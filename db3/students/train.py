@@ -92,7 +92,7 @@ def train_variants(
         return [settings.architecture, classes, own, seed, *_content(variant.examples), groups, processes]
 
     steps = [settings.training.steps] * len(jobs)
-    pieces = run(Work("distill", compute, decided_by, steps, _CODE, trains=True))
+    pieces = run(Work("distill", compute, decided_by, steps, _CODE, machine_bound=True))
     return (
         _trained(variant, seed, classes, settings.architecture, arrays)
         for (variant, seed), arrays in zip(jobs, pieces, strict=True)

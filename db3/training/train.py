@@ -10,14 +10,16 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from db3.errors import ConfigError, Db3Error, unknown_name
+from db3.errors import ConfigError, Db3Error
 from db3.rng import Purpose, permutation
+from db3.settings.declare import Doc, Ge, settings
+from db3.settings.training import Positive, Schedule
 from db3.training.augmentation import Augment
 from db3.training.batch_norm import WholeBatchNorm
 from db3.training.batches import Indices, Part, parts
@@ -30,38 +32,13 @@ _ROWS = 50  # most rows of a history: enough for a curve, few enough to cost not
 _CHUNK = 256  # images per call when the held-out part is measured
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """How a network is trained.
+@settings
+class TrainSettings(Schedule):
+    """How a network is trained: the course of the training, and its loss (see `student_loss`)."""
 
-    Attributes:
-        steps: optimiser steps.
-        batch: images per step; more than there are examples is allowed.
-        lr: AdamW's highest learning rate, reached after the warm-up; then a cosine to zero.
-        weight_decay: AdamW's, decoupled.
-        warmup: steps of linear warm-up; half of the steps at most, so that a short run is not all warm-up.
-        temperature: the student's inside the KL.
-        ce, kl: weights of the loss, see `student_loss`.
-        select: which weights to keep: of the last step, or the best on a held-out part.
-        holdout: select best: share of the examples kept aside.
-        balance: examples are drawn ∝ (examples of their class)^−balance: 0 as they are, 1 all classes alike.
-    """
-
-    steps: int
-    batch: int = 128
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    warmup: int = 50
-    temperature: float = 1.0
-    ce: float = 1.0
-    kl: float = 0.0
-    select: Literal["last", "best"] = "last"
-    holdout: float = 0.1
-    balance: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.select not in ("last", "best"):
-            raise unknown_name("selection", self.select, ("last", "best"))
+    temperature: Annotated[Positive, Doc("the student's inside the KL")] = 1.0
+    ce: Annotated[float, Ge(0), Doc("weight of the cross-entropy with the decision")] = 1.0
+    kl: Annotated[float, Ge(0), Doc("weight of KL(soft label || student)")] = 0.0
 
     def lr_at(self, step: int) -> float:
         """Learning rate of a step (from 0): linear to `lr`, then half a cosine that would reach 0 at `steps`."""

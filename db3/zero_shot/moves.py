@@ -13,7 +13,8 @@ Notes:
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,30 +23,20 @@ from torch import Tensor
 
 from db3.search.ledger import Asks, Pairs, Search
 from db3.search.methods.untargeted import Descent, untargeted_boundary
+from db3.settings.declare import Doc, Ge, settings
+from db3.settings.samples import MoveSettings
 from db3.teachers.adapters.quantised import to_bytes
 from db3.teachers.base import TeacherSpec
 from db3.types import TransferImages
 
 
-@dataclass(frozen=True)
-class Moves:
-    """How samples move.
+@settings
+class Moves(MoveSettings):
+    """How samples move: the parameters, and what no file sets."""
 
-    Attributes:
-        iterations: searches, and moves, of each sample.
-        queries: of one search at most; None: what the budget allows.
-        step: ξ, L2 length of a move with pixels in [0, 1].
-        halvings: how often ξ is halved where the decision would flip, before the sample stays where it is.
-        starts: other classes of which the nearest start image is looked at in each search.
-        descent: how directions are improved.
-    """
-
-    iterations: int = 40
-    queries: int | None = None
-    step: float = 0.5
-    halvings: int = 3
-    starts: int = 3
-    descent: Descent = field(default_factory=Descent)
+    halvings: Annotated[int, Ge(0), Doc("how often a move is halved where the decision would flip")] = 3
+    starts: Annotated[int, Ge(1), Doc("other classes of which the nearest start image is looked at in each search")] = 3
+    descent: Annotated[Descent, Doc("how directions are improved")] = Descent()
 
     def plan(self, budget: int) -> list[int]:
         """Queries of each search such that all searches and moves of a sample cost `budget` at most.

@@ -9,7 +9,8 @@ surrogates' training, on the number of torch threads. It does not depend on how 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -21,53 +22,39 @@ from db3.images.parents import draw_parents
 from db3.images.priors import prior_images
 from db3.images.variations import Strength, variations
 from db3.networks import build
+from db3.networks.fitting import fitted
 from db3.rng import Purpose, derived_seed
-from db3.teachers.base import ImageShape
+from db3.settings.declare import Doc, Ge, Gt, settings
+from db3.settings.samples import Rounds
+from db3.settings.training import Portion
+from db3.teachers.base import ImageShape, Teacher
 from db3.teachers.decide import decide_all
 from db3.training.examples import Examples, channel_statistics
 from db3.training.train import TrainSettings, train
+from db3.work import Arrays, Run, Work, run_here
 from db3.zero_shot.quotas import choose
 
 Images = UInt8[np.ndarray, "_ c h w"]
-Decide = Callable[[UInt8[np.ndarray, "n c h w"]], Int64[np.ndarray, " n"]]
-"""uint8 images, any number of them, to the teacher's decisions, e.g. `partial(decide_all, teacher, batch=256)`."""
-
 SOURCES = ("real", "prior", "variation")
 REAL, PRIOR, VARIATION = range(3)
 _CALL = 256  # rows of a surrogate's call
+_CODE = ("teachers", "networks", "images", "zero_shot", "training", "arithmetic", "rng", "search", "datasets", "types")
+_ARRAYS = ("images", "decisions", "rounds", "sources")
 
 
-@dataclass(frozen=True)
-class RoundSettings:
-    """How the budget is spent.
+@settings
+class RoundSettings(Rounds):
+    """How the budget is spent: the parameters, and what no file sets."""
 
-    Attributes:
-        first: share of the budget that is asked before any surrogate is trained.
-        rounds: equal ones, of the rest.
-        pool: candidates proposed for each image asked.
-        fresh: share of each round that goes to prior images; the rest goes to variations of decided images. None: one
-            half without real images, ever less with more of them (see `fresh_share`).
-        loyalty: share of the variations whose first parent is a real image, where there are any.
-        real: at most this share of the budget goes to the real images themselves.
-        steps: of a surrogate's training, each round from the weights of the round before.
-        batch, lr: of that training.
-        architecture: of the surrogates.
-        balance: exponent of a surrogate's class weights, see `TrainSettings`.
-        strength: of variations.
-    """
+    loyalty: Annotated[Portion, Doc("share of the variations whose first parent is real, if any image is")] = 0.5
+    real: Annotated[Portion, Doc("at most this share of the budget goes to the real images themselves")] = 0.5
+    batch: Annotated[int, Ge(1), Doc("images a step of a surrogate's training")] = 128
+    lr: Annotated[float, Gt(0), Doc("of that training")] = 2e-3
+    balance: Annotated[Portion, Doc("exponent of a surrogate's class weights, see `TrainSettings`")] = 0.5
+    strength: Annotated[Strength, Doc("of variations")] = Strength()
 
-    first: float = 0.15
-    rounds: int = 10
-    pool: int = 6
-    fresh: float | None = None
-    loyalty: float = 0.5
-    real: float = 0.5
-    steps: int = 150
-    batch: int = 128
-    lr: float = 2e-3
-    architecture: str = "lenet5_half"
-    balance: float = 0.5
-    strength: Strength = field(default_factory=Strength)
+
+_DEFAULT = RoundSettings()
 
 
 @dataclass(frozen=True)
@@ -96,38 +83,48 @@ class Gathered:
 
 
 def gather(
-    decide: Decide,
-    shape: ImageShape,
-    classes: int,
+    teacher: Teacher,
     budget: int,
-    settings: RoundSettings = RoundSettings(),
+    settings: RoundSettings = _DEFAULT,
     *,
     seed: int = 0,
     real: UInt8[np.ndarray, "r c h w"] | None = None,
     on_asked: Callable[[int], object] | None = None,
+    run: Run = run_here,
 ) -> Gathered:
-    """Images that teach, decided within the budget.
+    """Images that teach, decided within the budget: one piece of work, since each round builds on those before.
 
     Args:
-        decide: asks the teacher; called once a round, with all images of the round.
-        shape: (C, H, W) of the teacher's images.
-        classes: K.
+        teacher: decides.
         budget: images asked in all, exactly.
         settings: how.
         seed: of images, choices and surrogates.
         real: the user's own images, in any number; None: none are used, and none is needed.
         on_asked: told the number of images after each ask.
+        run: brings the piece about (`db3.work`).
 
     Raises:
-        ConfigError: a budget below the number of classes, or settings out of range.
+        BudgetSpent: the teacher refuses to go on.
+        ConfigError: a budget below the number of classes.
         DataError: real images of another shape.
         TeacherError: the teacher gave one class to all of the images that half of the budget pays.
     """
-    _check(shape, classes, budget, settings, real)
-    known = _Known(decide, shape, classes, seed, settings, on_asked)
-    for count in known.begin(budget, real):
-        known.round(count)
-    return known.gathered()
+    spec = teacher.spec
+    _check(spec.input_shape, spec.classes, budget, real)
+
+    def compute(_: int) -> Arrays:
+        known = _Known(teacher, seed, settings, on_asked)
+        for count in known.begin(budget, real):
+            known.round(count)
+        return known.arrays()
+
+    def decided_by(_: int) -> list[object]:
+        return [spec.identity, seed, budget, settings, real]
+
+    (found,) = run(Work("made", compute, decided_by, [budget], _CODE, machine_bound=True))
+    counts = np.bincount(found["decisions"], minlength=spec.classes)
+    missing = tuple(np.flatnonzero(counts == 0).tolist())
+    return Gathered(**{name: found[name] for name in _ARRAYS}, missing=missing, proposed=int(found["proposed"]))
 
 
 class _Known:
@@ -135,16 +132,15 @@ class _Known:
 
     def __init__(
         self,
-        decide: Decide,
-        shape: ImageShape,
-        classes: int,
+        teacher: Teacher,
         seed: int,
         settings: RoundSettings,
         on_asked: Callable[[int], object] | None,
     ) -> None:
-        self._decide, self._shape, self._classes, self._seed = decide, shape, classes, seed
+        self._teacher, self._shape, self._classes = teacher, teacher.spec.input_shape, teacher.spec.classes
+        self._seed = seed
         self._settings, self._on_asked = settings, on_asked
-        self._images: Images = np.empty((0, *shape), np.uint8)
+        self._images: Images = np.empty((0, *self._shape), np.uint8)
         self._decisions = np.empty(0, np.int64)
         self._rounds, self._sources = np.empty(0, np.int64), np.empty(0, np.int64)
         self._surrogate: nn.Module | None = None
@@ -156,7 +152,7 @@ class _Known:
         settings = self._settings
         first = max(self._classes, round(settings.first * budget))
         real = np.empty((0, *self._shape), np.uint8) if real is None else real
-        self._fresh = fresh_share(len(real) / self._classes) if settings.fresh is None else settings.fresh
+        self._fresh = fresh_share(len(real) / self._classes) if settings.fresh == "auto" else settings.fresh
         if len(real):
             kept = real[draw_samples(len(real), min(len(real), max(1, int(settings.real * budget))), self._seed)]
             self._ask([(kept, REAL)])
@@ -174,8 +170,8 @@ class _Known:
                 "expected two classes or more: check its preprocessing and bounds, or give real images"
             )
         left = budget - len(self._decisions)
-        for number in range(settings.rounds):
-            yield left * (number + 1) // settings.rounds - left * number // settings.rounds
+        for number in range(settings.count):
+            yield left * (number + 1) // settings.count - left * number // settings.count
 
     def round(self, count: int) -> None:
         """Train, propose, choose, ask."""
@@ -192,12 +188,9 @@ class _Known:
             ]
         )
 
-    def gathered(self) -> Gathered:
-        counts = np.bincount(self._decisions, minlength=self._classes)
-        missing = tuple(np.flatnonzero(counts == 0).tolist())
-        return Gathered(
-            self._images, self._decisions, self._rounds, self._sources, missing, self._priors + self._children
-        )
+    def arrays(self) -> Arrays:
+        found = self._images, self._decisions, self._rounds, self._sources
+        return {**dict(zip(_ARRAYS, found, strict=True)), "proposed": np.array(self._priors + self._children)}
 
     def _prior(self, count: int) -> Images:
         numbers = range(self._priors, self._priors + count)
@@ -221,7 +214,7 @@ class _Known:
         images = np.concatenate([part for part, _ in parts])
         if not len(images):
             return
-        told = self._decide(images)
+        told = decide_all(self._teacher, images, self._teacher.spec.max_batch)
         self._images = np.concatenate([self._images, images])
         self._decisions = np.concatenate([self._decisions, told])
         self._rounds = np.concatenate([self._rounds, np.full(len(images), self._turn)])
@@ -234,7 +227,8 @@ class _Known:
         seed = derived_seed(self._seed, Purpose.ROUND, self._turn)
         if self._surrogate is None:
             mean, std = channel_statistics(self._images)
-            self._surrogate = build(settings.architecture, self._shape, self._classes, mean=mean, std=std, seed=seed)
+            architecture = fitted(settings.architecture, self._shape, small=True)
+            self._surrogate = build(architecture, self._shape, self._classes, mean=mean, std=std, seed=seed)
         plan = TrainSettings(settings.steps, settings.batch, settings.lr, balance=settings.balance)
         train(self._surrogate, Examples(self._images, self._decisions), plan, seed)
 
@@ -247,7 +241,7 @@ def fresh_share(real: float) -> float:
     return 0.5 * 10 / (10 + real)
 
 
-def _check(shape: ImageShape, classes: int, budget: int, settings: RoundSettings, real: Images | None) -> None:
+def _check(shape: ImageShape, classes: int, budget: int, real: Images | None) -> None:
     if budget < classes:
         raise ConfigError(f"the budget is {budget} queries for {classes} classes; expected at least one query a class")
     if real is not None and real.shape[1:] != shape:
@@ -257,9 +251,3 @@ def _check(shape: ImageShape, classes: int, budget: int, settings: RoundSettings
         )
     if real is not None and not len(real):
         raise DataError("there is no real image; expected one or more: give images, or use priors alone")
-    fresh = 0.0 if settings.fresh is None else settings.fresh
-    if not 0 < settings.first <= 1 or not 0 <= fresh <= 1 or settings.rounds < 1 or settings.pool < 1:
-        raise ConfigError(
-            f"rounds are set to first {settings.first:g}, fresh {fresh:g}, rounds {settings.rounds}, pool "
-            f"{settings.pool}; expected shares in 0 … 1 and whole numbers from 1 on"
-        )

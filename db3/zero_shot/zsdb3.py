@@ -12,8 +12,8 @@ Notes:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -24,17 +24,22 @@ from db3.search.blocks import check_pool
 from db3.search.driver import drive
 from db3.search.ledger import Asks
 from db3.search.starts import nearest_starts
+from db3.settings.declare import Ge, Lt, settings, shared
+from db3.settings.samples import MoveSettings, SampleSettings
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.types import TransferImages
+from db3.work import Arrays, Run, Work, cut, run_here
 from db3.zero_shot.moves import Block, Moved, Moves
 from db3.zero_shot.start_images import Source, Starts, check_starts, find_starts
 
 # Both bound memory; results do not depend on them.
 _ROWS_PER_BLOCK = 512
 _VALUES_PER_BLOCK = 2**24
+_ANSWERS = "answers."
+_CODE = ("teachers", "networks", "images", "zero_shot", "arithmetic", "rng", "search", "types")
 
 
-@dataclass(frozen=True)
+@settings
 class Zsdb3:
     """How pseudo samples are made.
 
@@ -51,15 +56,15 @@ class Zsdb3:
         seed: 0 … 2³² − 1.
     """
 
-    count: int = 1000
-    budget: int = 10_000_000
-    noise: int | None = None
-    source: int | None = None
+    count: Annotated[int, Ge(1)] = 1000
+    budget: Annotated[int, Ge(1)] = 10_000_000
+    noise: Annotated[int, Ge(0)] | None = None
+    source: Annotated[int, Ge(0)] | None = None
     missing: Literal["error", "allow"] = "error"
-    moves: Moves = field(default_factory=Moves)
-    pictured: int = 3
-    every: int = 10
-    seed: int = 0
+    moves: Moves = Moves()
+    pictured: Annotated[int, Ge(0)] = 3
+    every: Annotated[int, Ge(1)] = 10
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
 
     def limits(self, fallback: bool) -> dict[str, int]:
         """Queries that each origin of start images may cost."""
@@ -67,6 +72,18 @@ class Zsdb3:
         source = max(self.count, min(20 * self.count, self.budget // 4)) if self.source is None else self.source
         noise = min(noise, self.budget)
         return {"noise": noise, "source": min(source, self.budget - noise)} if fallback else {"noise": noise}
+
+
+def zsdb3_of(samples: SampleSettings) -> Zsdb3:
+    """The pseudo samples that the parameters describe."""
+    return Zsdb3(
+        count=samples.count or 0,
+        budget=samples.budget or 0,
+        missing=samples.missing_classes,
+        moves=Moves(**shared(MoveSettings, samples.zsdb3)),
+        every=samples.zsdb3.every,
+        seed=samples.seed,
+    )
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,9 @@ def zsdb3(
     class_names: Sequence[str] | None = None,
     device: str = "cpu",
     on_asked: Callable[[int], None] | None = None,
+    *,
+    rows: int | None = None,
+    run: Run = run_here,
 ) -> PseudoSamples:
     """Make pseudo samples of a teacher that tells nothing but its decision.
 
@@ -116,8 +136,11 @@ def zsdb3(
         class_names: for messages; None: the classes' numbers.
         device: where searches compute.
         on_asked: told the number of images after every call (progress).
+        rows: samples that are moved in one piece of the work; None: all. Any number gives the same.
+        run: brings the pieces about (`db3.work`).
 
     Raises:
+        BudgetSpent: the teacher refuses to go on.
         ConfigError: fewer samples or queries than classes.
         DataError: all start images are decided alike; or a class is missing and that is not allowed; or the teacher's
             bounds are not [0, 1]. The message names the classes and what was tried.
@@ -127,11 +150,43 @@ def zsdb3(
         raise ConfigError(
             f"budget is {settings.budget} queries; expected one for each of the {classes} classes at least: raise it"
         )
-    limits = settings.limits(source is not None)
-    starts = find_starts(teacher, settings.count, limits, settings.seed, source, on_asked)
+    first = _starts_work(teacher, settings, source, on_asked)
+    starts = _unpacked(run(first)[0])
     check_starts(starts, settings.missing, class_names)
-    moved = move(teacher, starts, range(len(starts.images)), settings, device, on_asked)
-    return pseudo_samples(starts, [moved], settings)
+    parts = cut(len(starts.images), rows)
+    each = (settings.budget - sum(starts.queries.values())) // len(starts.images)
+
+    def compute(index: int) -> Arrays:
+        return dict(vars(move(teacher, starts, parts[index], settings, device, on_asked)))
+
+    def decided_by(index: int) -> list[object]:
+        return [first.keys, parts[index]]
+
+    pieces = run(Work("moves", compute, decided_by, [each * len(part) for part in parts], _CODE, machine_bound=True))
+    names = [field.name for field in fields(Moved)]
+    return pseudo_samples(starts, [Moved(**{name: piece[name] for name in names}) for piece in pieces], settings)
+
+
+def _starts_work(
+    teacher: Teacher, settings: Zsdb3, source: Source | None, on_asked: Callable[[int], None] | None
+) -> Work:
+    """One piece: the start images. A source is known by the first image that it makes."""
+    limits = settings.limits(source is not None)
+
+    def compute(_: int) -> Arrays:
+        found = find_starts(teacher, settings.count, limits, settings.seed, source, on_asked)
+        answers = {_ANSWERS + origin: counts for origin, counts in found.answers.items()}
+        return {"images": found.images, "decisions": found.decisions, "wanted": found.wanted, **answers}
+
+    def decided_by(_: int) -> list[object]:
+        return [teacher.spec.identity, settings, None if source is None else source(range(1))]
+
+    return Work("starts", compute, decided_by, [sum(limits.values())], _CODE)
+
+
+def _unpacked(arrays: Arrays) -> Starts:
+    answers = {name.removeprefix(_ANSWERS): array for name, array in arrays.items() if name.startswith(_ANSWERS)}
+    return Starts(arrays["images"], arrays["decisions"], answers, arrays["wanted"])
 
 
 def move(

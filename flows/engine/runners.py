@@ -257,5 +257,5 @@ def _import(name: str, extra: str) -> Any:
 def _explain_deaths(index: int) -> str:
     return (
         f"{_DEATHS + 1} workers died while they computed shard {index}: most often there was too little memory; "
-        "lower runtime.workers or query.shard, then run again: finished shards are kept"
+        "lower runtime.workers or runtime.shard, then run again: finished shards are kept"
     )

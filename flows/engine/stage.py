@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from db3.errors import ConfigError, Db3Error
 from db3.progress import show_progress
+from db3.settings.declare import to_json
 from flows.config import Config, load_config, parse_config
 from flows.engine.locks import end_with_processes, find_callers, hold_lock
 from flows.engine.threads import set_threads
@@ -106,7 +107,7 @@ class Stage:
 
         workers = 1 if config.runtime.runner == "local" else config.runtime.workers
         flow = self.flow().with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
-        return run_linked(flow, {"parameters": config.model_dump(mode="json"), "data": str(data)})
+        return run_linked(flow, {"parameters": to_json(config), "data": str(data)})
 
     def flow(self) -> "Flow[..., Any]":
         """This stage as a Prefect flow of (parameters, data); built here because importing Prefect takes a second."""

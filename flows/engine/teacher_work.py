@@ -9,12 +9,15 @@ What lies where, below `.db3/` (git-ignored; DVC removes a stage's outs before i
 
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from db3.digest import digest_json
 from db3.errors import DataError
@@ -27,16 +30,19 @@ from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.budget import COUNTS, Budget, Costs
 from db3.teachers.folder import open_adapter, read_spec, votes_of
 from db3.teachers.votes import Votes
-from flows.config import Config, device_of, link_of
+from db3.work import Work
+from flows.config import Config, device_of
 from flows.engine.shards import STORE, Shards, map_shards
 from flows.engine.store import Arrays, ShardStore
 
 Compute = Callable[[int], Arrays]
 _KEPT = (*COUNTS, "spent")
+# Whom the piece that is being computed asks; `drive` carries it into the thread that its teacher decides in.
+_teacher: ContextVar[Budget] = ContextVar("teacher")
 
 
 class Asking:
-    """Pieces of work and what they cost, whoever computed them, and when.
+    """Pieces of work and what they cost, whoever computed them, and when; within a piece, the teacher that it asks.
 
     Args:
         config: all parameters.
@@ -71,10 +77,14 @@ class Asking:
     def _read_spec(self) -> TeacherSpec:
         return read_spec(self._folder)
 
-    def teacher(self) -> Budget:
-        """The teacher of the piece that is being computed in this thread."""
-        teacher: Budget = self._threads.teacher
-        return teacher
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """As the teacher of the piece that is being computed decides."""
+        return _teacher.get().decide(images)
+
+    def run(self, work: Work) -> Shards:
+        """Bring the pieces of a work about: a runner (`db3.work`) that resumes, budgets and distributes."""
+        keys = work.keys_on(device_of(self._config), self._config.runtime.threads)
+        return self.map(work.name, keys, work.compute, work.maximum, work.follows)
 
     def affordable(self, work: str, count: int) -> int:  # noqa: ARG002 - a proof looks it up
         """How many of `count` images the budget still allows, each with all its votes; nothing else is to come."""
@@ -92,7 +102,7 @@ class Asking:
         Args:
             work: names these pieces, and the file that their answers are sealed in.
             keys: digest of all that decides a piece, but for the budget.
-            compute: a piece's arrays; asks `teacher()`, one piece at a time in a thread.
+            compute: a piece's arrays; asks this object, one piece at a time in a thread.
             maximum: images that each piece may ask for, about.
             follows: the pieces build on those mapped before: where the budget ended one of them, they are others.
         """
@@ -164,15 +174,15 @@ class Asking:
         return arrays
 
     def _compute(self, compute: Compute, index: int, teacher: Teacher, costs: Costs) -> Arrays:
-        """A piece's arrays; while it is computed, `teacher()` is this one within its budget."""
-        self._threads.teacher = Budget(teacher, costs=costs)
+        """A piece's arrays; while it is computed, `decide` is this teacher's within its budget."""
+        _teacher.set(Budget(teacher, costs=costs))
         return compute(index)
 
     def _voting(self, costs: Costs) -> Votes:
         """The teacher itself: a thread opens the model when a piece first needs it, and keeps it for those to come."""
         thread = self._threads
         if not hasattr(thread, "adapter"):
-            device, link = device_of(self._config), link_of(self._config)
+            device, link = device_of(self._config), self._config.runtime.link
             thread.sending = _Sending()
             thread.adapter = open_adapter(self._folder, device, sending=thread.sending, link=link)
         thread.sending.costs = costs

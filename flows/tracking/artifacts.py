@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from prefect.artifacts import (
     create_image_artifact,
     create_link_artifact,
@@ -62,9 +64,6 @@ def show_failure(name: str, reason: str, lines: Sequence[str]) -> None:
 
 def _samples(data: Path) -> None:
     """The first samples as one picture, inside the artifact itself: nothing has to be served."""
-    import numpy as np
-    from PIL import Image
-
     rows, columns = _PICTURES
     images = np.array(read_array(data / "samples" / "images.npy")[: rows * columns])
     count, channels, height, width = images.shape

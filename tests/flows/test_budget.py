@@ -25,7 +25,7 @@ def costs(data: Path) -> dict[str, Any]:
 def test_never_one_image_more_in_any_order_and_number_of_workers(
     data: Path, arrived: list[int], method: str, total: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = (f"query.method={method}", f"budget.total={total}", "query.shard=5", "query.augmented=same")
+    chosen = (f"query.method={method}", f"budget.total={total}", "runtime.shard=5", "query.augmented=same")
     first = searched(data, *chosen, "runtime.workers=3")
     assert sum(arrived) == costs(data)["sent"] <= total - 20  # 20 for the samples
     assert first["spent"]
@@ -43,7 +43,7 @@ def test_never_one_image_more_in_any_order_and_number_of_workers(
 
 
 def test_more_money_goes_on_from_there_and_pays_for_the_rest_alone(data: Path, arrived: list[int]) -> None:
-    chosen = ("query.method=mbd", "query.shard=10")
+    chosen = ("query.method=mbd", "runtime.shard=10")
     whole = searched(data, *chosen)
     price = sum(arrived)
     shutil.rmtree(".db3")

@@ -1,6 +1,7 @@
 """Parameters: what is valid passes, what is not is named in one line with the nearest name or the range."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from db3.errors import ConfigError
+from db3.settings.declare import to_json
 from flows.config import Config, load_config, parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,19 +67,22 @@ def test_a_renamed_parameter_is_reported_by_its_misspelling_not_by_the_gap_it_le
 
 def test_an_unknown_name_like_no_other_comes_with_the_known_ones(values: dict[str, Any]) -> None:
     text = message(changed(values, "soft_labels.zzz", 1))
-    assert "known here: answered, beta, gap, mapping, temperature" in text
+    known = "beta, boundary_points, boundary_points_smoothing, gap, mapping, queried_images, temperature"
+    assert f"known here: {known}" in text
 
 
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("distill.lr", "fast", "valid number"),
-        ("distill.lr", True, "valid number"),
-        ("distill.steps", 1.5, "valid integer"),
-        ("distill.steps", "10", "valid integer"),
-        ("query.checkpoints", 5, "valid list"),
+        ("distill.lr", "fast", "a number above 0"),
+        ("distill.lr", True, "a number above 0"),
+        ("distill.steps", 1.5, "a whole number of 1 or more"),
+        ("distill.steps", "10", "a whole number of 1 or more"),
+        ("query.checkpoints", 5, "a list"),
         ("dataset.name", 3, "'digits'"),
-        ("distill.onnx", "yes", "valid boolean"),
+        ("distill.onnx", "yes", "true or false"),
+        ("soft_labels.mapping", "margn", "did you mean margin?"),
+        ("distill.weights", 3, "a mapping of parameters: ce, kl"),
     ],
 )
 def test_a_wrong_type_is_named_with_its_value(values: dict[str, Any], name: str, value: Any, expected: str) -> None:
@@ -94,13 +99,14 @@ def test_a_wrong_type_is_named_with_its_value(values: dict[str, Any], name: str,
         ("dataset.test_fraction", 1.0),
         ("query.budget", -1),
         ("runtime.workers", 0),
+        ("runtime.link.attempts", 0),
         ("runtime.device", "gpu"),
         ("distill.baselines", ["hard", "harder"]),
         ("distill.lr", float("nan")),
         ("soft_labels.beta", -1.0),
         ("soft_labels.temperature", 0.0),
         ("query.augmented", -1),
-        ("query.checkpoints", [0]),
+        ("query.checkpoints", [-1]),
     ],
 )
 def test_a_value_out_of_range_is_refused(values: dict[str, Any], name: str, value: Any) -> None:
@@ -139,13 +145,13 @@ def test_whole_numbers_pass_where_real_ones_are_meant(values: dict[str, Any]) ->
 
 def test_parameters_cannot_be_changed_after_they_were_checked(values: dict[str, Any]) -> None:
     config = parse_config(values)
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(AttributeError, match="cannot assign"):
         config.distill.lr = -1.0  # type: ignore[misc]
 
 
 def test_every_parameter_survives_the_way_through_json(values: dict[str, Any]) -> None:
     config = parse_config(values)
-    assert parse_config(config.model_dump(mode="json")) == config
+    assert parse_config(json.loads(json.dumps(to_json(config)))) == config
     assert isinstance(config, Config)
 
 
@@ -174,10 +180,9 @@ def test_text_that_is_not_yaml_is_named_in_one_line(tmp_path: Path) -> None:
         ({"layout": "NHWC"}, "kind: train takes mean and std only"),
         ({"kind": "onnx", "checkpoint": "a", "dtype": "uint8"}, "set scale to 255"),
         ({"kind": "onnx", "checkpoint": "a", "dtype": "uint8", "scale": 255.0}, "needs quantise: uint8"),
-        ({"std": [0.0]}, "teacher.std.0 is 0.0"),
+        ({"std": [0.0]}, "teacher.std is [0.0]"),
         ({"resize": [28]}, "teacher.resize"),
         ({"http.url": "ftp://host"}, "expected http(s)://HOST"),
-        ({"link.attempts": 0}, "teacher.link.attempts is 0"),
     ],
 )
 def test_a_teacher_lacks_nothing_and_contradicts_nothing(

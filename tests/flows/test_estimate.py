@@ -8,14 +8,14 @@ import pytest
 
 from db3.teachers.adapters.batching import Batching
 from flows.estimate import estimate
-from flows.planned import planned
+from flows.inputs import plan_of
 from tests.flows.test_searches import configured, searched
 
 
 @pytest.mark.parametrize("method", ["sd", "bd", "mbd", "auto"])
 def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
     chosen = (f"query.method={method}", "query.augmented=same")
-    plan = planned(configured(*chosen), 20, 10)
+    plan = plan_of(configured(*chosen), 20, 10)
     asked = searched(data, *chosen)["queries"]
     assert asked["asked"] + asked["augmented"] <= plan.maximum
     assert plan.expected <= plan.pairs
@@ -24,20 +24,20 @@ def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
 
 def test_bisections_are_expected_to_close(data: Path) -> None:
     chosen = ("query.method=bd", "query.budget=100", "query.starts=1")
-    plan = planned(configured(*chosen), 20, 10)
+    plan = plan_of(configured(*chosen), 20, 10)
     asked = searched(data, *chosen)["queries"]["asked"]
     assert plan.pairs == 20 * 9 * 100
     assert asked == pytest.approx(plan.expected, rel=0.3)
 
 
 def test_the_lines_give_queries_time_and_cost(data: Path) -> None:
-    told = estimate(configured("query.method=mbd", "budget.price_per_1000=2.5", "query.augmented=same"), data)
+    told = estimate(configured("query.method=mbd", "runtime.price_per_1000=2.5", "query.augmented=same"), data)
     assert re.search(r"queries +3,290 expected, 3,290 at most", told)
     assert re.search(r"cost +8\.22 expected, 8\.22 at most, at 2\.5 per 1,000", told)
     assert re.search(r"time .* queries/s \(measured in 1 s", told)
-    limited = estimate(configured("query.method=mbd", "budget.price_per_1000=2.5", "budget.total=1000"), data)
+    limited = estimate(configured("query.method=mbd", "runtime.price_per_1000=2.5", "budget.total=1000"), data)
     assert re.search(r"cost +2\.50 expected, 2\.50 at most", limited)
-    assert "unknown: set budget.price_per_1000" in estimate(configured("query.method=mbd"), data)
+    assert "unknown: set runtime.price_per_1000" in estimate(configured("query.method=mbd"), data)
 
 
 def test_before_the_samples_the_parameters_tell(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

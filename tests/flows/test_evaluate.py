@@ -14,7 +14,7 @@ from flows.report import report
 from flows.soft_labels import soft_labels
 from tests.flows.test_searches import configured, searched
 
-SMALL = ("query.method=bd", "distill.baselines=[hard]", "distill.curve=false", "evaluate.latency_runs=0")
+SMALL = ("query.method=bd", "distill.baselines=[hard]", "distill.curve=false", "runtime.latency_runs=0")
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from flows.query_decisions import query_decisions
 query_decisions.cli()
 """
 SEARCHES: dict[str, tuple[int, *tuple[str, ...]]] = {
-    "mbd": (2 * KILLS // 3, "query=mbd", "query.budget=60", "query.shard=15"),
-    "auto": (KILLS - 2 * KILLS // 3, "query.shard=30", "query.surrogate.steps=30", "query.surrogate.retrain=20"),
+    "mbd": (2 * KILLS // 3, "query=mbd", "query.budget=60", "runtime.shard=15"),
+    "auto": (KILLS - 2 * KILLS // 3, "runtime.shard=30", "query.surrogate.steps=30", "query.surrogate.retrain=20"),
 }
 
 

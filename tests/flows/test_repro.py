@@ -87,7 +87,7 @@ def test_the_metrics_hold_what_the_report_and_the_docs_promise(clone: Clone) -> 
 def test_from_scratch_in_another_folder_order_and_number_of_workers_the_lock_is_the_same(
     clone: Clone, tmp_path: Path
 ) -> None:
-    other = Clone(tmp_path, "runtime.runner=local", "query.shard=20")
+    other = Clone(tmp_path, "runtime.runner=local", "runtime.shard=20")
     assert other.repro(DB3_SHARD_ORDER="reversed") == STAGES
     assert other.lock() == clone.lock()
 
@@ -106,7 +106,7 @@ def test_interrupted_in_the_middle_of_the_queries_it_goes_on_with_the_finished_s
     clone: Clone, tmp_path: Path
 ) -> None:
     # A shard that takes a good part of a second, so that some are unfinished when the interrupt comes.
-    search = ("query=mbd", "query.budget=200", "query.directions=20", "query.shard=4", "query.augmented=0")
+    search = ("query=mbd", "query.budget=200", "query.directions=20", "runtime.shard=4", "query.augmented=0")
     settings = (*search, "runtime.workers=1")
     broken = Clone(tmp_path / "broken", *settings)
     for folder in ("teacher", "samples"):

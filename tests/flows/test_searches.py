@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from db3.search.methods.auto import SurrogateSearch
 from db3.teachers.answers.recording import read_whole
 from flows.compose import compose
 from flows.config import Config, parse_config
@@ -70,7 +71,7 @@ def test_any_search_writes_what_it_counted(data: Path, method: str) -> None:
     images = np.load(data / "samples" / "images.npy")
     apart = np.linalg.norm((points / 255.0 - images[pairs[:, 0]] / 255.0).reshape(len(points), 784), axis=1)
     assert np.allclose(apart, distances[pairs[:, 0], pairs[:, 1]], atol=0.05)
-    keys, queried_images = np.load(folder / "queried_keys.npy"), np.load(folder / "answered.npy")
+    keys, queried_images = np.load(folder / "queried_keys.npy"), np.load(folder / "queried_images.npy")
     assert len(keys) == len(queried_images) == told["queried_images"] == min(asked.sum(), 20 * 150)
     assert (keys[:, 2] < asked[keys[:, 0], keys[:, 1]]).all()
 
@@ -80,9 +81,9 @@ def test_shards_their_size_order_and_workers_change_no_byte(
     data: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = f"query.method={method}"
-    first = searched(data, chosen, "query.shard=20", "runtime.runner=local")
+    first = searched(data, chosen, "runtime.shard=20", "runtime.runner=local")
     monkeypatch.setenv("DB3_SHARD_ORDER", "reversed")
-    second = searched(data, chosen, "query.shard=7", "runtime.workers=3")
+    second = searched(data, chosen, "runtime.shard=7", "runtime.workers=3")
     assert first["digest"] == second["digest"]
     assert first["queries"] == second["queries"]
 
@@ -152,8 +153,6 @@ def test_the_transfer_set_is_the_same_when_ray_computes_its_shards(
 
 
 def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from db3.search.methods.auto import SurrogateSearch
-
     whole = searched(data, "query.method=guided")
     shutil.rmtree(".db3")
     run, calls = SurrogateSearch._shard, 0
@@ -167,18 +166,18 @@ def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatc
 
     monkeypatch.setattr(SurrogateSearch, "_shard", failing)
     with pytest.raises(KeyboardInterrupt):
-        searched(data, "query.method=guided", "runtime.runner=local", "query.shard=10")
+        searched(data, "query.method=guided", "runtime.runner=local", "runtime.shard=10")
     monkeypatch.undo()
     monkeypatch.chdir(data.parent)
     kept = len(list(Path(".db3/shards").rglob("*.npz")))
     assert kept == 5  # the surrogate, two shards, the surrogate retrained, one shard
-    assert searched(data, "query.method=guided", "query.shard=10")["digest"] == whole["digest"]
+    assert searched(data, "query.method=guided", "runtime.shard=10")["digest"] == whole["digest"]
 
 
 def test_the_transfer_set_holds_what_the_recipe_says(data: Path) -> None:
     searched(data, "query.method=bd")
     (data / "transfer").mkdir()
-    chosen = ("soft_labels.mapping=margin", "soft_labels.boundary_points=0.25", "soft_labels.answered=0.25")
+    chosen = ("soft_labels.mapping=margin", "soft_labels.boundary_points=0.25", "soft_labels.queried_images=0.25")
     soft_labels(configured(*chosen), data)
     told = manifest(data, "transfer")
     assert told["recipe"] == {
@@ -190,8 +189,10 @@ def test_the_transfer_set_holds_what_the_recipe_says(data: Path) -> None:
         "queried_images": 0.25,
     }
     assert told["samples_of"]["images"] == 20
-    labels, pairs = (np.load(data / "transfer" / f"ties_{name}.npy") for name in ("soft_labels", "pairs"))
-    assert len(labels) == len(np.load(data / "transfer" / "ties.npy")) == told["samples_of"]["boundary_points"]
+    labels, pairs = (np.load(data / "transfer" / f"boundary_points_{name}.npy") for name in ("soft_labels", "pairs"))
+    assert (
+        len(labels) == len(np.load(data / "transfer" / "boundary_points.npy")) == told["samples_of"]["boundary_points"]
+    )
     decisions = np.load(data / "samples" / "decisions.npy")
     row = np.arange(len(pairs))
     # A boundary point belongs to both of its classes alike.

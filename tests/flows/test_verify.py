@@ -14,7 +14,7 @@ from flows.verify import verify
 from tests.flows.modules import ROOT
 from tests.flows.test_searches import SMALL, configured, manifest, searched
 
-CHOSEN = ("query.method=bd", "query.augmented=30", "query.shard=10")
+CHOSEN = ("query.method=bd", "query.augmented=30", "runtime.shard=10")
 
 
 def make(taught: Path, folder: Path, *chosen: str) -> Path:
@@ -49,7 +49,7 @@ def test_without_the_teacher_the_digest_is_that_of_the_transfer_set(data: Path) 
 def test_a_search_that_asks_nothing_and_one_that_trains_surrogates_are_proved_too(
     taught: Path, tmp_path: Path, method: str
 ) -> None:
-    chosen = (f"query.method={method}", "query.shard=10")
+    chosen = (f"query.method={method}", "runtime.shard=10")
     data = make(taught, tmp_path, *chosen)
     assert verify(configured(*chosen), data) == manifest(data, "transfer")["digest"]
 
@@ -71,7 +71,7 @@ def changed(path: Path) -> None:
         ("decisions/distances.npy", r"distances.npy is not what the journal gives: row 19 of 20 is the first"),
         ("decisions/augmented.npy", r"augmented.npy is not what the journal gives: row 29 of 30 is the first"),
         ("transfer/soft_labels.npy", r"transfer/soft_labels.npy is not what the journal gives: row"),
-        ("transfer/answered.npy", r"transfer/answered.npy is not what the journal gives: row"),
+        ("transfer/queried_images.npy", r"transfer/queried_images.npy is not what the journal gives: row"),
     ],
 )
 def test_the_first_difference_is_named(data: Path, file: str, message: str) -> None:
@@ -101,10 +101,10 @@ def test_other_parameters_do_not_fit_the_journal(data: Path) -> None:
     with pytest.raises(DataError, match=r"augmented.journal, call 0: .* these are the answers to other queries"):
         verify(configured(*CHOSEN, "query.seed=1"), data)
     with pytest.raises(DataError, match=r"search.journal, call 0: 64 images were asked, .* now it is 32"):
-        verify(configured(*CHOSEN, "query.shard=4"), data)
+        verify(configured(*CHOSEN, "runtime.shard=4"), data)
 
 
-@pytest.mark.parametrize("command", [["-m", "flows.verify"], ["-c", "from flows.cli import main; main()", "replay"]])
+@pytest.mark.parametrize("command", [["-m", "flows.verify"], ["-c", "from db3.cli import main; main()", "replay"]])
 def test_from_the_command_line(data: Path, command: list[str]) -> None:
     for part in ("db3", "flows", "conf"):
         (data.parent / part).symlink_to(ROOT / part)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from db3.errors import DataError
+from db3.report import build_report
 from db3.report.formatting import number
 from db3.report.provenance import facts
 from flows.manifests import TransferManifest, TransferSize, read_manifest, write_manifest

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from db3.errors import DataError
 from db3.search import Distances, Method, TransferImages, replay_distances, search_distances
-from db3.search.method import MethodName
+from db3.settings.search import MethodName
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.budget import Budget
 from tests.search.conftest import RealTeacher
@@ -160,7 +160,7 @@ def test_two_classes_and_many() -> None:
     for teacher in (half_space(), brightest(COLOUR, 20)):
         images = pool(teacher, 30)
         exact = truth(teacher, images)
-        found = search_distances(teacher, images, range(3), Method("mbd", budget=25, directions=10))
+        found = search_distances(teacher, images, range(3), Method("mbd", budget=25, directions=10, cell=1))
         assert found.distances.shape == found.asked.shape == (3, teacher.spec.classes)
         decided = np.isin(np.arange(teacher.spec.classes), images.decisions)
         assert np.isfinite(found.distances[:, decided]).all()
@@ -259,7 +259,7 @@ def test_the_curve_of_mbd_falls_and_is_never_worse_than_the_run_with_that_budget
 def test_the_journal_alone_gives_the_same_bits(method: str) -> None:
     teacher = brightest(GREY, 5)
     images = pool(teacher, 40)
-    asked = replace(MBD, name=method)
+    asked = replace(MBD, method=method)
     found = search_distances(teacher, images, range(3, 12), asked)
     sealed = found.answers.astype(np.uint8)
     again = replay_distances(teacher.spec, images, range(3, 12), asked, sealed)

@@ -7,27 +7,24 @@ import pytest
 import torch
 
 from db3.networks.fitting import fitting
-from db3.search import Method, replay_distances, search_distances
-from db3.search.blocks import Distances
-from db3.search.driver import drive
-from db3.search.method import MethodName
-from db3.search.methods.auto import SurrogateSearch, replayed, run_here
+from db3.search import Distances, Method, replay_distances, search_distances, search_pairs
+from db3.search.methods.auto import SurrogateSearch, replayed
 from db3.search.surrogate.surrogate import SurrogateSettings
+from db3.settings.search import MethodName
 from db3.teachers.base import ImageShape, Teacher
 from db3.types import TransferImages
+from db3.work import run_here
 from tests.search.problems import Constant, Recording, brightest, half_space, pool, truth
 from tests.teachers.unsteady import Unsteady
 
 TINY = SurrogateSettings("compact", networks=2, steps=4, retrain=2, batch=16, basis=8)
+FEW = replace(TINY, synthetic_queries=0.75)
 SHAPE: ImageShape = (1, 6, 6)
 FIELDS = ("distances", "asked", "at", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
 
 
 def _search(teacher: Teacher, images: TransferImages, parts: list[range], method: Method) -> list[Distances]:
-    surrogate_search = SurrogateSearch(
-        lambda _, asks: drive(asks, teacher), teacher.spec, images, parts, method, TINY, 12
-    )
-    return list(surrogate_search.distances(run_here))
+    return list(search_pairs(teacher, images, method, parts, FEW))
 
 
 @pytest.mark.parametrize("name", ["guided", "auto"])
@@ -43,12 +40,9 @@ def test_a_cut_into_shards_changes_no_byte_and_journals_replay(name: MethodName)
         assert joined.tobytes() == getattr(whole, field).tobytes(), field
     assert whole.asked.max() <= 14
 
-    surrogate_search = SurrogateSearch(
-        lambda _, asks: drive(asks, teacher), teacher.spec, images, parts, method, TINY, 12
-    )
-    found = surrogate_search.distances(run_here)
+    found = search_pairs(teacher, images, method, parts, FEW)
     answer, left = replayed(found.synthetic_answers, [part.answers for part in found])
-    again = SurrogateSearch(answer, teacher.spec, images, parts, method, TINY, 12).distances(run_here)
+    again = SurrogateSearch(answer, teacher.spec, images, parts, method, FEW).distances(run_here)
     assert left() == 0
     for one, other in zip(found, again, strict=True):
         assert all(getattr(one, field).tobytes() == getattr(other, field).tobytes() for field in FIELDS)

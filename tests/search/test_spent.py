@@ -12,8 +12,8 @@ from db3.errors import BudgetSpent
 from db3.search import Method, TransferImages, search_distances
 from db3.search.driver import drive
 from db3.search.ledger import Asks
-from db3.search.method import MethodName
 from db3.search.surrogate.surrogate import SurrogateSettings
+from db3.settings.search import MethodName
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import Teacher, TeacherSpec
 from tests.search.problems import GREY, brightest, pool, truth
@@ -49,7 +49,7 @@ def _problem() -> tuple[Teacher, TransferImages]:
 
 
 @pytest.mark.parametrize("name", ["bd", "mbd", "semicircle", "auto"])
-@pytest.mark.parametrize("most", [0, 150])
+@pytest.mark.parametrize("maximum", [0, 150])
 def test_what_is_known_stands_and_what_is_not_is_said(name: MethodName, maximum: int) -> None:
     teacher, samples = _problem()
     method = Method(name, budget=20, starts=2, checkpoints=(5,), points=2, queried_images=9)

@@ -15,6 +15,7 @@ from db3.soft_labels import (
     TransferSet,
     build_transfer_set,
     choose_recipe,
+    given_scale,
     inverse,
     inverse_temperature,
     margin,
@@ -128,6 +129,6 @@ def test_what_is_given_goes_before_the_rule() -> None:
     assert choose_recipe(SoftLabelSettings(), 16.0) == recipe(16.0)
     assert choose_recipe(SoftLabelSettings(), 16.0, temperature=4.0).temperature == 4.0
     scales = SoftLabelSettings(beta=0.5, temperature=20.0)
-    assert [scales.scale(mapping) for mapping in ("margin", "inverse", "hard")] == [0.5, 20.0, None]
+    assert [given_scale(scales, mapping) for mapping in ("margin", "inverse", "hard")] == [0.5, 20.0, None]
     with pytest.raises(ConfigError, match=r"soft_labels.mapping is margin, but query.method is none"):
         choose_recipe(given, 0.0, distances=False)

@@ -6,12 +6,14 @@ import torch
 
 from db3.images.priors import prior_images
 from db3.networks import build
-from db3.students.assistants import AssistantSettings, assisted, beside, final_steps, opinion, unasked_images
+from db3.settings.training import AssistantSettings
+from db3.students.assistants import assisted, beside, final_steps, opinion, unasked_images
 from db3.students.kd import teacher_logits
 from db3.training.examples import Examples, Group
 from db3.training.train import TrainSettings, train
 
-SHORT = AssistantSettings(TrainSettings(40, 16), "compact", networks=2, images=30, share=0.5)
+SHORT = AssistantSettings(networks=2, architecture="compact", steps=40, images=30, share=0.5)
+TRAINING = TrainSettings(batch=16)
 
 
 def _decided() -> tuple[np.ndarray, np.ndarray]:
@@ -22,14 +24,14 @@ def _decided() -> tuple[np.ndarray, np.ndarray]:
 
 def test_images_never_asked_have_the_assistants_opinion() -> None:
     images, decisions = _decided()
-    told = assisted(images, decisions, 2, SHORT, 0)
+    told = assisted(images, decisions, 2, SHORT, TRAINING, 0)
     assert len(told) == 30
     labels = told.soft_labels
     assert labels is not None
     assert np.array_equal(told.decisions, labels.argmax(axis=1))
     seen = {image.tobytes() for image in images}
     assert not any(image.tobytes() in seen for image in told.images)
-    again = assisted(images, decisions, 2, SHORT, 0)
+    again = assisted(images, decisions, 2, SHORT, TRAINING, 0)
     assert np.array_equal(again.soft_labels, labels)
     assert np.array_equal(again.images, told.images)
 

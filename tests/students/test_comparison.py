@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from db3.errors import ConfigError
-from db3.soft_labels import Recipe, SearchedSamples, SoftLabelSettings, build_transfer_set, margin
+from db3.soft_labels import Recipe, SearchedSamples, build_transfer_set, margin
 from db3.students import (
     SearchProgress,
     VariantSettings,
@@ -61,8 +61,8 @@ def test_every_baseline_is_built_in_the_order_wanted(found: SearchedSamples) -> 
 
 
 def test_a_mapping_alone_has_its_own_scale_and_nothing_beside_it(found: SearchedSamples) -> None:
-    settings = VariantSettings(("margin", "inverse"), temperature=3.0, soft_labels=SoftLabelSettings(beta=0.5))
-    _, one, other = build_variants(sources(found), settings)
+    settings = VariantSettings(("margin", "inverse"), temperature=3.0)
+    _, one, other = build_variants(sources(found), settings, SoftLabelSettings(beta=0.5))
     assert np.array_equal(one.examples.soft_labels, margin(found.distances, found.decisions, 0.5))  # type: ignore[arg-type]
     assert (one.groups, other.groups, one.temperature, other.temperature) == ((), (), 3.0, 3.0)
 
@@ -80,7 +80,7 @@ def test_what_a_run_has_nothing_for_is_left_out_with_the_reason(found: SearchedS
 def test_the_curve_follows_the_checkpoints_of_a_search(found: SearchedSamples) -> None:
     asked = np.full((10, 4), 20)
     progress = SearchProgress((5, 50), np.stack([found.distances * 2, found.distances]), asked, 2.0)
-    student, early, late = build_variants(replace(sources(found), progress=progress), VariantSettings())
+    student, early, late = build_variants(replace(sources(found), progress=progress), VariantSettings(()))
     assert [early.name, late.name] == ["student@5", "student@50"]
     assert [early.queries_per_sample, late.queries_per_sample] == [2 + 4 * 5, 2 + 4 * 20]
     assert np.array_equal(late.examples.soft_labels, student.examples.soft_labels)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def test_the_curve_follows_the_checkpoints_of_a_search(found: SearchedSamples) -
 def test_the_curve_of_made_samples_ends_with_their_rounds(found: SearchedSamples) -> None:
     bare = replace(sources(found, Recipe("hard", 2.0, 1.0, 0.0, 0.0, 0.0)), distances=None)
     rounds = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
-    _, *curve = build_variants(replace(bare, rounds=rounds), VariantSettings())
+    _, *curve = build_variants(replace(bare, rounds=rounds), VariantSettings(()))
     assert [variant.name for variant in curve] == ["student@3", "student@6"]
     assert [variant.queries_per_sample for variant in curve] == pytest.approx([17 * 0.3, 17 * 0.6])
     assert [len(variant.examples) for variant in curve] == [3, 6]

@@ -107,7 +107,9 @@ def test_a_variant_changes_the_loss_alone() -> None:
     common = TrainSettings(steps=7, batch=3, lr=0.5, weight_decay=0.25, warmup=2, select="best", holdout=0.4)
     soft = np.full((6, 3), 1 / 3, dtype=np.float32)
     variant = Variant("student", "t", Examples(_images(6), np.zeros(6, int), soft), 0.5, 2.0, 3.0, 91.0)
-    assert variant.settings(common) == TrainSettings(7, 3, 0.5, 0.25, 2, 3.0, 0.5, 2.0, "best", 0.4)
+    assert variant.settings(common) == TrainSettings(
+        7, 3, 0.5, 0.25, 2, select="best", holdout=0.4, temperature=3.0, ce=0.5, kl=2.0
+    )
 
 
 def test_only_kd_needs_more_than_decisions_and_every_title_is_told_apart(bars: Bars) -> None:

@@ -1,7 +1,6 @@
 """Rounds against analytic teachers: what is asked, counted, chosen, repeated and refused."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from db3.testing.analytic import Brightest, HalfSpace
 from db3.zero_shot.rounds import PRIOR, REAL, SOURCES, VARIATION, Gathered, RoundSettings, fresh_share, gather
 
 SHAPE = (1, 8, 8)
-TINY = RoundSettings(rounds=3, pool=3, steps=8, batch=16, architecture="compact")
+TINY = RoundSettings(count=3, pool=3, steps=8, batch=16, architecture="compact")
 
 
 def _quarters() -> Budget:
@@ -27,7 +26,7 @@ def _quarters() -> Budget:
 
 def _gather(teacher: Budget, budget: int = 120, **arguments: object) -> Gathered:
     settings = arguments.pop("settings", TINY)
-    return gather(partial(decide_all, teacher, batch=64), SHAPE, teacher.spec.classes, budget, settings, **arguments)
+    return gather(teacher, budget, settings, **arguments)
 
 
 @pytest.mark.parametrize("budget", [4, 5, 120, 131])
@@ -91,14 +90,16 @@ def test_few_real_images_are_mixed_with_priors_and_many_are_not() -> None:
 
 def test_a_second_class_is_looked_for_in_half_of_the_budget() -> None:
     """One class in the first share is not yet a constant teacher."""
-    teacher, told = _quarters(), 0
 
-    def late(images: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        nonlocal told
-        told += len(images)
-        return decide_all(teacher, images, 64) * (told > 40)
+    class Late(Brightest):
+        told = 0  # images so far; to the first 40 it answers class 0
 
-    found = gather(late, SHAPE, 4, 120, TINY)
+        def decide(self, images: torch.Tensor) -> torch.Tensor:
+            self.__dict__["told"] = self.told + len(images)
+            return super().decide(images) * (self.told > 40)
+
+    rows = torch.arange(8) // 4
+    found = _gather(Budget(Late((rows[:, None] * 2 + rows)[None])))
     assert (found.rounds == 0).sum() == 54
     assert len(set(found.decisions.tolist())) == 4
 
@@ -144,8 +145,6 @@ def test_a_constant_teacher_is_refused_before_the_budget_is_spent() -> None:
         ({"budget": 3}, ConfigError, "budget is 3 queries for 4 classes"),
         ({"real": np.zeros((3, 1, 9, 8), np.uint8)}, DataError, r"shape \[1, 9, 8\], the teacher's \[1, 8, 8\]"),
         ({"real": np.zeros((0, 1, 8, 8), np.uint8)}, DataError, "no real image"),
-        ({"settings": replace(TINY, fresh=1.5)}, ConfigError, "fresh 1.5"),
-        ({"settings": replace(TINY, rounds=0)}, ConfigError, "rounds 0"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_asked(
@@ -157,10 +156,16 @@ def test_bad_input_is_refused_before_anything_is_asked(
     assert teacher.costs.asked == 0
 
 
+@pytest.mark.parametrize(("change", "match"), [({"fresh": 1.5}, "fresh is 1.5"), ({"count": 0}, "count is 0")])
+def test_settings_out_of_range_are_refused(change: dict[str, float], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        replace(TINY, **change)
+
+
 def test_colour_images() -> None:
     normal = torch.ones(3, 8, 8)
     normal[1:] = -0.5
     teacher = Budget(Batching(HalfSpace(normal, 0.0)))
-    found = gather(partial(decide_all, teacher, batch=64), (3, 8, 8), 2, 60, TINY)
+    found = gather(teacher, 60, TINY)
     assert found.images.shape == (60, 3, 8, 8)
     assert found.missing == ()

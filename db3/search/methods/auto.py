@@ -4,25 +4,24 @@
               phases of shard 1 ─┼─► surrogate, retrained ─► phases of shard 0 …
               …                 ─┘
 
-Every box is a `Unit`: arrays named by a digest of all that decides them. Who runs the boxes, in which order and where
-the arrays lie is the caller's business (`Run`): a plain loop for the library, the shard store for the pipeline.
+Every box is `Work` in pieces (`db3.work`): run in a plain loop by the library, through the shard store by the pipeline.
 
 A pair's result depends on all pairs that teach its surrogates, but not on how they are cut into shards.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from itertools import groupby
-from typing import Any, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from db3.digest import digest_json
 from db3.errors import BudgetSpent
 from db3.rng import Purpose, uniform
-from db3.search.blocks import Blocks, Distances
+from db3.search.blocks import Blocks
+from db3.search.distances import DistanceParts, Distances
 from db3.search.driver import replay
 from db3.search.ledger import Asks, Log, Search
 from db3.search.method import Method
@@ -31,56 +30,27 @@ from db3.search.methods.sd import sample_distance
 from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings, ask_synthetic
 from db3.teachers.base import TeacherSpec
 from db3.types import TransferImages
+from db3.work import Arrays, Pieces, Run, Work
 
-Arrays = dict[str, npt.NDArray[Any]]
+CODE = ("search", "teachers", "networks", "arithmetic", "rng", "types")
+"""What decides a search, beside its parameters and the answers."""
 
 _LEARNT = 200_000  # answers that a retraining holds in memory at most
 _STATE = ("best", "distance", "given", "asked", "curve")
 
-
-@dataclass(frozen=True)
-class Unit:
-    """Pieces of work that do not depend on each other.
-
-    Attributes:
-        name: for people.
-        keys: digest of all that decides a piece's arrays.
-        compute: arrays of piece i; may be called from several threads at once.
-        maximum: queries of each piece, about (progress).
-    """
-
-    name: str
-    keys: tuple[str, ...]
-    compute: Callable[[int], Arrays]
-    maximum: tuple[int, ...]
-
-
 IN_FLIGHT = 3
 """Blocks that a driver should run at once: the history of a local phase holds 280 MB a block."""
-
-
-@runtime_checkable
-class Pieces(Protocol):
-    """The arrays of a unit's pieces; may be read anew whenever they are looked at."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Arrays]: ...
-
-    def __getitem__(self, index: int, /) -> Arrays: ...
-
-
-Run = Callable[[Unit], Pieces]
-"""Brings every piece of a unit about."""
 
 Answer = Callable[[int | None, Iterable[Asks]], list[torch.Tensor]]
 """Runs the searches of a shard (None: the synthetic queries) and gives the answers of each, e.g. `drive` with a
 teacher."""
 
 
-def run_here(unit: Unit) -> list[Arrays]:
-    """One piece after the other, all kept in memory."""
-    return [unit.compute(index) for index in range(len(unit.keys))]
+class _Step(NamedTuple):
+    """Work that is done, and what it has brought."""
+
+    work: Work
+    pieces: Pieces
 
 
 class SurrogateSearch:
@@ -92,9 +62,7 @@ class SurrogateSearch:
         pool: all samples.
         parts: the samples of each shard.
         method: how distances are searched.
-        settings: how surrogates are built and trained.
-        synthetic queries: queries spent on images made by the first surrogates, before the search begins.
-        base: digest of what else decides a result: teacher, samples, code, and the device (a surrogate's last bits).
+        settings: how surrogates are built and trained, and how many images they make and ask before the search begins.
         device: where searches and surrogates compute.
         workers: networks of a surrogate that are trained at the same time.
     """
@@ -107,71 +75,68 @@ class SurrogateSearch:
         parts: Sequence[range],
         method: Method,
         settings: SurrogateSettings,
-        synthetic_queries: int,
-        base: str = "",
         device: str | torch.device = "cpu",
         workers: int = 1,
     ) -> None:
         self._answer, self._spec, self._pool, self._parts = answer, spec, pool, parts
-        self._method, self._settings, self._synthetic_queries, self._device = (
-            method,
-            settings,
-            synthetic_queries,
-            torch.device(device),
-        )
+        self._method, self._settings, self._device = method, settings, torch.device(device)
+        self._synthetic_queries = settings.synthetic(len(pool.decisions))
         self._workers = workers
-        self._base = digest_json([base, asdict(method), asdict(settings), synthetic_queries])
 
-    def distances(self, run: Run) -> "SurrogateDistances":
+    def distances(self, run: Run) -> DistanceParts:
         """Run all phases."""
-        phases = _groups(plan(self._method.budget, probing=self._method.name == "auto"))
-        surrogate_key = self._key("surrogate")
-        first = (
-            run(Unit("surrogate", (surrogate_key,), self._first_surrogate, (self._synthetic_queries,)))
-            if phases
-            else []
-        )
-        surrogate = first
-        done: list[tuple[Unit, Pieces]] = []
-        for group in phases:
+        groups = _groups(plan(self._method.budget, probing=self._method.method == "auto"))
+        if not groups:
+            return DistanceParts(len(self._parts), lambda index: self._collected(index, []))
+        first = surrogate = self._step(run, "surrogate", self._first_surrogate, [self._synthetic_queries], lambda _: [])
+        done: list[_Step] = []
+        for group in groups:
             if group[0].retrain and done:
-                keys = (self._key("retrained", surrogate_key, *done[-1][0].keys),)
-                logs = [shards for _, shards in done]
-                surrogate = run(Unit("retrain", keys, self._retrained(first, surrogate, logs), (0,)))
-                surrogate_key = keys[0]
-            done.append(self._phases(run, group, surrogate_key, surrogate, done))
-        synthetic_answers = first[0]["answers"] if first else np.empty(0, np.int64)
-        return SurrogateDistances(self._collected, len(self._parts), [shards for _, shards in done], synthetic_answers)
+                surrogate = self._retrain(run, first, surrogate, done)
+            done.append(self._phases(run, group, surrogate, done))
+        phases = [step.pieces for step in done]
+        answers = first.pieces[0]["answers"].astype(np.int64)
+        return DistanceParts(len(self._parts), lambda index: self._collected(index, phases), answers)
 
-    def _phases(
+    def _step(
         self,
         run: Run,
-        group: Sequence[Phase],
-        surrogate_key: str,
-        surrogate: Pieces,
-        done: Sequence[tuple[Unit, Pieces]],
-    ) -> tuple[Unit, Pieces]:
-        described = [asdict(phase) for phase in group]
-        before = done[-1][0].keys if done else [""] * len(self._parts)
-        keys = tuple(
-            self._key("phases", described, part.start, part.stop, surrogate_key, key)
-            for part, key in zip(self._parts, before, strict=True)
-        )
-        maximum = tuple(self._maximum(part, group) for part in self._parts)
+        name: str,
+        compute: Callable[[int], Arrays],
+        maximum: Sequence[int],
+        decided_by: Callable[[int], Sequence[object]],
+    ) -> _Step:
+        always = [self._spec.identity, self._method, self._settings]
+
+        def decides(index: int) -> list[object]:
+            return [*always, self._pool.digest, *decided_by(index)]
+
+        work = Work(name, compute, decides, maximum, CODE, machine_bound=True, follows=True)
+        return _Step(work, run(work))
+
+    def _retrain(self, run: Run, first: _Step, surrogate: _Step, done: Sequence[_Step]) -> _Step:
+        logs, last = [step.pieces for step in done], done[-1].work
+        compute = self._retrained(first.pieces, surrogate.pieces, logs)
+        return self._step(run, "retrain", compute, [0], lambda _: [surrogate.work.keys, last.keys])
+
+    def _phases(self, run: Run, group: Sequence[Phase], surrogate: _Step, done: Sequence[_Step]) -> _Step:
+        before, trained = [step.pieces for step in done], surrogate.pieces
+        last = done[-1].work if done else None
 
         def compute(index: int) -> Arrays:
-            return self._shard(index, group, self._load(surrogate[0]), [shards[index] for _, shards in done])
+            return self._shard(index, group, self._load(trained[0]), [shards[index] for shards in before])
 
-        unit = Unit(f"phase {group[0].number}", keys, compute, maximum)
-        return unit, run(unit)
+        def decided_by(index: int) -> list[object]:
+            key = last.keys[index] if last else ""
+            return [[asdict(phase) for phase in group], self._parts[index], surrogate.work.keys, key]
+
+        maximum = [self._maximum(part, group) for part in self._parts]
+        return self._step(run, f"phase {group[0].number}", compute, maximum, decided_by)
 
     def _maximum(self, part: range, group: Sequence[Phase]) -> int:
         """Queries of a shard in these phases, about: what earlier ones leave unspent may be asked here."""
         begun = group[0].until - group[0].round.queries
         return len(part) * (self._spec.classes - 1) * (min(group[-1].until, self._method.budget) - begun)
-
-    def _key(self, *parts: object) -> str:
-        return digest_json([self._base, *parts])
 
     def _natural(self) -> Answers:
         """The samples and their decisions, paid for already."""
@@ -282,40 +247,13 @@ class _Part:
         return len(log.read()[0])
 
 
-class SurrogateDistances:
-    """Distances of the shards, collected from their last phase when looked at.
-
-    Attributes:
-        synthetic_answers: answers to the synthetic queries, in the order asked; the pairs' own are in each shard's
-            `answers`, phase after phase.
-    """
-
-    def __init__(
-        self,
-        collect: Callable[[int, Sequence[Pieces]], Distances],
-        count: int,
-        phases: Sequence[Pieces],
-        synthetic_answers: npt.NDArray[np.int64],
-    ) -> None:
-        self._collect, self._count, self._phases, self.synthetic_answers = collect, count, phases, synthetic_answers
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Distances]:
-        return (self[index] for index in range(self._count))
-
-    def __getitem__(self, index: int) -> Distances:
-        return self._collect(index, self._phases)
-
-
 def replayed(
     synthetic_answers: npt.NDArray[np.int64], shards: Sequence[npt.NDArray[np.int64]]
 ) -> tuple[Answer, Callable[[], int]]:
     """Answers from journals instead of a teacher, and how many are left; run the pieces in their order (`run_here`).
 
     Args:
-        synthetic_answers: as in `SurrogateDistances`.
+        synthetic_answers: as in `DistanceParts`.
         shards: `Distances.answers` of each shard.
     """
     journals: dict[int | None, torch.Tensor] = {None: torch.from_numpy(synthetic_answers.astype(np.int64))}

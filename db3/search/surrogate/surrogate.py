@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,13 @@ from torch import Tensor, nn
 
 from db3.errors import BudgetSpent
 from db3.networks import build
+from db3.networks.fitting import fitted
 from db3.rng import Purpose, derived_seed, generator
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.subspace import error_basis
 from db3.search.surrogate.parallel import run_parallel
+from db3.settings.declare import Doc, Ge, Gt, settings
+from db3.settings.search import Query, Surrogates
 from db3.teachers.adapters.quantised import to_bytes
 from db3.teachers.base import ImageShape
 
@@ -52,31 +56,28 @@ class Answers:
         return Answers(torch.cat([self.images, other.images]), torch.cat([self.decisions, other.decisions]))
 
 
-@dataclass(frozen=True)
-class SurrogateSettings:
-    """How surrogates are built and trained.
+@settings
+class SurrogateSettings(Surrogates):
+    """How surrogates are built and trained: the parameters, and what no file sets."""
 
-    Attributes:
-        architecture: a name that `db3.networks.build` knows.
-        networks: how many are averaged.
-        steps: of the first training.
-        retrain: steps of every later one at least; it goes on from the weights there are.
-        most: steps of a later one at most; between the two, as many as it takes to see every new answer once.
-        batch: images a step; of a later training half of them are new answers. Small ones stay in a CPU's cache.
-        lr: AdamW's highest learning rate; the later trainings take half.
-        basis: directions kept along which the networks differ.
-        seed: of weights and order.
-    """
+    maximum: Annotated[
+        int, Ge(1), Doc("steps of a later training at most; as many as it takes to see every new answer once")
+    ] = 1500
+    batch: Annotated[
+        int, Ge(1), Doc("images a step, of a later training half of them new answers; small ones stay in a CPU's cache")
+    ] = 64
+    lr: Annotated[float, Gt(0), Doc("AdamW's highest learning rate; the later trainings take half")] = 2e-3
+    basis: Annotated[int, Ge(0), Doc("directions kept along which the networks differ")] = 300
+    seed: Annotated[int, Ge(0), Doc("of weights and order")] = 0
 
-    architecture: str = "lenet5"
-    networks: int = 3
-    steps: int = 600
-    retrain: int = 300
-    maximum: int = 1500
-    batch: int = 64
-    lr: float = 2e-3
-    basis: int = 300
-    seed: int = 0
+    def synthetic(self, samples: int) -> int:
+        """Synthetic queries beside so many samples."""
+        return round(self.synthetic_queries * samples)
+
+
+def surrogates_of(query: Query) -> SurrogateSettings:
+    """The surrogates that the parameters of a search describe."""
+    return SurrogateSettings(**vars(query.surrogate), seed=query.seed)
 
 
 class Surrogate:
@@ -105,7 +106,7 @@ class Surrogate:
         # First weights of their own: never those that a teacher of the same architecture may have begun with.
         seeds = [derived_seed(settings.seed, Purpose.SURROGATE, number) for number in range(settings.networks)]
         self.networks = [
-            build(settings.architecture, shape, classes, seed=seed)
+            build(fitted(settings.architecture, shape), shape, classes, seed=seed)
             .to(self.device)
             .to(memory_format=torch.channels_last)
             .eval()

@@ -27,7 +27,7 @@ _REMEDIES = {
     403: "check the token's rights",
     404: "check teacher.http.url, teacher.http.model and teacher.version",
     413: "lower teacher.call_batch",
-    415: "set teacher.link.compress=false and check teacher.http.body",
+    415: "set runtime.link.compress=false and check teacher.http.body",
     422: "check teacher.input, dtype and layout",
 }
 
@@ -76,7 +76,7 @@ async def retry(attempt: Callable[[], Awaitable[T]], attempts: int, stopped: asy
     except RetryableError as error:
         count = policy.statistics.get("attempt_number", 1)
         raise TeacherError(
-            f"{who} gave no answer in {count} attempts; the last time {error}: check the server and teacher.link, then "
+            f"{who} gave no answer in {count} attempts; the last time {error}: check the server and runtime.link, then "
             "run again"
         ) from None
 
@@ -112,7 +112,7 @@ def refused(status: int, message: str, retry_after: str, patience: float, who: s
     after = _seconds(retry_after)
     if after > patience:
         return TeacherError(
-            f"{who} answered {answer} and asks to wait {after:,.0f} s; teacher.link.patience is {patience:g} s: "
+            f"{who} answered {answer} and asks to wait {after:,.0f} s; runtime.link.patience is {patience:g} s: "
             "run again later"
         )
     return RetryableError(f"it answered {answer}", after)

@@ -5,39 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from db3.errors import ConfigError, unknown_name
+from db3.errors import ConfigError
+from db3.settings.teacher import Link
 
-ENCODINGS = ("auto", "json", "binary")
-
-
-@dataclass(frozen=True)
-class Link:
-    """Limits of the client of a remote teacher: nothing here decides an answer.
-
-    Attributes:
-        concurrency: requests in flight, of this process to one address.
-        per_second: requests begun a second at most; None: no limit.
-        timeout: seconds until a request must be answered in full.
-        attempts: for each request; each of them may be billed.
-        patience: longest Retry-After that is waited for, in seconds.
-        encoding: `json`, `binary`, or `auto`: binary where the server says that it knows it.
-        compress: gzip requests too.
-
-    Raises:
-        ConfigError: there is no such encoding.
-    """
-
-    concurrency: int = 4
-    per_second: float | None = None
-    timeout: float = 30.0
-    attempts: int = 5
-    patience: float = 300.0
-    encoding: str = "auto"
-    compress: bool = False
-
-    def __post_init__(self) -> None:
-        if self.encoding not in ENCODINGS:
-            raise unknown_name("teacher.link.encoding", self.encoding, ENCODINGS)
+__all__ = ["Auth", "Link"]
 
 
 @dataclass(frozen=True)

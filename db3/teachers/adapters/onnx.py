@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import onnx
-import onnxruntime
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import ConfigError, DataError, TeacherError, one_line
+from db3.extras import needs
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, Opening, keep
 from db3.teachers.adapters.http_settings import Link
@@ -19,6 +18,10 @@ from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes, check_images_fit, pick_tensor
 from db3.teachers.base import ImageShape, TeacherSpec
+
+with needs("onnx", "teacher.kind=onnx"):
+    import onnx
+    import onnxruntime
 
 FILE = "model.onnx"
 _TYPES = {"float": "float32", "float16": "float16", "double": "float64", "uint8": "uint8"}

@@ -1,7 +1,7 @@
 """What a model of one's own wants to see: made of images in [0, 1] inside its adapter, declared on its card."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy.typing as npt
@@ -9,41 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from db3.errors import ConfigError, unknown_name
+from db3.errors import ConfigError
+from db3.settings.declare import settings
+from db3.settings.teacher import PixelSettings
 from db3.teachers.base import ImageShape
 
-DTYPES = ("float32", "float16", "float64", "uint8")
-LAYOUTS = ("NCHW", "NHWC")
 _BLACK_AND_WHITE = (0.0, 1.0)
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """Resize, then (x − mean) / std · scale, then the type and the order of axes. The default changes nothing.
-
-    Attributes:
-        mean: of the model's training pixels in [0, 1], one a channel; None: 0.
-        std: likewise; None: 1.
-        scale: 255 for a model of pixels 0 … 255.
-        resize: (height, width) that the model sees, bilinear with antialiasing; None: as they come.
-        layout: `NCHW` or `NHWC`.
-        dtype: `float32`, `float16`, `float64` or `uint8`, for which values are rounded.
-
-    Raises:
-        ConfigError: there is no such layout or type.
-    """
-
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    scale: float = 1.0
-    resize: tuple[int, int] | None = None
-    layout: str = "NCHW"
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        for what, value, known in (("layout", self.layout, LAYOUTS), ("dtype", self.dtype, DTYPES)):
-            if value not in known:
-                raise unknown_name(f"teacher.{what}", value, known)
+@settings
+class Preprocessing(PixelSettings):
+    """Resize, then (x − mean) / std · scale, then the type and the order of axes. The default changes nothing."""
 
     def __call__(self, images: Float[Tensor, "n c h w"]) -> Tensor:
         """What the model sees of images in [0, 1]; a tensor of its own, never a view of `images`."""

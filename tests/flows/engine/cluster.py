@@ -53,7 +53,7 @@ def compute_with(opening: Opening, dies_at: int = -1, fails_at: int = -1) -> Any
 
 
 def main() -> None:
-    runtime = Runtime.model_validate({"runner": sys.argv[1], "workers": 2})
+    runtime = Runtime(runner=sys.argv[1], workers=2)
     store, opening, told = ShardStore(Path("store")), Opening(), dict[str, Any]()
 
     def run(part: str, **what: int) -> list[str]:

@@ -104,7 +104,7 @@ def test_on_ray_workers_every_byte_is_the_same(
 
 @pytest.mark.parametrize(("runner", "start"), [("dask", "dask scheduler"), ("ray", "ray start --head")])
 def test_an_address_where_nobody_answers_is_named(runner: str, start: str, tmp_path: Path) -> None:
-    runtime = Runtime.model_validate({"runner": runner, "address": "127.0.0.1:9", "device": "cpu"})
+    runtime = Runtime(runner=runner, address="127.0.0.1:9", device="cpu")
     with (
         pytest.raises(ClusterError, match=rf"127.0.0.1:9, but no {runner.title()} cluster .*refused.*`{start}`"),
         open_runner(print, runtime, tmp_path / "staging"),
@@ -143,5 +143,5 @@ def test_the_device_of_far_workers_has_to_be_named(tmp_path: Path) -> None:
 
 def test_nothing_is_opened_where_nothing_is_to_do(tmp_path: Path) -> None:
     for runner in ("local", "threads"):
-        with open_runner(print, Runtime.model_validate({"runner": runner}), tmp_path) as work:
+        with open_runner(print, Runtime(runner=runner), tmp_path) as work:
             assert work is print

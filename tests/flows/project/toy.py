@@ -20,7 +20,7 @@ def toy(config: Config, data: Path) -> str:
 
     def compute(index: int) -> dict[str, np.ndarray]:
         if os.environ.get("TOY_FAILS") == str(index):
-            raise DataError(f"shard {index} is wrong;\nmend it")
+            raise DataError(f"shard {index} is wrong;\nfix it")
         if os.environ.get("TOY_FULL"):
             raise OSError(28, "No space left on device", "data/toy/x")
         if os.environ.get("TOY_DEFECT"):

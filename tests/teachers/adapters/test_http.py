@@ -443,5 +443,5 @@ def test_pixels_are_not_changed_on_the_way() -> None:
 
 
 def test_an_unknown_encoding_is_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"unknown teacher\.link\.encoding 'binry'; did you mean binary\?"):
+    with pytest.raises(ConfigError, match=r"Link\.encoding is 'binry'; expected .*; did you mean binary\?"):
         Link(encoding="binry")

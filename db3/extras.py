@@ -1,0 +1,32 @@
+"""Packages that only some abilities need; where one is missing, one line says which extra brings it.
+
+`pip install db3` brings what a search, a student's training and a zero-shot run need. The rest comes with an extra of
+pyproject.toml, and the code that needs it imports it late, inside `needs`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from db3.errors import ConfigError
+
+
+@contextmanager
+def needs(extra: str, what: str) -> Iterator[None]:
+    """Turn a missing package into one line that names the extra.
+
+    Args:
+        extra: of db3, e.g. `vision`.
+        what: the ability, as the user named it, e.g. `dataset digits`.
+
+    Raises:
+        ConfigError: a package outside db3 is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package == "db3":  # a defect of ours, and none that an extra cures
+            raise
+        raise ConfigError(
+            f"{what} needs the package {package}, which is not installed: pip install 'db3[{extra}]'"
+        ) from error

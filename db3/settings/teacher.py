@@ -1,0 +1,166 @@
+"""Who decides, what a model of one's own is shown, and how a remote one is reached."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from db3.errors import ConfigError
+from db3.settings.declare import Doc, Ge, Le, Matches, check, settings
+from db3.settings.training import Positive
+
+
+@settings
+class HttpSettings:
+    """Where a remote teacher answers, and how it is asked (kinds http and http_image)."""
+
+    url: Annotated[str | None, Doc("of the server, http(s)://HOST[:PORT][/PATH]; http_image: the whole one")] = None
+    model: Annotated[str | None, Doc("http: the model's name on the server")] = None
+    token: Annotated[str | None, Doc("NAME of the environment variable that holds the token; never itself")] = None
+    header: Annotated[
+        Annotated[str, Matches(r"[A-Za-z0-9-]+", "letters, digits and -")], Doc("that carries the token")
+    ] = "Authorization"
+    scheme: Annotated[
+        Annotated[str, Matches(r"[A-Za-z0-9-]*", "letters, digits and -, or nothing")],
+        Doc("word before the token; empty: none"),
+    ] = "Bearer"
+    format: Annotated[Literal["png", "jpeg"], Doc("http_image: of the picture sent")] = "png"
+    body: Annotated[Literal["raw", "multipart", "json"], Doc("http_image: json: base64 below `field`")] = "raw"
+    field: Annotated[
+        Annotated[str, Matches(".+", "a name")], Doc("http_image: name of the form's or the JSON's field")
+    ] = "image"
+    answer: Annotated[str | None, Doc("http_image: JMESPath of the class in the answer, as predictions[0]")] = None
+
+    def rules(self) -> None:
+        """Messages leave the values out: they may hold what they must not."""
+        parts = urlsplit(self.url or "http://host")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError("url: expected http(s)://HOST[:PORT][/PATH]: correct the address")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ConfigError(
+                "url: expected no user, password or query in the address: name a token's variable in http.token"
+            )
+        object.__setattr__(self, "url", self.url.rstrip("/") if self.url else None)
+        if self.token is not None and not _is_variable(self.token):
+            raise ConfigError(
+                "token: expected the NAME of an environment variable, in capitals; the token itself never goes here"
+            )
+
+
+@settings
+class Link:
+    """How a remote teacher is reached: nothing here decides an answer."""
+
+    concurrency: Annotated[int, Ge(1), Le(256), Doc("requests in flight, of this process to one address")] = 4
+    per_second: Annotated[Positive | None, Doc("requests begun a second at most; null: no limit")] = None
+    timeout: Annotated[Positive, Doc("seconds until a request must be answered in full")] = 30.0
+    attempts: Annotated[int, Ge(1), Le(100), Doc("for each request; each of them may be billed")] = 5
+    patience: Annotated[Positive, Doc("longest Retry-After that is waited for, in seconds")] = 300.0
+    encoding: Annotated[
+        Literal["auto", "json", "binary"], Doc("auto: binary where the server says that it knows it")
+    ] = "auto"
+    compress: Annotated[bool, Doc("gzip requests too; answers may always come compressed")] = False
+
+
+@settings
+class ModelSettings:
+    """Which model decides, and where it is."""
+
+    kind: Annotated[
+        Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable"],
+        Doc("train: here; checkpoint: weights of a network of db3; the others: see docs/guides/own-teacher.md"),
+    ] = "train"
+    architecture: Annotated[str | None, Doc("train, checkpoint: a name that db3.networks.build knows")] = "lenet5"
+    checkpoint: Annotated[str | None, Doc("path: .safetensors or .pth; exported: .pt2 or .pt; onnx: .onnx")] = None
+    function: Annotated[
+        Annotated[str, Matches(r"[\w.]+:[\w.]+", "package.module:function")] | None,
+        Doc("callable: package.module:function, images to classes"),
+    ] = None
+    version: Annotated[str | None, Doc("http: to ask for; http_image, callable: what you call its state")] = None
+    http: HttpSettings = HttpSettings()
+    classes: Annotated[Annotated[int, Ge(2)] | None, Doc("null: the dataset's; needed where images have no labels")] = (
+        None
+    )
+    labels: Annotated[tuple[str, ...] | None, Doc("the model's names of classes 0, 1, …; null: the dataset's")] = None
+    input: Annotated[str | None, Doc("onnx, http: name; null: the only one")] = None
+    output: Annotated[str | None, Doc("onnx, http: name; null: the only one")] = None
+
+
+@settings
+class PixelSettings:
+    """What a model sees of a pixel x in [0, 1]: (x - mean) / std * scale."""
+
+    mean: Annotated[
+        tuple[float, ...] | None, Doc("of the model's training pixels in [0, 1], one a channel; null: the file's, or 0")
+    ] = None
+    std: Annotated[tuple[Positive, ...] | None, Doc("likewise; null: the file's, or 1")] = None
+    scale: Annotated[Positive, Doc("pixels times this, after mean and std; 255: the model sees 0 … 255")] = 1.0
+    resize: Annotated[
+        tuple[Annotated[int, Ge(1), Le(4096)], Annotated[int, Ge(1), Le(4096)]] | None,
+        Doc("[height, width] that the model sees, bilinear with antialiasing; null: the dataset's"),
+    ] = None
+    layout: Annotated[Literal["NCHW", "NHWC"], Doc("order of the axes that the model sees")] = "NCHW"
+    dtype: Annotated[
+        Literal["float32", "float16", "float64", "uint8"], Doc("that the model sees; uint8: values are rounded")
+    ] = "float32"
+
+
+@settings
+class TeacherSettings(PixelSettings, ModelSettings):
+    """Who decides."""
+
+    call_batch: Annotated[
+        Annotated[int, Ge(1), Le(65536)] | Literal["auto"],
+        Doc("images a call or request; the network's is its identity; auto: what is fastest here, once"),
+    ] = 64
+    quantise: Annotated[Literal["none", "uint8"], Doc("uint8: the teacher sees pixels rounded to 1/255")] = "none"
+    votes: Annotated[int, Ge(1), Le(1001), Doc("answers a query at most, of which the majority counts")] = 1
+    steps: Annotated[int, Ge(1), Doc("kind train: optimiser steps")] = 600
+    batch: Annotated[int, Ge(1), Doc("kind train: images a step")] = 128
+    lr: Annotated[Positive, Doc("kind train: highest learning rate")] = 0.001
+    weight_decay: Annotated[float, Ge(0), Doc("kind train: AdamW's")] = 0.0001
+    augment: Annotated[Literal["none", "warp", "crop_flip"], Doc("kind train: changes of each batch")] = "none"
+    seed: Annotated[int, Ge(0), Doc("kind train: of weights and order")] = 0
+
+    def __post_init__(self) -> None:
+        """`teacher.version=2` is an integer to YAML; of 1.10 it has lost a digit already."""
+        version: Any = self.version
+        if isinstance(version, float):
+            raise ConfigError(
+                f"TeacherSettings.version is {version}; expected text: write it in quotes, teacher.version='\"1.10\"'"
+            )
+        if isinstance(version, int) and not isinstance(version, bool):
+            object.__setattr__(self, "version", str(version))
+        check(self)
+
+    def rules(self) -> None:
+        self._check_needs()
+        plain = (self.scale, self.resize, self.layout, self.dtype) == (1.0, None, "NCHW", "float32")
+        if self.kind in ("train", "checkpoint") and not plain:
+            raise ConfigError(f"kind: {self.kind} takes mean and std only: leave scale, resize, layout and dtype out")
+        if self.dtype == "uint8" and (self.mean or self.std or self.scale != 255.0):
+            raise ConfigError("dtype: uint8 shows the model pixels 0 … 255: set scale to 255, mean and std to null")
+        if (self.dtype == "uint8" or self.kind == "http_image") and self.quantise != "uint8":
+            raise ConfigError(
+                f"quantise is {self.quantise}: a model that is shown uint8 pixels needs quantise: uint8, so that "
+                "searches know it"
+            )
+        if self.kind == "http_image" and (self.mean or self.std or self.layout != "NCHW"):
+            raise ConfigError("kind: http_image sends pictures: set mean and std to null and leave layout out")
+
+    def _check_needs(self) -> None:
+        needed = {
+            "train": {"architecture": self.architecture},
+            "checkpoint": {"architecture": self.architecture, "checkpoint": self.checkpoint},
+            "exported": {"checkpoint": self.checkpoint},
+            "onnx": {"checkpoint": self.checkpoint},
+            "http": {"http.url": self.http.url, "http.model": self.http.model},
+            "http_image": {"http.url": self.http.url, "http.answer": self.http.answer},
+            "callable": {"function": self.function},
+        }[self.kind]
+        for name, value in needed.items():
+            if not value:
+                raise ConfigError(f"{name} has no value; kind {self.kind} needs it: give it one")
+
+
+def _is_variable(name: str) -> bool:
+    """Whether a text is an environment variable's name as this project writes them, which no token is."""
+    return name.isascii() and name.isidentifier() and name == name.upper()

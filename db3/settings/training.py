@@ -1,0 +1,82 @@
+"""How networks are trained."""
+
+from typing import Annotated, Literal
+
+from db3.errors import ConfigError
+from db3.settings.declare import Doc, Ge, Gt, Le, Lt, settings
+
+Positive = Annotated[float, Gt(0)]
+Share = Annotated[float, Ge(0), Lt(1)]
+Portion = Annotated[float, Ge(0), Le(1)]
+VariantName = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
+
+
+@settings
+class Schedule:
+    """The course of a training."""
+
+    steps: Annotated[int, Ge(1), Doc("optimiser steps, the same for the student and every baseline")] = 500
+    batch: Annotated[int, Ge(1), Doc("images a step; more than there are examples is allowed")] = 128
+    lr: Annotated[float, Gt(0), Doc("AdamW's highest learning rate, after the warm-up; then a cosine to zero")] = 0.002
+    weight_decay: Annotated[float, Ge(0), Doc("AdamW's, decoupled")] = 0.0001
+    warmup: Annotated[int, Ge(0), Doc("steps of linear warm-up; half of the steps at most")] = 50
+    balance: Annotated[Portion, Doc("samples are drawn as (count of their class)^-balance: 1: all classes alike")] = 0.0
+    select: Annotated[
+        Literal["last", "best"], Doc("weights of the last step, or the best by agreement on a held-out part")
+    ] = "last"
+    holdout: Annotated[float, Gt(0), Lt(1), Doc("select best: share of the transfer set kept aside")] = 0.1
+
+
+@settings
+class LossWeights:
+    """What a loss is made of."""
+
+    ce: Annotated[float, Ge(0), Doc("of the cross-entropy with the decision")] = 0.0
+    kl: Annotated[float, Ge(0), Doc("of KL(soft label || student)")] = 1.0
+
+    def rules(self) -> None:
+        if self.ce + self.kl <= 0:
+            raise ConfigError("ce and kl are both 0, so nothing would be learnt: give one a positive weight")
+
+
+@settings
+class AssistantSettings:
+    """Teacher assistants: larger networks that learn the same decisions and label images nobody was asked about."""
+
+    networks: Annotated[int, Ge(0), Le(16), Doc("averaged; 0: no teacher assistants")] = 0
+    architecture: Annotated[str, Doc("a name that db3.networks.build knows; auto: by the images' shape")] = "auto"
+    steps: Annotated[int, Ge(1), Doc("optimiser steps of each; all else of their training is the student's")] = 2000
+    images: Annotated[int, Ge(1), Doc("that they label: prior images, and variations of the decided ones")] = 100_000
+    fresh: Annotated[Portion, Doc("share of these that are prior images")] = 0.3333
+    share: Annotated[Share, Doc("of each of the student's batches")] = 0.75
+    temperature: Annotated[Positive, Doc("of teacher assistants and student in the divergence")] = 1.0
+
+
+@settings
+class VariantSettings:
+    """Which students a run compares, and what each learns from."""
+
+    baselines: Annotated[tuple[VariantName, ...], Doc("students of the same run that learn from something else")] = (
+        "hard",
+        "smoothing",
+        "noise",
+        "inverse",
+        "margin",
+        "augmented",
+        "kd",
+    )
+    temperature: Annotated[Positive | Literal["auto"], Doc("student's inside the KL; auto: the recipe's")] = "auto"
+    weights: LossWeights = LossWeights()
+    label_smoothing: Annotated[float, Gt(0), Lt(1), Doc("baseline smoothing: mass spread over all classes")] = 0.1
+    noise: Annotated[Positive, Doc("baseline noise: standard deviation of the random logits")] = 1.0
+    kd_temperature: Annotated[Positive, Doc("baseline kd: temperature of teacher and student")] = 8.0
+    curve: Annotated[bool, Doc("also distil from the distances at query.checkpoints")] = True
+
+
+@settings
+class DistillSettings(VariantSettings, Schedule):
+    """How the student and the baselines learn from the transfer set."""
+
+    architecture: Annotated[str, Doc("of student and baselines, a name that db3.networks.build knows")] = "lenet5_half"
+    assistants: AssistantSettings = AssistantSettings()
+    onnx: Annotated[bool, Doc("export the student to ONNX too")] = True

@@ -1,0 +1,74 @@
+"""The scripts under examples/ run as a reader would run them, and use nothing but public names."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import db3
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+
+
+def output(name: str, tmp_path: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []  # an example leaves nothing behind
+    return done.stdout
+
+
+def told(text: str) -> tuple[int, float]:
+    """Queries asked, and the agreement in per cent."""
+    asked, agreement = re.findall(r"([\d,]+) queries asked; the student agrees .* on ([\d.]+)%", text)[0]
+    return int(asked.replace(",", "")), float(agreement)
+
+
+def test_a_function_is_searched_and_a_student_learns(tmp_path: Path) -> None:
+    text = output("python_function.py", tmp_path)
+    asked, agreement = told(text)
+    assert 200 < asked <= 200 + 200 * 3 * 8
+    assert agreement > 60  # four classes: 25 by chance
+    assert float(re.findall(r"nearest boundary: ([\d.]+)", text)[0]) > 0
+
+
+def test_an_onnx_file_answers_and_is_searched(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    text = output("onnx_file.py", tmp_path)
+    per_class = [
+        int(count) for count in re.findall(r"\d+", text.partition("decisions per class:")[2].partition("]")[0])
+    ]
+    assert sum(per_class) == 60
+    assert all(per_class)
+    assert int(re.findall(r"a boundary was found for (\d+)%", text)[0]) > 90
+
+
+def test_zero_shot_spends_its_budget_exactly(tmp_path: Path) -> None:
+    text = output("zero_shot.py", tmp_path)
+    asked, agreement = told(text)
+    assert asked == 1000
+    assert agreement > 60
+    assert "missing: ()" in text
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_only_public_names_are_used(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert not {name for name in modules if name.startswith(("db3.", "flows", "benchmarks"))}
+    used = {
+        node.attr
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "db3"
+    }
+    assert used
+    assert used <= set(db3.__all__)

@@ -1,0 +1,32 @@
+"""The library's plain loop and the pipeline's shards bring the same bytes about: it is one path."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db3.digest import digest_arrays
+from db3.images.augmented import decide_augmented
+from db3.search import search_pairs
+from db3.teachers.folder import open_teacher
+from db3.work import cut
+from flows.inputs import method_of, surrogate_of, transfer_images
+from tests.flows.test_searches import configured, searched
+
+FIELDS = ("distances", "asked", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
+
+
+@pytest.mark.parametrize("method", ["bd", "guided"])
+def test_a_search_without_the_pipeline_gives_the_pipelines_bytes(data: Path, method: str) -> None:
+    chosen = (f"query.method={method}", "query.shard=7", "query.augmented=25", "runtime.threads=1")
+    config = configured(*chosen)
+    told = searched(data, *chosen)
+    teacher, pool = open_teacher(data / "teacher"), transfer_images(data)
+    surrogate = surrogate_of(config, teacher.spec.input_shape)
+    found = search_pairs(teacher, pool, method_of(config), cut(len(pool.images), 9), surrogate)
+    assert told["queries"]["synthetic_queries"] == len(found.synthetic_answers)
+    for field in FIELDS:
+        mine = np.concatenate([getattr(part, field) for part in found])
+        assert digest_arrays({field: mine}) == digest_arrays({field: np.load(data / "decisions" / f"{field}.npy")})
+    augmented = decide_augmented(teacher, pool, 25, config.query.seed)
+    assert np.array_equal(augmented, np.load(data / "decisions" / "augmented.npy"))
