@@ -16,7 +16,7 @@ import db3
 from db3.datasets import open_dataset
 from db3.progress import Progress, show_progress
 
-WRITERS = {"progress.py"}
+WRITERS = {"progress.py", "cli.py"}  # cli.py is the command `db3`
 LOOP = """
 from db3.progress import Progress, show_progress
 show_progress()
@@ -59,8 +59,8 @@ def test_an_opened_dataset_reads_in_silence(capsys: pytest.CaptureFixture[str], 
     show_progress(False)
     for number, folder in enumerate(("a", "a", "b", "b")):
         (tmp_path / folder).mkdir(exist_ok=True)
-        Image.new("L", (4, 4), 60 * number).save(tmp_path / folder / f"{number}.png")
-    dataset = open_dataset("image_folder", tmp_path, size=4, channels=1)
+        Image.new("L", (8, 8), 60 * number).save(tmp_path / folder / f"{number}.png")
+    dataset = open_dataset("image_folder", tmp_path, size=8, channels=1)
     assert len(dataset.train().images) + len(dataset.test().images) == 4
     assert capsys.readouterr() == ("", "")
 
