@@ -101,8 +101,7 @@ from flows.soft_labels import soft_labels
 def main():
     values, data = yaml.safe_load(Path("params.yaml").read_text()), Path("data")
     for shard, runner, workers in json.loads(sys.argv[1]):
-        values["query"]["shard"] = shard
-        values["runtime"] |= {"runner": runner, "workers": workers}
+        values["runtime"] |= {"runner": runner, "workers": workers, "shard": shard}
         config = parse_config(values)
         shutil.rmtree(".db3", ignore_errors=True)
         for stage in (query_decisions, soft_labels):
