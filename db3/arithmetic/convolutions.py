@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Size, Tensor
 
 from db3.arithmetic.guard import integer_sums
+from db3.arithmetic.layout import scratch
 from db3.arithmetic.patches import Window, add_patches, bands, pad, patches, pieces, wide_rows
 
 _LONG = 128  # numbers of an output row, width · n, from which on a product a row is no slower than one of many rows
@@ -101,7 +102,7 @@ def _input_gradient_by_rows(
     """For each input row the output rows that saw it, as one matrix; then what its pixels were repeated for, added."""
     (up, left), (kh, kw), (c, height, width, n) = window.padding, window.kernel, shape
     o, y_count, x_count, _ = g.shape
-    rows = g.transpose(0, 1).contiguous().flatten(2)
+    rows = scratch("outputs", (y_count, o, x_count, n), g).copy_(g.transpose(0, 1)).flatten(2)
     matrix = w.flip(2).permute(1, 3, 2, 0).reshape(c * kw, kh * o)
     out = g.new_zeros(c, height, width + 2 * left, n)
     with integer_sums():

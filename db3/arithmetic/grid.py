@@ -77,7 +77,7 @@ def weight_bits(name: str, positions: int) -> Bits:
 
 
 def round_tensor(
-    values: Float[Tensor, "*n"], bits: int, name: str, what: str, reduce: Reduce = ALONE
+    values: Float[Tensor, "*n"], bits: int, name: str, what: str, reduce: Reduce = ALONE, out: Tensor | None = None
 ) -> Float[Tensor, "*n"]:
     """Round to the grid of `bits` bits below the largest absolute value (ties to even).
 
@@ -87,6 +87,7 @@ def round_tensor(
         name: of the layer, for the error.
         what: the tensor is, for the error.
         reduce: who else has parts of this tensor.
+        out: where the result goes, in the same order of memory; None: into fresh memory.
 
     Raises:
         Db3Error: NaN, infinity, or 2^500 and more.
@@ -99,8 +100,8 @@ def round_tensor(
     magic = math.ldexp(1.5, 52 + exponent - bits)
     dense = _dense(values)
     if not dense.is_contiguous():
-        return (values + magic).sub_(magic)
-    out = torch.empty_like(values)
+        return torch.add(values, magic, out=out).sub_(magic)
+    out = torch.empty_like(values) if out is None else out
     # By blocks of memory, which stay in a cache from one operation to the next.
     for part, rounded in zip(*(tensor.view(-1).split(_BLOCK) for tensor in (dense, _dense(out))), strict=True):
         torch.add(part, magic, out=rounded).sub_(magic)

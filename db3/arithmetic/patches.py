@@ -7,6 +7,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Size, Tensor
 
+from db3.arithmetic.layout import scratch
+
 Pair = tuple[int, int]
 
 _PIECE = 2**17  # numbers of a matrix of columns at a time: 1 MiB
@@ -96,10 +98,11 @@ def bands(shape: Size, window: Window) -> Iterator[slice]:
 
 
 def wide_rows(x: Float[Tensor, "c h w n"], window: Window) -> Float[Tensor, "h k m"]:
-    """For each row the kw pixels under each place of the kernel, at stride 1: k = c · kw, m = width · n."""
+    """For each row the kw pixels under each place of the kernel, at stride 1: k = c · kw, m = width · n; in `scratch`."""
     c, h, w, n = x.shape
     kw = window.kernel[1]
     width = w - kw + 1
     channel, line, pixel, image = x.stride()
     view = x.as_strided((h, c, kw, width, n), (line, channel, pixel, pixel, image), x.storage_offset())
-    return view.reshape(h, c * kw, width * n)
+    rows = scratch("rows", view.shape, x)
+    return rows.copy_(view).view(h, c * kw, width * n)

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from db3.arithmetic.convolutions import convolve, input_gradient, weight_gradient
 from db3.arithmetic.grid import Bits, choose_bits, round_images, round_tensor, weight_bits
 from db3.arithmetic.guard import integer_sums
-from db3.arithmetic.layout import batch_first, batch_last
+from db3.arithmetic.layout import batch_first, batch_last, scratch
 from db3.arithmetic.patches import Window
 from db3.arithmetic.reduce import Reduce, current
 
@@ -87,8 +87,8 @@ class _Call:
     def weights(self, values: Tensor) -> Tensor:
         return round_tensor(values, self.bits.weights, self.name, "its weights")
 
-    def gradients(self, values: Tensor) -> Tensor:
-        return self._rounded(values, self.bits.gradients, "its gradients")
+    def gradients(self, values: Tensor, out: Tensor | None = None) -> Tensor:
+        return self._rounded(values, self.bits.gradients, "its gradients", out)
 
     def for_weights(self, inputs: Tensor, rounded: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and gradients on one grid each, over all images."""
@@ -100,10 +100,10 @@ class _Call:
             round_tensor(gradients, bits.gradients, self.name, "its gradients", self.reduce),
         )
 
-    def _rounded(self, values: Tensor, bits: int, what: str) -> Tensor:
+    def _rounded(self, values: Tensor, bits: int, what: str, out: Tensor | None = None) -> Tensor:
         if self.per_image:
             return round_images(values, bits, self.name, what)
-        return round_tensor(values, bits, self.name, what, self.reduce)
+        return round_tensor(values, bits, self.name, what, self.reduce, out)
 
 
 class _Conv2d(torch.autograd.Function):
@@ -120,8 +120,9 @@ class _Conv2d(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         (x, w), window, call = ctx.saved_tensors, ctx.window, ctx.call
-        outer = batch_first(batch_last(outputs[0]))
-        g = call.gradients(outer)
+        side_by_side = batch_last(outputs[0])
+        outer = batch_first(side_by_side)
+        g = call.gradients(outer, batch_first(scratch("gradients", side_by_side.shape, outer)))
         inner = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
             inner = batch_first(input_gradient(batch_last(g), w, batch_last(x).shape, window))
