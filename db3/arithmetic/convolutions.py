@@ -1,10 +1,10 @@
-"""Convolutions of images side by side, [c, h, w, n], as products of matrices; operands are integers times powers of two.
+"""Convolutions of images side by side, [c, h, w, n], as products of matrices of integers times a power of two.
 
-A matrix product only multiplies inputs and adds; Winograd's and FFT algorithms, which a library's convolutions may use,
-do not. Sums are exact, so neither the way chosen here nor the size of a piece changes a bit.
+A matrix product only multiplies inputs and adds; Winograd's and FFT algorithms, which a library's convolutions may
+use, do not. Sums are exact, so neither the way chosen here nor the size of a piece changes a bit.
 
 By rows, where stride and dilation are 1 and rows are long: pixels are repeated along a row only, [h, c · kw, x · n].
-The kh rows under an output row are then one matrix without another copy, of kh times fewer numbers than patches have.
+The kh rows under an output row are then one matrix without another copy, and 1 / kh of the numbers that patches have.
 Source: Cho and Brand, "MEC: Memory-efficient Convolution for Deep Neural Network", ICML 2017.
 
 By patches otherwise: every patch is a column of a matrix (im2col).

@@ -98,7 +98,7 @@ def bands(shape: Size, window: Window) -> Iterator[slice]:
 
 
 def wide_rows(x: Float[Tensor, "c h w n"], window: Window) -> Float[Tensor, "h k m"]:
-    """For each row the kw pixels under each place of the kernel, at stride 1: k = c · kw, m = width · n; in `scratch`."""
+    """For each row the kw pixels under each output, at stride 1: k = c · kw, m = width · n; in `scratch`."""
     c, h, w, n = x.shape
     kw = window.kernel[1]
     width = w - kw + 1
