@@ -39,7 +39,8 @@ def inverse_temperature(distances: Float[np.ndarray, "n k"], decisions: Int64[np
     top = z[np.arange(len(z)), decisions]
     classes = z.shape[1]
     gaps: list[float] = (top * classes - _row_sum(z)).tolist()
-    return max(math.fsum(gaps) / len(gaps) / (classes - 1) / gap, _SMALLEST)
+    found = math.fsum(gaps) / (len(gaps) * (classes - 1) * gap)
+    return max(float(found), _SMALLEST)
 
 
 def _robustness(distances: Float[np.ndarray, "n k"], decisions: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, "n k"]:
