@@ -1,6 +1,6 @@
 """Stage distill: train the student and every baseline, a shard for each variant and seed; export the student."""
 
-import sys
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ from flows.environment import environment
 from flows.inputs import manifest_of
 from flows.manifests import StudentCard, TransferManifest, VariantEntry, read_manifest, to_json, write_manifest
 
+_logger = logging.getLogger("flows.distill")  # __name__ is __main__ where DVC runs the stage
+
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 
 
@@ -45,7 +47,7 @@ def distill(config: Config, data: Path) -> str:
     manifest = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
     sources = _sources(config, data, manifest)
     for name, reason in left_out(sources, learn.baselines).items():
-        print(f"distill: {name} is left out: {reason}", file=sys.stderr)
+        _logger.warning("distill: %s is left out: %s", name, reason)
     runner = _Shards(config, device)
     variants = [
         _assisted(config, variant, sources.transfer.classes, runner) if variant.name.startswith("student") else variant

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from db3.arithmetic.matrices import cholesky, row_products
 from db3.arithmetic.sums import row_norm
-from db3.rng import signs
+from db3.rng import Purpose, signs
 from db3.search.directions import random_signs
 from db3.search.minimal_perturbation import Margin, movable
 from db3.teachers.base import ImageShape
@@ -77,7 +77,7 @@ def _principal(rows: Float[Tensor, "r d"], count: int) -> Float[Tensor, "p d"]:
     if width <= count:
         return _root(torch.eye(width, dtype=rows.dtype, device=rows.device), covariance)
     each = torch.arange(count, device=rows.device)
-    drawn = signs(0, each, torch.zeros_like(each), torch.zeros_like(each), number).to(torch.float64)
+    drawn = signs(0, Purpose.SKETCH, each, torch.zeros_like(each), torch.zeros_like(each), number).to(torch.float64)
     space = _orthogonal(row_products(drawn, rows.T))
     for _ in range(_ITERATIONS):
         space = _orthogonal(row_products(space, covariance))

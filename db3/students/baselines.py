@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 
 from db3.errors import DataError
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 from db3.soft_labels.softmax import softmax
 from db3.students.variants import Variant
 from db3.training.examples import Examples
@@ -82,7 +82,7 @@ def noise_labels(decisions: Decisions, classes: int, scale: float, seed: int) ->
     """
     sample = torch.arange(len(decisions))
     zero = torch.zeros_like(sample)
-    drawn = uniform(seed, zero, zero, sample, 2 * classes).double().numpy().reshape(-1, 2, classes)
+    drawn = uniform(seed, Purpose.NOISE_LABEL, zero, zero, sample, 2 * classes).double().numpy().reshape(-1, 2, classes)
     # Box and Muller's transform; 1 − u lies in (0, 1], so its logarithm is finite.
     logits = scale * np.sqrt(-2 * np.log(1 - drawn[:, 0])) * np.cos(2 * np.pi * drawn[:, 1])
     row, largest = np.arange(len(decisions)), logits.argmax(axis=1)
