@@ -42,7 +42,7 @@ def normal(shape: torch.Size, deviation: float, draw: torch.Generator) -> Tensor
     radius = 1 - torch.rand(shape, dtype=torch.float64, generator=draw)  # in (0, 1]
     angle = torch.rand(shape, dtype=torch.float64, generator=draw) * (2 * math.pi)
     made = torch.empty_like(radius)
-    for rows, r, a in zip(*(part.flatten().split(_PIECE) for part in (made, radius, angle)), strict=True):
+    for rows, r, a in zip(*(torch.split(part.flatten(), _PIECE) for part in (made, radius, angle)), strict=True):
         rows.copy_(sqrt(log(r) * -2) * cos(a) * deviation)
     return made
 

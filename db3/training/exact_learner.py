@@ -23,6 +23,14 @@ from db3.training.learner import Targets
 from db3.training.ranks import Rank
 
 
+def require_float64(device: str) -> None:
+    """Raise ConfigError for a device that exact arithmetic cannot use."""
+    if device.startswith("mps"):
+        raise ConfigError(
+            f"arithmetic is exact, which needs float64; the device {device} has none: take cpu, or float32"
+        )
+
+
 class ExactLearner:
     """See `Learner`; a twin of the network is trained, and its weights end in the network, rounded to float32.
 
@@ -35,14 +43,10 @@ class ExactLearner:
         rank: which of the processes this is.
 
     Raises:
-        ConfigError: a layer without a twin, or a device without float64.
+        ConfigError: a layer without a twin.
     """
 
     def __init__(self, network: nn.Module, seed: int, batch: int, weight_decay: float, device: str, rank: Rank) -> None:
-        if device.startswith("mps"):
-            raise ConfigError(
-                "arithmetic is exact, which needs float64, but the device mps has none: take cpu, or float32"
-            )
         self._network = network
         self._twin = to_exact(network).to(device).train()
         self._optimiser = AdamW(self._twin.parameters(), weight_decay=weight_decay)

@@ -23,7 +23,7 @@ from db3.settings.declare import Doc, Ge, settings
 from db3.settings.training import Positive, Schedule
 from db3.training.augmentation import Augment
 from db3.training.batches import Indices, Part, parts
-from db3.training.exact_learner import ExactLearner
+from db3.training.exact_learner import ExactLearner, require_float64
 from db3.training.examples import Examples, Group, pixels
 from db3.training.float32_learner import Float32Learner
 from db3.training.learner import Learner, Targets
@@ -90,6 +90,8 @@ def train(
         ConfigError: weights or a selection that the examples cannot serve, or a layer that has no exact twin.
         Db3Error: the loss became NaN or infinite; names the step, the learning rate and the remedy.
     """
+    if settings.arithmetic == "exact":
+        require_float64(device)
     learnt, held = _split(len(examples), settings, seed)
     drawn = parts(
         examples,
