@@ -26,9 +26,7 @@ from db3.training.ranks import Rank
 def require_float64(device: str) -> None:
     """Raise ConfigError for a device that exact arithmetic cannot use."""
     if device.startswith("mps"):
-        raise ConfigError(
-            f"arithmetic is exact, which needs float64; the device {device} has none: take cpu, or float32"
-        )
+        raise ConfigError(f"arithmetic exact needs float64, which the device {device} has not: take cpu, or float32")
 
 
 class ExactLearner:

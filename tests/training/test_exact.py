@@ -144,5 +144,5 @@ def test_first_weights_are_those_of_every_machine() -> None:
 
 @pytest.mark.parametrize("device", ["mps"])
 def test_a_device_without_float64_is_refused(small_network: Network, bars: Bars, device: str) -> None:
-    with pytest.raises(ConfigError, match="needs float64"):
+    with pytest.raises(ConfigError, match="exact needs float64"):
         train(small_network(), bars(8), _SHORT, seed=0, device=device)
