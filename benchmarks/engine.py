@@ -1,16 +1,16 @@
 """Distance against queries for every search, on the same samples, teacher and start samples, in one run.
 
-    python -m benchmarks.engine --pairs 540 --surrogate 20000 --json FILE
+    python -m benchmarks.engine --samples 60 --surrogate 20000 --json FILE
 
 Prints a table of mean distance / white-box minimum and writes it as JSON; a file that an earlier run of the same
-problem wrote is extended. The teacher is data/teacher/ (`--teacher`); its scores are seen by the white-box minimum
-alone. Samples and start samples are among the decisions that `--surrogate` counts.
+problem wrote is extended. Every search of our own is run by `db3.search.search_distances`, as the pipeline runs it: all
+classes of every sample. The teacher is data/teacher/ (`--teacher`); its scores are seen by the white-box minimum alone.
+Samples and start samples are among the decisions that `--surrogate` counts.
 """
 
 import argparse
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +23,55 @@ from benchmarks.throughput import throughput_share
 from benchmarks.whitebox import WhiteBox, whitebox_minimum
 from db3.datasets import open_dataset
 from db3.files import read_json, write_json
-from db3.rng import permutation
-from db3.search.auto_unused import auto, guided
-from db3.search.driver import drive
-from db3.search.ledger import Asks, Pairs, Search
-from db3.search.methods.bd import boundary_distance
-from db3.search.methods.hopskipjump import hop_skip_jump
-from db3.search.methods.mbd import minimal_boundary_distance
-from db3.search.methods.semicircle import SemicircleSettings, semicircle
+from db3.rng import Purpose, permutation
+from db3.search import Method, TransferImages, search_distances
+from db3.search.ledger import Pairs
 from db3.search.starts import nearest_starts
-from db3.search.subspace import cells
-from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings, ask_synthetic
+from db3.search.surrogate.surrogate import SurrogateSettings
 from db3.teachers.base import Teacher
 from db3.teachers.folder import open_network, open_teacher
 
 CHECKPOINTS = (25, 50, 100, 250, 500, 1000, 4000)
-OWN = ("bd", "sign_opt", "hopskipjump", "semicircle", "guided", "auto")
+OWN = {
+    "bd": Method("bd"),
+    "sign_opt": Method("mbd", cell=1),
+    "hopskipjump": Method("hopskipjump", directions=40, smoothing=0.05, cell=2),
+    "semicircle": Method("semicircle", smoothing=0.05, cell=2),
+    "guided": Method("guided"),
+    "auto": Method("auto"),
+}
+"""Our searches as measured; budget, checkpoints and seed are those of the run."""
 PEERS = {"foolbox": foolbox_hop_skip_jump, "art": art_hop_skip_jump}
-_TOLERANCE = 0.01
-_SYNTHETIC_SHARE = 0.6  # share of the surrogates' decisions that goes to images they make themselves
+_POOL_SHARE = 0.4  # of the surrogates' decisions: `search_distances` asks 1.5 more for each image of the pool
 _MANY = 5000  # decisions from which on surrogates are trained longer
-_SAME = ("teacher", "device", "seed", "pairs", "surrogate", "surrogate_architecture")
+_SAME = ("teacher", "device", "seed", "samples", "surrogate", "surrogate_architecture")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What every algorithm is given."""
+    """What every algorithm is given.
+
+    Attributes:
+        teacher: decides.
+        pool: decided images; the first `samples` of them are searched.
+        samples: how many.
+        pairs: sample by sample, all other classes in their order: the peers' and the white-box minimum's.
+        starts: the two nearest start samples of each pair.
+        order: of the pairs, for the peers: they are given the first few.
+        minimum: white-box minimum of each pair.
+        surrogate: settings of the surrogates.
+        seed: of the searches.
+    """
 
     teacher: Teacher
+    pool: TransferImages
+    samples: int
     pairs: Pairs
     starts: torch.Tensor
-    natural: Answers
+    order: torch.Tensor
     minimum: torch.Tensor
-    surrogate: int
-    architecture: str
+    surrogate: SurrogateSettings
     seed: int
-    synthetic_answers: list[tuple[dict[str, Any], Answers]] = field(default_factory=list)
 
 
 def main() -> None:
@@ -94,6 +107,7 @@ def _described(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
         "teacher": problem.teacher.spec.identity,
         "device": options.device,
         "seed": options.seed,
+        "samples": problem.samples,
         "pairs": len(problem.pairs),
         "surrogate": options.surrogate,
         "surrogate_architecture": options.surrogate_architecture,
@@ -116,13 +130,12 @@ def _earlier(path: Path | None, described: dict[str, Any]) -> dict[str, Any]:
 
 def _measure(name: str, problem: Problem, checkpoints: list[int], peer_pairs: int, result: dict[str, Any]) -> None:
     begun = time.perf_counter()
-    if name in PEERS:
-        problem = _first(problem, peer_pairs)
-    measured = _curve(name, problem, checkpoints)
+    rows = problem.order[:peer_pairs] if name in PEERS else torch.arange(len(problem.pairs))
+    measured = _peer_curve(name, problem, rows, checkpoints) if name in PEERS else _curve(name, problem, checkpoints)
     if measured is None:
         return
     curve, asked = measured
-    ratio = curve / problem.minimum[:, None]
+    ratio = curve / problem.minimum[rows, None]
     keys = list(map(str, checkpoints))
     result["ratio"][name] = dict(zip(keys, ratio.mean(dim=0).tolist(), strict=True))
     result["median"][name] = dict(zip(keys, ratio.median(dim=0).values.tolist(), strict=True))
@@ -130,18 +143,34 @@ def _measure(name: str, problem: Problem, checkpoints: list[int], peer_pairs: in
     result["asked"][name] = asked
     # A search that finds something nearer shows that the minimum is none: the share has to be small.
     result["below_minimum"][name] = float((ratio[:, -1] < 0.999).float().mean())
-    result["measured_pairs"][name] = len(problem.pairs)
+    result["measured_pairs"][name] = len(rows)
     result["seconds"][name] = round(time.perf_counter() - begun, 1)
     row = "".join(f"{value:9.3f}" for value in ratio.mean(dim=0).tolist())
     print(f"{name:14}{row}{result['seconds'][name]:9.1f}", flush=True)
 
 
-def _first(problem: Problem, count: int) -> Problem:
-    """The same problem with its first pairs only: they are shuffled."""
+def _curve(name: str, problem: Problem, checkpoints: list[int]) -> tuple[torch.Tensor, float]:
+    """Distance [n, T] known to one of our searches after each number of queries, and the queries it asked per pair."""
+    kept = {"points": 0, "queried_images": 0, "checkpoints": tuple(checkpoints)}
+    method = replace(OWN[name], budget=checkpoints[-1], seed=problem.seed, **kept)
+    rows = range(problem.samples)
+    found = search_distances(problem.teacher, problem.pool, rows, method, surrogate=problem.surrogate)
+    sample, target = problem.pairs.samples.numpy(), problem.pairs.targets.numpy()
+    at, distance, asked = found.at[:, sample, target].T, found.distances[sample, target], found.asked[sample, target]
+    # A search that ended early stands where it ended.
+    curve = np.where(asked[:, None] <= np.array(checkpoints), distance[:, None], at)
+    return torch.from_numpy(curve), float(asked.mean())
+
+
+def _peer_curve(
+    name: str, problem: Problem, rows: torch.Tensor, checkpoints: list[int]
+) -> tuple[torch.Tensor, float] | None:
+    """The same for a peer on some of the pairs; None: it is not installed."""
     pairs = problem.pairs
-    parts = [part[:count] for part in (pairs.images, pairs.decisions, pairs.targets, pairs.samples)]
+    parts = [part[rows] for part in (pairs.images, pairs.decisions, pairs.targets, pairs.samples)]
     few = Pairs(*parts, pairs.shape, pairs.bounds)
-    return replace(problem, pairs=few, starts=problem.starts[:count], minimum=problem.minimum[:count])
+    curve = PEERS[name](problem.teacher, few, problem.starts[rows, 0], checkpoints)
+    return None if curve is None else (curve, float(checkpoints[-1]))
 
 
 def _options() -> argparse.Namespace:
@@ -150,7 +179,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--name", default="lenet5", help="the teacher's name in throughput_share")
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--root", help="folder of the dataset's files; default: DB3_DATA_ROOT")
-    parser.add_argument("--pairs", type=int, default=540, help="spread evenly over all class combinations")
+    parser.add_argument("--samples", type=int, default=60, help="spread evenly over the classes; each with all others")
     parser.add_argument("--surrogate", type=int, default=20000, help="decisions that surrogates are trained on")
     parser.add_argument("--surrogate-architecture", default="lenet5")
     parser.add_argument("--budget", type=int, default=1000, help="queries per pair")
@@ -167,100 +196,52 @@ def _options() -> argparse.Namespace:
 
 def _problem(options: argparse.Namespace) -> Problem:
     teacher = open_teacher(options.teacher, options.device)
-    kept = options.surrogate - int(_SYNTHETIC_SHARE * options.surrogate)
-    images = open_dataset(options.dataset, options.root, train_limit=kept).train().images
-    levels = torch.from_numpy(np.array(images)).flatten(1)
-    shape = teacher.spec.input_shape
-    decisions = torch.cat([teacher.decide(part.view(-1, *shape).float() / 255) for part in torch.split(levels, 1024)])
-    rows, targets = _combinations(decisions, teacher.spec.classes, options.pairs, options.seed)
-    near, _ = nearest_starts(images[rows.numpy()], images, decisions.numpy(), teacher.spec.classes, 2)
-    near = near[np.arange(len(rows)), targets.numpy()]
+    spec = teacher.spec
+    images = np.array(open_dataset(options.dataset, options.root, train_limit=_pool_size(options)).train().images)
+    decisions = torch.cat(
+        [teacher.decide(part.float() / 255) for part in torch.split(torch.from_numpy(images), spec.max_batch)]
+    ).numpy()
+    samples = _samples(decisions, spec.classes, options.samples, options.seed)
+    order = np.concatenate([samples, np.setdiff1d(np.arange(len(images)), samples)])
+    pool = TransferImages(images[order], decisions[order])
+    sample, target = np.nonzero(np.arange(spec.classes) != pool.decisions[: len(samples), None])
+    near, _ = nearest_starts(pool.images[: len(samples)], pool.images, pool.decisions, spec.classes, 2)
+    near = near[sample, target]
+    levels = torch.from_numpy(pool.images).flatten(1)
     starts = levels[torch.from_numpy(near.clip(min=0))].float() / 255
     starts[torch.from_numpy(near < 0)] = torch.nan
-    pairs = Pairs(levels[rows].float() / 255, decisions[rows], targets, rows, shape, teacher.spec.bounds)
-    box = WhiteBox(open_network(options.teacher).requires_grad_(False), shape)
-    minimum = whitebox_minimum(box, teacher, pairs, starts)
+    rows = torch.from_numpy(sample)
+    own, other = torch.from_numpy(pool.decisions)[rows], torch.from_numpy(target)
+    pairs = Pairs(levels[rows].float() / 255, own, other, rows, spec.input_shape, spec.bounds)
+    box = WhiteBox(open_network(options.teacher).requires_grad_(False), spec.input_shape)
+    # Steps in proportion to what there is to learn, within what was measured.
+    steps, retrain = (1000, 400) if options.surrogate >= _MANY else (600, 300)
     return Problem(
         teacher,
+        pool,
+        len(samples),
         pairs,
         starts,
-        Answers(levels, decisions),
-        minimum,
-        options.surrogate,
-        options.surrogate_architecture,
+        torch.tensor(permutation(len(pairs), options.seed, Purpose.BENCHMARK, "shuffle")),
+        whitebox_minimum(box, teacher, pairs, starts),
+        SurrogateSettings(options.surrogate_architecture, steps=steps, retrain=retrain, seed=options.seed),
         options.seed,
     )
 
 
-def _combinations(decisions: torch.Tensor, classes: int, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """As many pairs of every ordered combination of two classes as `count` allows (at least one in all)."""
-    order = torch.tensor(permutation(len(decisions), seed, "pairs"))
-    each = -(-count // (classes * (classes - 1)))
-    rows, targets = [], []
-    for m in range(classes):
-        members = order[decisions[order] == m]
-        for place, k in enumerate(k for k in range(classes) if k != m):
-            # Where a class has too few samples they serve again, with another class.
-            chosen = members[(place * each + torch.arange(each)) % len(members)]
-            rows.append(chosen)
-            targets.append(torch.full_like(chosen, k))
-    shuffled = torch.tensor(permutation(sum(map(len, rows)), seed, "shuffle"))[:count]
-    return torch.cat(rows)[shuffled], torch.cat(targets)[shuffled]
+def _pool_size(options: argparse.Namespace) -> int:
+    return max(options.samples, round(_POOL_SHARE * options.surrogate))
 
 
-def _curve(name: str, problem: Problem, checkpoints: list[int]) -> tuple[torch.Tensor, float] | None:
-    """Distance [n, T] known to one algorithm after each number of queries, and the queries it asked per pair."""
-    if name in PEERS:
-        curve = PEERS[name](problem.teacher, problem.pairs, problem.starts[:, 0], checkpoints)
-        return None if curve is None else (curve, float(checkpoints[-1]))
-    search = Search(problem.pairs, checkpoints[-1], checkpoints)
-    run: dict[str, Callable[[], None]] = {
-        "guided": lambda: _with_surrogates(problem, search, guided),
-        "auto": lambda: _with_surrogates(problem, search, auto),
-    }
-    run.get(name, lambda: _driven(problem, [_asks(name, problem, search)]))()
-    # A search that ended early stands where it ended.
-    stands = search.asked[:, None] <= torch.tensor(checkpoints)
-    return torch.where(stands, search.distance[:, None], search.curve), float(search.asked.float().mean())
-
-
-def _driven(problem: Problem, asks: list[Asks]) -> None:
-    drive(asks, problem.teacher)
-
-
-def _asks(name: str, problem: Problem, search: Search) -> Asks:
-    shape, seed = problem.pairs.shape, problem.seed
-    yield from boundary_distance(search, problem.starts[:, :1], _TOLERANCE)
-    if name == "sign_opt":
-        yield from minimal_boundary_distance(search, seed, 20, 0.1, 0.2, _TOLERANCE, cell=1)
-    if name == "hopskipjump":
-        yield from hop_skip_jump(search, cells(shape, 2, seed))
-    if name == "semicircle":
-        yield from semicircle(search, cells(shape, 2, seed), SemicircleSettings())
-
-
-def _with_surrogates(problem: Problem, search: Search, algorithm: Callable[..., None]) -> None:
-    """Both guided searches begin with the same surrogates, which are trained once."""
-    spec = problem.teacher.spec
-    # Steps in proportion to what there is to learn, within what was measured.
-    steps, retrain = (1000, 400) if problem.surrogate >= _MANY else (600, 300)
-    settings = SurrogateSettings(problem.architecture, steps=steps, retrain=retrain, seed=problem.seed)
-    surrogate = Surrogate(spec.input_shape, spec.classes, settings, spec.bounds)
-    if not problem.synthetic_answers:
-        known: list[Answers] = []
-
-        def synthetic_queries() -> Asks:
-            known.append(
-                (yield from ask_synthetic(surrogate, problem.natural, problem.surrogate, share=_SYNTHETIC_SHARE))
-            )
-
-        begun = time.perf_counter()
-        drive([synthetic_queries()], problem.teacher)
-        problem.synthetic_answers.append((surrogate.arrays(), known[0]))
-        print(f"surrogates trained in {time.perf_counter() - begun:.0f} s", flush=True)
-    arrays, answers = problem.synthetic_answers[0]
-    surrogate.load(arrays)
-    algorithm(problem.teacher, [search], [problem.starts[:, 0]], surrogate, answers)
+def _samples(decisions: np.ndarray[Any, Any], classes: int, count: int, seed: int) -> np.ndarray[Any, Any]:
+    """Places of as many samples of every class, as far as there are."""
+    order = np.array(permutation(len(decisions), seed, Purpose.BENCHMARK, "samples"))
+    each = -(-count // classes)
+    chosen = np.stack(
+        [np.pad(order[decisions[order] == k][:each], (0, each), constant_values=-1)[:each] for k in range(classes)],
+        axis=1,
+    ).ravel()
+    return chosen[chosen >= 0][:count]
 
 
 def _queries_to_paper(result: dict[str, Any]) -> dict[str, int | None]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from db3.images.priors import prior_images
 from db3.networks import build
-from db3.rng import generator
+from db3.rng import Purpose, derived_seed
 from db3.teachers.base import ImageShape
 from db3.training.examples import Examples
 from db3.training.train import TrainSettings, train
@@ -80,7 +80,7 @@ def gather_generated(
         generator_steps: of each round.
         student_steps: of each student in each round.
     """
-    torch.manual_seed(generator(seed, "generator").initial_seed())
+    torch.manual_seed(derived_seed(seed, Purpose.BENCHMARK, "generator"))
     network, pair = Generator(shape), [build("lenet5_half", shape, classes, seed=seed + k) for k in range(2)]
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     start = round(budget * first)
@@ -105,7 +105,9 @@ def gather_generated(
 def _learn(pair: list[nn.Module], images: Images, decisions: np.ndarray, steps: int, seed: int, number: int) -> None:
     plan = TrainSettings(steps, balance=0.5)
     for place, student in enumerate(pair):
-        train(student, Examples(images, decisions), plan, generator(seed, "student", number, place).initial_seed())
+        train(
+            student, Examples(images, decisions), plan, derived_seed(seed, Purpose.BENCHMARK, "student", number, place)
+        )
 
 
 def _step(network: Generator, pair: list[nn.Module], optimiser: torch.optim.Optimizer) -> None:

@@ -24,20 +24,19 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
-from db3.students.searched import Points, QueriedImages, Searched, searched
 from matplotlib import pyplot as plt
 
 from db3.datasets import open_dataset
 from db3.files import read_array, read_json, write_array, write_json
 from db3.images.augmented import augmented_images
 from db3.networks import build
-from db3.rng import permutation
+from db3.rng import Purpose, permutation
 from db3.search import Distances, Method, search_distances
 from db3.search.method import WITH_SURROGATES
-from db3.soft_labels import Recipe, recipe
-from db3.students import variants
+from db3.soft_labels import BoundaryPoints, QueriedImages, Recipe, SearchedSamples, build_transfer_set, recipe
+from db3.students import baselines
 from db3.students.kd import teacher_logits
-from db3.students.variants import Variant
+from db3.students.variants import Variant, student_variant
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
@@ -122,7 +121,7 @@ def _bench(options: argparse.Namespace) -> Bench:
     train_part, test = dataset.train(), dataset.test()
     samples = read_array(data / "samples" / "index.npy")
     others = np.setdiff1d(np.arange(len(train_part.images)), samples)
-    chosen = np.sort(others[np.array(permutation(len(others), 0, "validation")[:_VALIDATION])])
+    chosen = np.sort(others[np.array(permutation(len(others), 0, Purpose.BENCHMARK, "validation")[:_VALIDATION])])
     validation, tested = np.array(train_part.images[chosen]), np.array(test.images)
     return Bench(
         data,
@@ -170,18 +169,18 @@ def _student(bench: Bench, variant: Variant, seed: int) -> dict[str, Any]:
 
 def _plain(bench: Bench, use: str) -> Variant:
     if use == "hard":
-        return variants.hard(bench.images, bench.decisions)
+        return baselines.hard(bench.images, bench.decisions)
     if use == "smoothing":
-        return variants.smoothing(bench.images, bench.decisions, bench.classes, 0.1)
+        return baselines.smoothing(bench.images, bench.decisions, bench.classes, 0.1)
     logits = teacher_logits(open_network(bench.data / "teacher"), bench.images)
-    return variants.kd(bench.images, bench.decisions, logits, 8.0)
+    return baselines.kd(bench.images, bench.decisions, logits, 8.0)
 
 
 def _augmented(bench: Bench, count: int) -> Variant:
     made = augmented_images(bench.images, range(count), 0)
     told = decide_all(open_teacher(bench.data / "teacher"), made, 1)
     everything = np.concatenate([bench.images, made]), np.concatenate([bench.decisions, told])
-    return variants.augmented(*everything, originals=len(bench.images))
+    return baselines.augmented(*everything, originals=len(bench.images))
 
 
 def _searched(bench: Bench, algorithm: str, budget: int, use: str) -> Variant:
@@ -199,18 +198,18 @@ def _searched(bench: Bench, algorithm: str, budget: int, use: str) -> Variant:
         "queried_images": Recipe("hard", 2.0, 1.0, 0, 0, 0.9),
         "auto": recipe(per_pair),
     }
-    samples = Searched(
+    samples = SearchedSamples(
         bench.images,
         bench.decisions,
         np.array(found["distances"]),
-        Points(found["points"], np.array(found["point_pairs"])),
+        BoundaryPoints(found["points"], np.array(found["point_pairs"])),
         QueriedImages(
             found["queried_images"],
             np.array(found["queried_decisions"]),
-            np.array(found["queried_keys"][:, 0]),
+            np.array(found["queried_keys"]),
         ),
     )
-    return searched(f"{algorithm}-{use}", use, samples, plans[use], cost)
+    return student_variant(build_transfer_set(samples, plans[use]), cost, name=f"{algorithm}-{use}", title=use)
 
 
 def _search(bench: Bench, algorithm: str, budget: int) -> dict[str, np.ndarray[Any, Any]]:

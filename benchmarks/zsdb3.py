@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from db3.students.searched import Searched, searched
 from torch import nn
 
 from benchmarks.whitebox import WhiteBox
@@ -36,16 +35,16 @@ from db3.datasets import Dataset, open_dataset
 from db3.digest import digest_arrays
 from db3.files import whole_file, write_json
 from db3.networks import build
-from db3.progress import Progress
+from db3.progress import Progress, show_progress
 from db3.report.pseudo import Snapshots, mosaic
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 from db3.search import Method, TransferImages, search_distances
 from db3.search.methods.untargeted import Descent
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.starts import nearest_starts
-from db3.soft_labels import Recipe
-from db3.students import variants
-from db3.students.variants import Variant
+from db3.soft_labels import Recipe, SearchedSamples, build_transfer_set
+from db3.students import baselines
+from db3.students.variants import Variant, student_variant
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.base import ImageShape, TeacherSpec
@@ -159,6 +158,7 @@ def _samples(teacher: Budget, options: argparse.Namespace) -> PseudoSamples:
         seed=options.seed,
     )
     source = partial(smooth_noise, teacher.spec.input_shape, seed=options.seed)
+    show_progress()
     with Progress("zsdb3", None, "queries") as progress:
         starts = find_starts(teacher, settings.count, settings.limits(True), settings.seed, source, progress.advance)
         check_starts(starts, settings.missing)
@@ -173,7 +173,7 @@ def smooth_noise(shape: ImageShape, numbers: Sequence[int], seed: int) -> np.nda
     number = torch.tensor(numbers, dtype=torch.int64)
     zero = torch.zeros_like(number)
     counts = [channels * side * side for side in _SCALES]
-    drawn = uniform(seed, number, zero, zero, sum(counts) + 2 * len(_SCALES) + 6)
+    drawn = uniform(seed, Purpose.BENCHMARK, number, zero, zero, sum(counts) + 2 * len(_SCALES) + 6)
     *grids, normal, rest = torch.split(drawn, [*counts, 2 * len(_SCALES), 6], dim=1)
     normal = (-2 * (1 - normal[:, ::2]).log()).sqrt() * (2 * torch.pi * normal[:, 1::2]).cos()
     weights = (1.5 * normal).softmax(dim=1)
@@ -238,25 +238,29 @@ def _variants(teacher: Budget, made: PseudoSamples, options: argparse.Namespace)
     ends = (0, len(made.snapshot_iterations) - 1)
     for state, iteration in enumerate(made.snapshot_iterations):
         images, asked = made.snapshots[state], made.snapshot_queries[state]
-        yield f"hard@{iteration}", asked, variants.hard(images, made.decisions)
+        yield f"hard@{iteration}", asked, baselines.hard(images, made.decisions)
         if not options.bd or state not in ends:
             continue
         found, queries = _distances(teacher, TransferImages(images, made.decisions), options.bd)
         for mapping in ("margin", "inverse"):
             how = Recipe(mapping, 2.0, 8.0, 0, 0, 0)
-            yield f"{mapping}@{iteration}", asked + queries, searched(mapping, mapping, found, how, 1)
+            yield (
+                f"{mapping}@{iteration}",
+                asked + queries,
+                student_variant(build_transfer_set(found, how), 1, name=mapping, title=mapping),
+            )
     if options.control:
         count = min(options.control, sum(made.queries.values()))
         images = smooth_noise(teacher.spec.input_shape, range(count), options.seed)
-        yield f"source {count}", count, variants.hard(images, decide_all(teacher, images, 1))
+        yield f"source {count}", count, baselines.hard(images, decide_all(teacher, images, 1))
 
 
-def _distances(teacher: Budget, pool: TransferImages, budget: int) -> tuple[Searched, int]:
+def _distances(teacher: Budget, pool: TransferImages, budget: int) -> tuple[SearchedSamples, int]:
     """BD between the samples, and its queries."""
     before, count = teacher.costs.asked, len(pool.decisions)
     parts = [range(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS)]
     found = [search_distances(teacher, pool, part, Method("bd", budget)).distances for part in parts]
-    return Searched(pool.images, pool.decisions, np.concatenate(found)), teacher.costs.asked - before
+    return SearchedSamples(pool.images, pool.decisions, np.concatenate(found)), teacher.costs.asked - before
 
 
 def _students(variant: Variant, spec: TeacherSpec, options: argparse.Namespace, test: Sequence[Any]) -> dict[str, Any]:

@@ -2,12 +2,18 @@
 
 The public names stand in `__init__.pyi`, one line each, for people, type checkers and this module alike. A name's
 module is imported when the name is first used, so that `import db3` takes milliseconds and needs no extra.
+
+Silent by default: what is worth a word goes to loggers below `db3`, and progress is shown where it is asked for
+(`db3.progress.show_progress`).
 """
 
 import ast
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 _SOURCE = {

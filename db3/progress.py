@@ -1,4 +1,7 @@
-"""Progress of long loops: a bar with rate and ETA in a terminal, plain periodic lines elsewhere."""
+"""Progress of long loops: a bar with rate and ETA in a terminal, plain periodic lines elsewhere.
+
+Nothing is shown before `show_progress` asks for it: a library is silent.
+"""
 
 import sys
 import time
@@ -6,9 +9,17 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+_shown = False
+
+
+def show_progress(shown: bool = True) -> None:
+    """Show the progress of loops that begin from now on, in this process; False: show none, as at the start."""
+    global _shown  # noqa: PLW0603 - one switch for the process, like the root logger's level
+    _shown = shown
+
 
 class Progress:
-    """Count units of work on stderr; use it as a context manager.
+    """Count units of work on stderr, where `show_progress` asked for it; use it as a context manager.
 
     In a terminal it is a tqdm bar. Elsewhere (DVC's output in a log, CI) it prints one line every `every` seconds
     and one at the end, so that a log stays readable and a long silence never looks like a hang.
@@ -16,8 +27,11 @@ class Progress:
 
     def __init__(self, what: str, total: int | None, unit: str = "it", every: float = 10.0) -> None:
         self._what, self._total, self._unit, self._every = what, total, unit, every
-        self._plain = not sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=what, unit=unit, unit_scale=True, disable=self._plain, leave=True)
+        terminal = sys.stderr.isatty()
+        self._plain = _shown and not terminal
+        self._bar = tqdm(
+            total=total, desc=what, unit=unit, unit_scale=True, disable=not (_shown and terminal), leave=True
+        )
         self._start = self._last = time.monotonic()
         self._count = 0
 

@@ -25,7 +25,7 @@ def main() -> None:
     teacher = db3.Budget(db3.Batching(db3.CallableTeacher(brightest_quarter, spec), pad=False))
 
     # Prior images first; then rounds, in each of which a surrogate chooses among fresh images and variations.
-    settings = db3.RoundSettings(rounds=4, steps=60, architecture="lenet5_fifth")
+    settings = db3.RoundSettings(count=4, steps=60, architecture="lenet5_fifth")
     found = db3.gather(partial(db3.decide_all, teacher, batch=64), SHAPE, CLASSES, BUDGET, settings, seed=0)
     print("images per class:", np.bincount(found.decisions, minlength=CLASSES).tolist(), "missing:", found.missing)
 

@@ -1,6 +1,6 @@
 """Stage distill: train the student and every baseline, a shard for each variant and seed; export the student."""
 
-import sys
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +43,8 @@ from flows.manifests import (
     write_manifest,
 )
 
+_logger = logging.getLogger("flows.distill")  # __name__ is __main__ where DVC runs the stage
+
 _ARITHMETIC = {
     "exact": "exact: the same bytes on every machine",
     "float32": "float32: the same bytes on this kind of machine only",
@@ -58,7 +60,7 @@ def distill(config: Config, data: Path) -> str:
     manifest = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
     sources = _sources(config, data, manifest)
     for name, reason in left_out(sources, learn.baselines).items():
-        print(f"distill: {name} is left out: {reason}", file=sys.stderr)
+        _logger.warning("distill: %s is left out: %s", name, reason)
     runner = _Shards(config, device)
     variants = [
         _assisted(config, variant, sources.transfer.classes, runner) if variant.name.startswith("student") else variant

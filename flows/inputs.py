@@ -1,6 +1,6 @@
 """What several stages open: the dataset, the samples, a search's method, from parameters and the data folder."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from db3.datasets import Dataset
     from db3.search.plan import QueryPlan
     from db3.types import TransferImages
+
+_logger = logging.getLogger(__name__)
 
 
 def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
@@ -54,10 +56,12 @@ def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]
 def flips_of(compared: int, changed: int) -> FlipRate:
     """What a manifest says of a teacher's constancy; one that changes its mind is warned of on stderr."""
     if changed:
-        print(
-            f"warning: the teacher changed its mind on {changed:,} of {compared:,} images asked twice "
-            f"({changed / compared:.1%}): distances may be too small; raise teacher.votes",
-            file=sys.stderr,
+        _logger.warning(
+            "the teacher changed its mind on %s of %s images asked twice (%.1f%%): distances may be too small; "
+            "raise teacher.votes",
+            f"{changed:,}",
+            f"{compared:,}",
+            100 * changed / compared,
         )
     return FlipRate(compared, changed, changed / compared if compared else None)
 

@@ -1,21 +1,68 @@
 """Progress in a terminal (a real pseudo-terminal) and outside one."""
 
+import ast
 import os
 import pty
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from db3.progress import Progress
+import db3
+from db3.datasets import open_dataset
+from db3.progress import Progress, show_progress
 
+WRITERS = {"progress.py", "cli.py"}  # cli.py is the command `db3`
 LOOP = """
-from db3.progress import Progress
+from db3.progress import Progress, show_progress
+show_progress()
 with Progress("train", 40, "step") as progress:
     for _ in range(40):
         progress.advance()
 """
+
+
+@pytest.fixture(autouse=True)
+def shown() -> Iterator[None]:
+    show_progress()
+    yield
+    show_progress(False)
+
+
+def test_nothing_is_shown_where_nobody_asked_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    show_progress(False)
+    with Progress("query", 3, "query", every=0.0) as progress:
+        progress.advance(3)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_the_library_writes_nothing_of_its_own(stream: str) -> None:
+    """No print, no warning, no write to a stream: progress, where it was asked for, is the only exception."""
+    package = Path(db3.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        called = {
+            node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert "print" not in called, path
+        assert "warn" not in named, path
+        assert stream not in named or path.name in WRITERS, path
+
+
+def test_an_opened_dataset_reads_in_silence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    show_progress(False)
+    for number, folder in enumerate(("a", "a", "b", "b")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.new("L", (8, 8), 60 * number).save(tmp_path / folder / f"{number}.png")
+    dataset = open_dataset("image_folder", tmp_path, size=8, channels=1)
+    assert len(dataset.train().images) + len(dataset.test().images) == 4
+    assert capsys.readouterr() == ("", "")
 
 
 def test_outside_a_terminal_there_is_one_line_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:

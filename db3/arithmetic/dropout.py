@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from db3.errors import ConfigError
-from db3.rng import words
+from db3.rng import Purpose, words
 
 _STATE = threading.local()
 
@@ -51,6 +51,6 @@ def dropout(values: Float[Tensor, "n *rest"], p: float, layer: int, name: str) -
         return values * 0.0
     sample = draw.first + torch.arange(len(values), device=values.device)
     step, klass = torch.full_like(sample, draw.step), torch.full_like(sample, layer)
-    drawn = words(draw.seed, step, klass, sample, values[0].numel()).view(values.shape)
+    drawn = words(draw.seed, Purpose.EXACT_DROPOUT, step, klass, sample, values[0].numel()).view(values.shape)
     kept = (drawn >= int(p * 2**32)).to(torch.float64)
     return values * (kept * (1 / (1 - p)))

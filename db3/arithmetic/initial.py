@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from db3 import rng
 from db3.arithmetic.functions import cos, log, sqrt
+from db3.rng import Purpose, generator
 
 _PIECE = 1 << 14  # numbers that stay in a cache through all steps of log and cos
 _NORMAL = {"torchvision.models.resnet.ResNet", "torchvision.models.vgg.VGG"}
@@ -28,7 +28,7 @@ def initialise(network: nn.Module, seed: int) -> None:
         for prefix, root in _roots(network):
             for name, module in root.named_modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
-                    _draw(module, _full_name(root), rng.generator(seed, "weights", f"{prefix}{name}"))
+                    _draw(module, _full_name(root), generator(seed, Purpose.WEIGHTS, f"{prefix}{name}"))
 
 
 def uniform(shape: torch.Size, bound: float, draw: torch.Generator) -> Tensor:

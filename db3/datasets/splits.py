@@ -5,6 +5,7 @@ from jaxtyping import Int64
 
 from db3 import rng
 from db3.errors import DataError
+from db3.rng import Purpose
 
 
 def published(train: int, test: int) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
@@ -37,7 +38,7 @@ def held_out(
     test = np.zeros(len(labels), dtype=np.bool_)
     for klass, share in zip(classes.tolist(), quota.tolist(), strict=True):
         members = np.flatnonzero(labels == klass)
-        test[members[rng.permutation(len(members), seed, "split", klass)[:share]]] = True
+        test[members[rng.permutation(len(members), seed, Purpose.SPLIT, klass)[:share]]] = True
     return np.flatnonzero(~test).astype(np.int64), np.flatnonzero(test).astype(np.int64)
 
 
@@ -45,4 +46,4 @@ def draw(index: Int64[np.ndarray, " n"], limit: int | None, seed: int, part: str
     """At most `limit` of the indices, drawn at random and sorted; a smaller draw is part of every larger one."""
     if limit is None or limit >= len(index):
         return index
-    return np.sort(index[rng.permutation(len(index), seed, "limit", part)[:limit]])
+    return np.sort(index[rng.permutation(len(index), seed, Purpose.LIMIT, part)[:limit]])

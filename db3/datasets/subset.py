@@ -5,6 +5,7 @@ from jaxtyping import Int64
 
 from db3 import rng
 from db3.errors import ConfigError
+from db3.rng import Purpose
 
 
 def draw_samples(available: int, count: int | None, seed: int) -> Int64[np.ndarray, " n"]:
@@ -21,4 +22,4 @@ def draw_samples(available: int, count: int | None, seed: int) -> Int64[np.ndarr
         raise ConfigError(
             f"samples.count is {count}, but the training part has {available} images: lower it, or null for all"
         )
-    return np.sort(np.array(rng.permutation(available, seed, "samples")[:count], dtype=np.int64))
+    return np.sort(np.array(rng.permutation(available, seed, Purpose.SAMPLES)[:count], dtype=np.int64))

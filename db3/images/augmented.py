@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from db3 import rng
 from db3.errors import BudgetSpent
+from db3.images.draws import draw
 from db3.images.fields import warp
+from db3.rng import Purpose
 from db3.teachers.base import Teacher
 from db3.teachers.decide import decide_all
 from db3.types import TransferImages
@@ -81,12 +82,12 @@ def _augment(images: UInt8[np.ndarray, "n c h w"], numbers: Sequence[int], seed:
     number = torch.tensor(numbers, dtype=torch.int64)
     count = len(images)
     parent = number % count
-    drawn = rng.uniform(seed, number, torch.zeros_like(number), parent, 2)
+    drawn = draw(seed, Purpose.AUGMENTED_PARTNER, number, 2)
     partner = (parent + 1 + (drawn[:, 0] * (count - 1)).long()) % count
     mixed = torch.where((number // count) % 2 == 1, 0.25 + 0.5 * drawn[:, 1], 0.0)
-    made = _warp(_pixels(images, parent), seed, number, 1)
+    made = _warp(_pixels(images, parent), seed, number, 0)
     second = mixed.nonzero()[:, 0]
-    other = _warp(_pixels(images, partner[second]), seed, number[second], 2)
+    other = _warp(_pixels(images, partner[second]), seed, number[second], 1)
     share = mixed[second, None, None, None]
     made[second] = (1 - share) * made[second] + share * other
     return made.mul_(255).round_().clamp_(0, 255).to(torch.uint8).numpy()
@@ -97,9 +98,9 @@ def _pixels(images: UInt8[np.ndarray, "n c h w"], index: Int64[Tensor, " m"]) ->
 
 
 def _warp(
-    images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], role: int
+    images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], which: int
 ) -> Float[Tensor, "m c h w"]:
-    """Rotate, scale, shift and bend each image by its own draws; the border repeats."""
-    draws = rng.uniform(seed, number, torch.full_like(number, role), torch.zeros_like(number), _DRAWS) * 2 - 1
+    """Rotate, scale, shift and bend each image by its own draws, the first's or the second's; the border repeats."""
+    draws = draw(seed, Purpose.AUGMENTED_WARP, number, _DRAWS, (which, 0)) * 2 - 1
     knots = draws[:, 4:].view(-1, 2, _KNOTS, _KNOTS) * _BEND
     return warp(images, draws[:, 0] * _TURN, 1 + draws[:, 1] * _SCALE, draws[:, 2:4] * _SHIFT, knots)

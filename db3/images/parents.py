@@ -4,9 +4,8 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from db3 import rng
-
-_PARENT = 200  # role that keys the draws, apart from those of the images
+from db3.images.draws import draw
+from db3.rng import Purpose
 
 
 def draw_parents(
@@ -26,9 +25,7 @@ def draw_parents(
         loyalty: share of the children whose first parent is a real one.
     """
     number = torch.from_numpy(numbers)
-    drawn: Float64[np.ndarray, "m 5"] = (
-        rng.uniform(seed, number, torch.full_like(number, _PARENT), torch.zeros_like(number), 5).double().numpy()
-    )
+    drawn: Float64[np.ndarray, "m 5"] = draw(seed, Purpose.PARENT, number, 5).double().numpy()
     parents = _of_any_class(decisions, drawn[:, :2], drawn[:, 2:4])
     if real:
         loyal = drawn[:, 4] < loyalty

@@ -19,16 +19,17 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from db3.images.draws import draw
 from db3.images.fields import centres
 from db3.images.scenes import scenes
-from db3.images.smooth import draw, sigmoid, smooth, spread, standardised
+from db3.images.smooth import sigmoid, smooth, spread, standardised
+from db3.rng import Purpose
 from db3.teachers.base import ImageShape
 
 GREY = ("edges", "edges in a window", "bands", "bands in a window")
 COLOUR = ("scene",)
 
 _CHUNK = 512  # images made at once: what fits a processor's cache; changes no image
-_FAMILY, _NOISE, _, _CONTRAST, _WINDOW = range(5)  # roles that key the draws
 
 
 def families(channels: int) -> tuple[str, ...]:
@@ -60,14 +61,14 @@ def _images(shape: ImageShape, numbers: Sequence[int], seed: int) -> UInt8[np.nd
 
 
 def _family(number: Int64[Tensor, " m"], seed: int, count: int) -> Int64[Tensor, " m"]:
-    return (draw(seed, number, _FAMILY, 1)[:, 0] * count).long()
+    return (draw(seed, Purpose.PRIOR_FAMILY, number, 1)[:, 0] * count).long()
 
 
 def _grey(kind: int, shape: ImageShape, number: Int64[Tensor, " m"], seed: int) -> Float[Tensor, "m c h w"]:
-    field = standardised(smooth(shape, number, seed, _NOISE))
+    field = standardised(smooth(shape, number, seed, Purpose.PRIOR_FIELD))
     shaped: Callable[..., Float[Tensor, "m c h w"]] = _bands if kind >= 2 else _edges
-    images = shaped(field, draw(seed, number, _CONTRAST, 3))
-    return images * window(shape, draw(seed, number, _WINDOW, 6)) if kind % 2 else images
+    images = shaped(field, draw(seed, Purpose.PRIOR_CONTRAST, number, 3))
+    return images * window(shape, draw(seed, Purpose.PRIOR_WINDOW, number, 6)) if kind % 2 else images
 
 
 def _edges(field: Float[Tensor, "m c h w"], drawn: Float[Tensor, "m 3"]) -> Float[Tensor, "m c h w"]:

@@ -20,14 +20,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from db3.images import repeats
+from db3.images.draws import draw
 from db3.images.fields import centres
 from db3.images.shapes import Body, Plane, colour, cover, over, wide
-from db3.images.smooth import draw, sigmoid, smooth, standardised
+from db3.images.smooth import sigmoid, smooth, standardised
+from db3.rng import Purpose
 from db3.teachers.base import ImageShape
 
 _PARTS = 5  # the body and four more
-_TEXTURE, _OWN, _PART = 600, 700, 701  # roles that key the draws, apart from those of other images
-_LEGS, _MARKS = 721, 722
 _DRAWS, _PART_DRAWS = 40, 24
 _PLAIN, _HUE = 0.1, 0.4  # share of plain backgrounds; how much of their colours textures keep
 
@@ -38,7 +38,7 @@ Layer = tuple[Float[Tensor, "m 1 h w"], Float[Tensor, "m c _ _"]]
 
 def scenes(shape: ImageShape, number: Int64[Tensor, " m"], seed: int) -> Float[Tensor, "m c h w"]:
     """The scenes of these numbers, in [0, 1]."""
-    own = draw(seed, number, _OWN, _DRAWS + shape[0])
+    own = draw(seed, Purpose.SCENE, number, _DRAWS + shape[0])
     textures = (_texture(shape, number, seed, 0), _texture(shape, number, seed, 1))
     image = _background(shape, own, textures)
     for mask, paint in _layers(shape, number, seed, own, textures):
@@ -52,15 +52,16 @@ def _layers(
     """The object, from the body to what lies upon it."""
     body = _body(own)
     for part in range(_PARTS):
-        yield _part(shape, part, own, body, draw(seed, number, _PART + part, _PART_DRAWS + shape[0]), textures)
+        drawn = draw(seed, Purpose.SCENE_PART, number, _PART_DRAWS + shape[0], (part, 0))
+        yield _part(shape, part, own, body, drawn, textures)
     count = repeats.DRAWS + shape[0]
-    yield repeats.legs(shape, body, draw(seed, number, _LEGS, count), textures[0])
-    yield repeats.marks(shape, body, draw(seed, number, _MARKS, count))
+    yield repeats.legs(shape, body, draw(seed, Purpose.SCENE_LEGS, number, count), textures[0])
+    yield repeats.marks(shape, body, draw(seed, Purpose.SCENE_MARKS, number, count))
 
 
 def _texture(shape: ImageShape, number: Int64[Tensor, " m"], seed: int, which: int) -> Float[Tensor, "m c h w"]:
     """Smooth noise, mostly light and dark: of what sets the channels apart, it keeps a part."""
-    field = smooth(shape, number, seed, _TEXTURE + which)
+    field = smooth(shape, number, seed, Purpose.SCENE_TEXTURE, which)
     light = field[:, :1]
     for channel in range(1, shape[0]):  # in fixed order
         light = light + field[:, channel : channel + 1]

@@ -4,23 +4,35 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from db3 import rng
 from db3.arithmetic.sums import row_sum
+from db3.images.draws import draw, draw_octets
 from db3.images.fields import interpolate, warp
+from db3.rng import Purpose
 from db3.teachers.base import ImageShape
 
 _TURN, _MINIMUM, _MAXIMUM = 0.4142, 0.6, 1.2  # tangent of half the largest angle (45°), scales
 _SHIFT, _BEND, _KNOTS = 0.3, 0.3, 5  # in half sides
+_NOISE, _WEIGHTS, _WARP = range(3)  # steps that draw
 
 
-def smooth(shape: ImageShape, number: Int64[Tensor, " m"], seed: int, role: int) -> Float[Tensor, "m c h w"]:
-    """Noise of several scales, weighted at random for each image, turned, scaled, shifted and bent."""
+def smooth(
+    shape: ImageShape, number: Int64[Tensor, " m"], seed: int, purpose: Purpose, which: int = 0
+) -> Float[Tensor, "m c h w"]:
+    """Noise of several scales, weighted at random for each image, turned, scaled, shifted and bent.
+
+    Args:
+        shape: (C, H, W).
+        number: of each image.
+        seed: of the images.
+        purpose: what the noise is for.
+        which: of several fields of that purpose.
+    """
     channels, height, width = shape
     sides = [s for s in (2, 3, 4, 6, 8) if s < min(height, width)]
     sides = [*sides, max(2, min(height, width) // 2), 0]  # 0: every pixel its own
     counts = [channels * (s * s or height * width) for s in sides]
-    noise = _noise(seed, number, role, sum(counts))
-    drawn = draw(seed, number, role + 32, 2 * len(sides) + 1)
+    noise = draw_octets(seed, purpose, number, sum(counts), (which, _NOISE)).float() / 127.5 - 1
+    drawn = draw(seed, purpose, number, 2 * len(sides) + 1, (which, _WEIGHTS))
     weights = spread(drawn[:, : len(sides)], 0.95)
     weights = weights / row_sum(weights)[:, None]
     shared = drawn[:, 2 * len(sides)][:, None, None, None]
@@ -31,13 +43,10 @@ def smooth(shape: ImageShape, number: Int64[Tensor, " m"], seed: int, role: int)
             knots = shared * knots[:, :1] + (1 - shared) * knots
         layer = interpolate(knots, height, width, whole=True) if side else knots
         field = field + weights[:, place, None, None, None] * layer
-    return _turned(field, seed, number, role + 64)
+    return _turned(field, draw(seed, purpose, number, 4 + 2 * _KNOTS * _KNOTS, (which, _WARP)) * 2 - 1)
 
 
-def _turned(
-    images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], role: int
-) -> Float[Tensor, "m c h w"]:
-    drawn = draw(seed, number, role, 4 + 2 * _KNOTS * _KNOTS) * 2 - 1
+def _turned(images: Float[Tensor, "m c h w"], drawn: Float[Tensor, "m d"]) -> Float[Tensor, "m c h w"]:
     scale = (_MINIMUM + _MAXIMUM) / 2 + (_MAXIMUM - _MINIMUM) / 2 * drawn[:, 1]
     knots = drawn[:, 4:].reshape(-1, 2, _KNOTS, _KNOTS) * _BEND
     return warp(images, drawn[:, 0] * _TURN, scale, drawn[:, 2:4] * _SHIFT, knots, "reflection")
@@ -61,14 +70,3 @@ def spread(drawn: Float[Tensor, "*n"], reach: float) -> Float[Tensor, "*n"]:
     """(1 + r·v) / (1 − r·v) with v in ±1: close to exp(2r·v) near 1, without an exponential."""
     v = reach * (2 * drawn - 1)
     return (1 + v) / (1 - v)
-
-
-def draw(seed: int, number: Int64[Tensor, " m"], role: int, count: int) -> Float[Tensor, "m count"]:
-    return rng.uniform(seed, number, torch.full_like(number, role), torch.zeros_like(number), count)
-
-
-def _noise(seed: int, number: Int64[Tensor, " m"], role: int, count: int) -> Float[Tensor, "m count"]:
-    """Noise in −1 … 1 of 256 levels, four of a random word."""
-    words = rng.words(seed, number, torch.full_like(number, role), torch.zeros_like(number), (count + 3) // 4)
-    octets = words.to(torch.int32).view(torch.uint8)[:, :count]
-    return octets.float() / 127.5 - 1

@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from db3 import rng
+from db3.images.draws import draw
 from db3.images.fields import interpolate, warp
+from db3.rng import Purpose
 
 KINDS = ("warped", "cut", "blended", "brighter")
 
 _CHUNK = 512
 _KNOTS, _DRAWS = 4, 4 + 2 * 4 * 4
 _CELLS = (2, 3, 5)  # knots a side of a mask
-_KIND, _FIRST, _SECOND, _MASK = range(100, 104)  # roles that key the draws, apart from those of the priors
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def variation_kinds(
     strength: Strength = Strength(),
 ) -> Int64[np.ndarray, " m"]:
     """What is done to each, a place in `KINDS`."""
-    drawn = _draw(seed, torch.from_numpy(numbers), _KIND, 2)[:, 0]
+    drawn = draw(seed, Purpose.VARIATION_KIND, torch.from_numpy(numbers), 2)[:, 0]
     kinds: Int64[np.ndarray, " m"] = _kinds(drawn, strength).numpy()
     return kinds
 
@@ -89,12 +89,12 @@ def _children(
     strength: Strength,
 ) -> UInt8[np.ndarray, "m c h w"]:
     number = torch.from_numpy(numbers)
-    drawn = _draw(seed, number, _KIND, 2)
+    drawn = draw(seed, Purpose.VARIATION_KIND, number, 2)
     kind = _kinds(drawn[:, 0], strength)
-    made = _moved(_pixels(images, parents[:, 0]), seed, number, _FIRST, strength)
+    made = _moved(_pixels(images, parents[:, 0]), seed, number, 0, strength)
     mixed = (kind > 0).nonzero()[:, 0]
     if len(mixed):
-        other = _moved(_pixels(images, parents[mixed.numpy(), 1]), seed, number[mixed], _SECOND, strength)
+        other = _moved(_pixels(images, parents[mixed.numpy(), 1]), seed, number[mixed], 1, strength)
         made[mixed] = _mix(made[mixed], other, kind[mixed], drawn[mixed, 1], seed, number[mixed])
     return made.mul_(255).round_().clamp_(0, 255).to(torch.uint8).numpy()
 
@@ -116,7 +116,7 @@ def _mix(
 
 def _mask(height: int, width: int, seed: int, number: Int64[Tensor, " m"]) -> Float[Tensor, "m 1 h w"]:
     """0 … 1 on either side of a contour of smooth noise, of random coarseness, place and sharpness."""
-    drawn = _draw(seed, number, _MASK, 3 + max(_CELLS) ** 2)
+    drawn = draw(seed, Purpose.VARIATION_MASK, number, 3 + max(_CELLS) ** 2)
     field = torch.zeros(len(number), 1, height, width)
     size = (drawn[:, 0] * len(_CELLS)).long()
     for place, cells in enumerate(_CELLS):
@@ -129,9 +129,9 @@ def _mask(height: int, width: int, seed: int, number: Int64[Tensor, " m"]) -> Fl
 
 
 def _moved(
-    images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], role: int, strength: Strength
+    images: Float[Tensor, "m c h w"], seed: int, number: Int64[Tensor, " m"], which: int, strength: Strength
 ) -> Float[Tensor, "m c h w"]:
-    drawn = _draw(seed, number, role, _DRAWS) * 2 - 1
+    drawn = draw(seed, Purpose.VARIATION_WARP, number, _DRAWS, (which, 0)) * 2 - 1
     tangent, scale = drawn[:, 0] * strength.turn, 1 + strength.scale * drawn[:, 1]
     knots = drawn[:, 4:].reshape(-1, 2, _KNOTS, _KNOTS) * strength.bend
     return warp(images, tangent, scale, drawn[:, 2:4] * strength.shift, knots)
@@ -139,7 +139,3 @@ def _moved(
 
 def _pixels(images: UInt8[np.ndarray, "n c h w"], index: Int64[np.ndarray, " m"]) -> Float[Tensor, "m c h w"]:
     return torch.from_numpy(np.asarray(images[index])).float() / 255
-
-
-def _draw(seed: int, number: Int64[Tensor, " m"], role: int, count: int) -> Float[Tensor, "m count"]:
-    return rng.uniform(seed, number, torch.full_like(number, role), torch.zeros_like(number), count)

@@ -1,15 +1,13 @@
 """From a name to a network with repeatable initial weights."""
 
-import difflib
 import threading
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from db3 import rng
 from db3.arithmetic import has_twin, initialise
-from db3.errors import ConfigError
+from db3.errors import ConfigError, unknown_name
 from db3.extras import needs
 from db3.networks.alexnet import DIVISORS, alexnet
 from db3.networks.compact import NAME as COMPACT
@@ -17,6 +15,7 @@ from db3.networks.compact import compact
 from db3.networks.lenet import WIDTHS, lenet
 from db3.networks.network import Network, Normalise
 from db3.networks.shapes import ImageShape, trial
+from db3.rng import Purpose, derived_seed
 
 # The paper's networks; `build` knows torchvision's classifiers too (importing them takes a second).
 NAMES = (*WIDTHS, *DIVISORS, COMPACT, "resnet18", "resnet34", "resnet18_small", "resnet34_small")
@@ -56,7 +55,7 @@ def build(
         raise ConfigError(f"the input shape is {list(input_shape)}; expected positive channels, height and width")
     normalise = Normalise(input_shape[0], mean, std)
     with _TURN, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(rng.generator(seed or 0, "network").initial_seed())
+        torch.default_generator.manual_seed(derived_seed(seed or 0, Purpose.NETWORK))
         body = _body(name, input_shape, classes)
     network = Network(normalise, body)
     if seed is not None and has_twin(network):
@@ -79,9 +78,7 @@ def _body(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
 
     known = {*NAMES, *names()}
     if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(NAMES)}"
-        raise ConfigError(f"architecture {name!r} is unknown; {hint}")
+        raise unknown_name("architecture", name, known)
     try:
         return vision(name, input_shape, classes)
     except (ValueError, RuntimeError, AssertionError) as error:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3 import rng
+from db3.rng import Purpose
 from db3.teachers.base import ImageShape
 
 
@@ -25,7 +26,7 @@ def random_signs(
     """
     channels, height, width = shape
     rows, columns = -(-height // cell), -(-width // cell)
-    coarse = rng.signs(seed, step, klass, sample, channels * rows * columns)
+    coarse = rng.signs(seed, Purpose.DIRECTION, step, klass, sample, channels * rows * columns)
     if cell == 1:
         return coarse
     flat = coarse.view(-1, coarse.shape[-1])  # many times faster on a matrix than on the last axis of more

@@ -4,11 +4,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, UInt8
 
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 from db3.search.ledger import Log
 from db3.teachers.base import ImageShape
-
-_STREAM = 1 << 32  # keys apart from those of directions: seeds below 2³² have their own upper word
 
 
 class QueriedImages:
@@ -57,8 +55,8 @@ class QueriedImages:
 
     def _drawn(self, keys: Int64[np.ndarray, "m 3"]) -> Float32[np.ndarray, " m"]:
         sample, klass, place = torch.from_numpy(keys).unbind(dim=1)
-        drawn: Float32[np.ndarray, " m"] = uniform(self._seed + _STREAM, place, klass, sample, 1)[:, 0].numpy()
-        return drawn
+        drawn: Float32[np.ndarray, "m 1"] = uniform(self._seed, Purpose.QUERIED_IMAGE, place, klass, sample, 1).numpy()
+        return drawn[:, 0]
 
     def read(self) -> tuple[UInt8[np.ndarray, "a c h w"], Int64[np.ndarray, " a"], Int64[np.ndarray, "a 3"]]:
         """The images kept, the decision on each, and its (sample, class, place), by which they are ordered."""

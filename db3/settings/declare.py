@@ -254,9 +254,11 @@ def _limits(limits: tuple[Any, ...]) -> list[str]:
 
 
 def _near(value: Any, hint: Any) -> str:
-    """The nearest word that the type takes, where a word was given."""
+    """The nearest word that the type takes, where a word was given, or a list with one that it does not take."""
     words = [each for each in _literals(hint) if isinstance(each, str)]
-    hint_told = nearest(value, words) if isinstance(value, str) and words else ""
+    given = value if isinstance(value, list | tuple) else [value]
+    wrong = [each for each in given if isinstance(each, str) and each not in words]
+    hint_told = nearest(wrong[0], words) if wrong and words else ""
     return f"; {hint_told}" if hint_told.startswith("did you mean") else ""
 
 

@@ -20,10 +20,11 @@ scale beside them were no better (98.0). Labels alone are best at gap 2 and temp
 probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from db3.errors import ConfigError
+from db3.errors import ConfigError, unknown_name
 from db3.settings.soft_labels import SoftLabelSettings
 
 Auto = Literal["auto"]
@@ -48,6 +49,9 @@ class Recipe:
     boundary_points: float
     smoothing: float
     queried_images: float
+
+    def __post_init__(self) -> None:
+        _check_mapping(self.mapping, ("hard", "margin", "inverse"))
 
 
 def given_scale(settings: SoftLabelSettings, mapping: str) -> float | None:
@@ -118,3 +122,8 @@ def recipe(queries_per_pair: float, points: bool = True, answers: bool = True, d
 def alone(mapping: Literal["hard", "margin", "inverse"]) -> Recipe:
     """Labels of the samples by one mapping, and nothing beside them."""
     return Recipe(mapping, 2.0, 8.0 if mapping == "margin" else 1.0, 0.0, 0.0, 0.0)
+
+
+def _check_mapping(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise unknown_name("mapping", name, known)

@@ -1,10 +1,11 @@
 """One entry for both mappings: the scale given, or chosen by the documented rule."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
+from db3.errors import unknown_name
 from db3.soft_labels.inverse import inverse, inverse_temperature
 from db3.soft_labels.margin import margin, margin_beta
 
@@ -26,7 +27,12 @@ def soft_labels(
         decisions: m.
         scale: β or τ; None chooses it so that the mean log-odds between decision and another class is `gap`.
         gap: that mean.
+
+    Raises:
+        ConfigError: an unknown mapping.
     """
+    if mapping not in get_args(Mapping):
+        raise unknown_name("mapping", mapping, get_args(Mapping))
     if mapping == "margin":
         scale = margin_beta(distances, decisions, gap) if scale is None else scale
         return margin(distances, decisions, scale), scale

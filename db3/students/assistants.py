@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import nn
 
-from db3 import rng
 from db3.arithmetic import log_softmax, softmax
 from db3.images.parents import draw_parents
 from db3.images.priors import prior_images
 from db3.images.variations import variations
 from db3.networks import build
 from db3.networks.fitting import fitted
+from db3.rng import Purpose, derived_seed
 from db3.settings.training import Arithmetic, AssistantSettings
 from db3.students.kd import teacher_logits
 from db3.students.variants import Variant
@@ -161,7 +161,7 @@ def _assistant(
     on_step: Callable[[], object] | None,
     processes: int,
 ) -> nn.Module:
-    own = rng.generator(seed, "tutor", number).initial_seed()
+    own = derived_seed(seed, Purpose.ASSISTANT, number)
     mean, std = channel_statistics(examples.images)
     channels, height, width = examples.images.shape[1:]
     shape = (channels, height, width)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 
 from db3.arithmetic import cos, log, sqrt
 from db3.errors import DataError
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 from db3.soft_labels.softmax import softmax
 from db3.students.variants import Variant
 from db3.training.examples import Examples
@@ -85,7 +85,7 @@ def noise_labels(decisions: Decisions, classes: int, scale: float, seed: int) ->
     """
     sample = torch.arange(len(decisions))
     zero = torch.zeros_like(sample)
-    drawn = uniform(seed, zero, zero, sample, 2 * classes).double().view(-1, 2, classes)
+    drawn = uniform(seed, Purpose.NOISE_LABEL, zero, zero, sample, 2 * classes).double().view(-1, 2, classes)
     # Box and Muller's transform; 1 − u lies in (0, 1], so its logarithm is finite.
     radius, angle = sqrt(log(1 - drawn[:, 0]) * -2), drawn[:, 1] * (2 * math.pi)
     logits = (radius * cos(angle) * scale).numpy()

@@ -14,9 +14,9 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from db3.errors import ConfigError
+from db3.errors import unknown_name
 from db3.images import fields
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 
 Augment = Callable[[Tensor, int, npt.NDArray[np.int64]], Tensor]
 """(images [n, C, H, W] in [0, 1], step, example indices [n]) → images of the same shape and bounds."""
@@ -33,11 +33,10 @@ def augmentation(name: str, seed: int) -> Augment | None:
     """
     if name == "none":
         return None
-    apply = {"warp": warp, "crop_flip": crop_flip}.get(name)
-    if apply is None:
-        raise ConfigError(f"augment is {name!r}; expected none, warp or crop_flip")
-
-    return _Keyed(apply, seed)
+    known = {"warp": warp, "crop_flip": crop_flip}
+    if name not in known:
+        raise unknown_name("augmentation", name, ("none", *known))
+    return _Keyed(known[name], seed)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class _Keyed:
 
     def __call__(self, images: Tensor, step: int, examples: npt.NDArray[np.int64]) -> Tensor:
         sample = torch.from_numpy(examples)
-        drawn = uniform(self.seed, torch.full_like(sample, step), torch.zeros_like(sample), sample, 4)
+        steps, zero = torch.full_like(sample, step), torch.zeros_like(sample)
+        drawn = uniform(self.seed, Purpose.AUGMENTATION, steps, zero, sample, 4)
         return self.apply(images, drawn.to(images.device))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from db3.arithmetic import power
 from db3.errors import ConfigError
-from db3.rng import generator, permutation
+from db3.rng import Purpose, generator, permutation
 from db3.training.examples import Examples, Group
 
 Indices = npt.NDArray[np.int64]
@@ -132,10 +132,11 @@ def class_weights(decisions: npt.NDArray[np.integer[Any]], balance: float) -> We
 
 
 def _epoch(indices: Indices, seed: int, identity: tuple[str, ...], epoch: int, weights: Weights | None) -> Indices:
-    order = np.array(permutation(len(indices), seed, *identity, "epoch", epoch), dtype=np.int64)
+    order = np.array(permutation(len(indices), seed, Purpose.EPOCH, *identity, epoch), dtype=np.int64)
     if weights is None:
         return indices[order]
-    offset = float(torch.rand((), dtype=torch.float64, generator=generator(seed, *identity, "offset", epoch)))
+    drawn = generator(seed, Purpose.OFFSET, *identity, epoch)
+    offset = float(torch.rand((), dtype=torch.float64, generator=drawn))
     # Systematic sampling: as many places as there are indices, at even distances along the summed weights.
     ends = np.floor(np.cumsum(weights) * len(indices) + offset).astype(np.int64)
     ends[-1] = len(indices)  # whatever the sum's rounding

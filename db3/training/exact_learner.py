@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from db3 import rng
 from db3.arithmetic import (
     ALONE,
     AdamW,
@@ -48,7 +47,7 @@ class ExactLearner:
         self._network = network
         self._twin = to_exact(network).to(device).train()
         self._optimiser = AdamW(self._twin.parameters(), weight_decay=weight_decay)
-        self._seed, self._batch, self._rank = rng.generator(seed, "dropout").initial_seed(), batch, rank
+        self._seed, self._batch, self._rank = seed, batch, rank
         mine = rank.rows(batch)
         self._first, self._reduce = mine.start, self._over(mine.stop - mine.start, batch)
 

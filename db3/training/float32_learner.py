@@ -31,7 +31,7 @@ class Float32Learner:
         self._joined = rank.joined(network)
         self._optimiser = torch.optim.AdamW(network.parameters(), weight_decay=weight_decay, fused=True)
         mine = rank.rows(batch)
-        self._randomness = KeyedRandomness(seed, "dropout", rows=mine)
+        self._randomness = KeyedRandomness(seed, mine)
         self._norms = nullcontext() if mine.all else WholeBatchNorm(mine)
 
     def step(self, images: Tensor, targets: Sequence[Targets], step: int, lr: float) -> Tensor:  # noqa: ARG002

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from db3.errors import ConfigError
-from db3.rng import generator
+from db3.rng import Purpose, generator
 from db3.training.ranks import Rows
 
 _REFUSED = {
@@ -29,7 +29,7 @@ _REFUSED = {
 
 
 class KeyedRandomness(TorchFunctionMode):
-    """While active, random layers draw from a generator keyed by (seed, identity).
+    """While active, random layers draw from a generator keyed by the seed.
 
     torch's layers draw from one generator per process: two trainings at once would take numbers from each other, and
     forking that generator (`torch.random.fork_rng`) is process-wide too. A function mode belongs to the thread that
@@ -38,8 +38,7 @@ class KeyedRandomness(TorchFunctionMode):
     device. Other random functions are refused rather than left to the shared generator.
 
     Args:
-        seed: with `identity`, of the generator.
-        identity: what it is for.
+        seed: of the generator.
         rows: the images that this process has of every batch: it draws the numbers of all and takes theirs, so that an
             image is treated alike however many processes share the batch. None: all.
 
@@ -47,9 +46,9 @@ class KeyedRandomness(TorchFunctionMode):
         ConfigError: when the network calls a random function that is not served.
     """
 
-    def __init__(self, seed: int, *identity: int | str, rows: Rows | None = None) -> None:
+    def __init__(self, seed: int, rows: Rows | None = None) -> None:
         super().__init__()
-        self._generator = generator(seed, *identity)
+        self._generator = generator(seed, Purpose.DROPOUT)
         self._rows = None if rows is None or rows.all else rows
 
     def __torch_function__(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from db3.arithmetic import warmup_cosine
 from db3.errors import ConfigError, Db3Error
-from db3.rng import permutation
+from db3.rng import Purpose, permutation
 from db3.settings.declare import Doc, Ge, settings
 from db3.settings.training import Positive, Schedule
 from db3.training.augmentation import Augment
@@ -147,7 +147,7 @@ def _split(count: int, settings: TrainSettings, seed: int) -> tuple[Indices, Ind
         return np.arange(count), None
     if count < 2:
         raise ConfigError("select is best with 1 example; expected 2 or more, one to hold out: set select to last")
-    order = np.array(permutation(count, seed, "holdout"))
+    order = np.array(permutation(count, seed, Purpose.HOLDOUT))
     kept = min(max(1, round(settings.holdout * count)), count - 1)
     return np.sort(order[kept:]), np.sort(order[:kept])
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64, Int64
 
-from db3.rng import permutation
+from db3.rng import Purpose, permutation
 
 _FLOOR = 0.02  # of all decided images, added to each class's number: a class never met does not take everything
 
@@ -51,6 +51,6 @@ def choose(
     """
     available = np.bincount(predicted, minlength=len(counts)).astype(np.int64)
     quota = quotas(counts, available, wanted)
-    order = np.array(permutation(len(predicted), seed, *identity), dtype=np.int64)
+    order = np.array(permutation(len(predicted), seed, Purpose.CHOICE, *identity), dtype=np.int64)
     chosen = [order[predicted[order] == k][: quota[k]] for k in range(len(counts))]
     return np.sort(np.concatenate(chosen))

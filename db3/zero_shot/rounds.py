@@ -16,7 +16,6 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from torch import nn
 
-from db3 import rng
 from db3.arithmetic import to_exact
 from db3.datasets.subset import draw_samples
 from db3.errors import ConfigError, DataError, TeacherError
@@ -25,6 +24,7 @@ from db3.images.priors import prior_images
 from db3.images.variations import Strength, variations
 from db3.networks import build
 from db3.networks.fitting import fitted
+from db3.rng import Purpose, derived_seed
 from db3.settings.declare import Doc, Ge, Gt, settings
 from db3.settings.samples import Rounds
 from db3.settings.training import Portion
@@ -212,7 +212,7 @@ class _Known:
         exact = self._settings.arithmetic == "exact"
         network = to_exact(self._surrogate) if exact else self._surrogate
         predicted = decide_all(network, images, _CALL).astype(np.int64)
-        return images[choose(predicted, counts, wanted, self._seed, "choose", what, self._turn)]
+        return images[choose(predicted, counts, wanted, self._seed, what, self._turn)]
 
     def _ask(self, parts: list[tuple[Images, int]]) -> None:
         images = np.concatenate([part for part, _ in parts])
@@ -228,7 +228,7 @@ class _Known:
 
     def _learn(self) -> None:
         settings = self._settings
-        seed = rng.generator(self._seed, "primer", self._turn).initial_seed()
+        seed = derived_seed(self._seed, Purpose.ROUND, self._turn)
         if self._surrogate is None:
             mean, std = channel_statistics(self._images)
             architecture = fitted(settings.architecture, self._shape, small=True)

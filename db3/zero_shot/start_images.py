@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, Int64, UInt8
 
-from db3.errors import ConfigError, DataError
+from db3.errors import ConfigError, DataError, unknown_name
 from db3.images.noise import noise_images
 from db3.search.driver import drive
 from db3.search.ledger import Asks
@@ -101,6 +101,8 @@ def check_starts(starts: Starts, missing: Literal["error", "allow"], class_names
     Raises:
         DataError: names the classes and what was tried.
     """
+    if missing not in ("error", "allow"):
+        raise unknown_name("choice for missing classes", missing, ("error", "allow"))
     names = class_names or [str(k) for k in range(len(starts.wanted))]
     present = np.unique(starts.decisions)
     if len(present) < 2:

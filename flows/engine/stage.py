@@ -14,6 +14,7 @@ Example, the module flows/samples.py:
 import argparse
 import errno
 import importlib
+import logging
 import os
 import shutil
 import sys
@@ -21,9 +22,10 @@ import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from db3.errors import ConfigError, Db3Error
+from db3.progress import show_progress
 from db3.settings.declare import to_json
 from flows.config import Config, load_config, parse_config
 from flows.engine.locks import end_with_processes, find_callers, hold_lock
@@ -113,6 +115,7 @@ class Stage:
         from prefect.states import Completed
 
         def run(parameters: dict[str, Any], data: str = str(DATA)) -> Any:
+            report_to_stderr()
             summary = self(parse_config(parameters), Path(data))
             return Completed(message=summary, data=summary)
 
@@ -149,6 +152,7 @@ class Stage:
 
 def run_entry_point(work: Callable[[], str]) -> NoReturn:
     """Do the work of an entry point, print the line it returns and end the process with the fitting status."""
+    report_to_stderr()
     try:
         print(work(), flush=True)
     except (Db3Error, OSError) as error:
@@ -165,6 +169,26 @@ def run_entry_point(work: Callable[[], str]) -> NoReturn:
         # A plain exit would wait for the shards still running in threads; files appear whole or not at all.
         os._exit(130)
     sys.exit(0)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what is stderr at the moment of the message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def report_to_stderr() -> None:
+    """Show progress, and the warnings that db3 and the stages log; the library alone shows neither."""
+    show_progress()
+    for name in ("db3", "flows"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, _Stderr) for handler in logger.handlers):
+            handler = _Stderr()
+            handler.setFormatter(logging.Formatter("warning: %(message)s"))
+            handler.setLevel(logging.WARNING)
+            logger.addHandler(handler)
 
 
 def _one_line(error: Exception) -> str:

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from db3.errors import ConfigError
+from db3.search.method import resolve_method
 from flows.compose import compose
 from flows.config import Config, parse_config
 from flows.distill import distill
 from flows.fetch_teacher import fetch_teacher
-from flows.inputs import search_name
 from flows.query_decisions import query_decisions
 from flows.samples import samples
 from flows.soft_labels import soft_labels
@@ -100,6 +100,10 @@ def test_auto_searches_nothing_after_images_made_by_rounds(data: Path) -> None:
     made(data, config)
     told = json.loads((data / "decisions" / "manifest.json").read_text())
     assert (told["method"], told["budget"], told["queries"]["asked"]) == ("none", 0, 0)
+
+    def search_name(config: Config) -> str:
+        return resolve_method(config.query, config.samples.method).method
+
     assert search_name(configured("query=auto")) == search_name(configured(*PSEUDO, "query=auto")) == "auto"
     assert search_name(configured(*PRIORS, "query=bd")) == "bd"
 

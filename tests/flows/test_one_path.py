@@ -8,9 +8,11 @@ import pytest
 from db3.digest import digest_arrays
 from db3.images.augmented import decide_augmented
 from db3.search import search_pairs
+from db3.search.method import resolve_method
+from db3.search.surrogate.surrogate import surrogates_of
 from db3.teachers.folder import open_teacher
 from db3.work import cut
-from flows.inputs import method_of, surrogate_of, transfer_images
+from flows.inputs import transfer_images
 from tests.flows.test_searches import configured, searched
 
 FIELDS = ("distances", "asked", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
@@ -18,12 +20,14 @@ FIELDS = ("distances", "asked", "points", "point_pairs", "queried_images", "quer
 
 @pytest.mark.parametrize("method", ["bd", "guided"])
 def test_a_search_without_the_pipeline_gives_the_pipelines_bytes(data: Path, method: str) -> None:
-    chosen = (f"query.method={method}", "query.shard=7", "query.augmented=25", "runtime.threads=1")
+    chosen = (f"query.method={method}", "runtime.shard=7", "query.augmented=25", "runtime.threads=1")
     config = configured(*chosen)
     told = searched(data, *chosen)
     teacher, pool = open_teacher(data / "teacher"), transfer_images(data)
-    surrogate = surrogate_of(config, teacher.spec.input_shape)
-    found = search_pairs(teacher, pool, method_of(config), cut(len(pool.images), 9), surrogate)
+    surrogate = surrogates_of(config.query)
+    found = search_pairs(
+        teacher, pool, resolve_method(config.query, config.samples.method), cut(len(pool.images), 9), surrogate
+    )
     assert told["queries"]["synthetic_queries"] == len(found.synthetic_answers)
     for field in FIELDS:
         mine = np.concatenate([getattr(part, field) for part in found])

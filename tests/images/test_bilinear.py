@@ -1,18 +1,15 @@
 """Bilinear look-up, and that made images have the same bits on every processor."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch.nn.functional import grid_sample
 
 from db3.images.bilinear import Padding, bilinear
 from db3.images.fields import centres
+from tests.kernels import on_every_kernel, printed_with
 
 # What changes these digests changes every transfer set made of such images: say so in CHANGELOG.md.
-DIGESTS = "f90c94d5b569 327a28199b79 af56a8b90bcb 2df8af31f13c 1ebc1cfc8b05 74083d13a539"
+DIGESTS = "d999b654567d 97fc1e68613e 6a57441783fb 0d77ba082550 e7e7dc221a2a 4da7f858afcd"
 MAKE = """
 import numpy as np
 from db3.digest import digest_array
@@ -45,9 +42,7 @@ def test_an_image_looked_up_at_its_own_pixels_is_itself() -> None:
     assert torch.equal(bilinear(images, x, y, "border"), images)
 
 
-@pytest.mark.parametrize("instructions", ["default", "avx2", "avx512"])
+@on_every_kernel
 def test_made_images_have_the_same_bits_on_every_processor(instructions: str) -> None:
-    """`default` neither fuses products with sums nor takes eight numbers at once; what a processor lacks, it skips."""
-    environment = {**os.environ, "ATEN_CPU_CAPABILITY": instructions, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", MAKE], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == DIGESTS.split()
+    """`default` neither fuses products with sums nor takes eight numbers at once."""
+    assert printed_with(instructions, MAKE) == DIGESTS.split()

@@ -4,6 +4,7 @@ import torch
 
 from db3.images.priors import families, prior_families, prior_images, window
 from db3.images.smooth import sigmoid, smooth, standardised
+from db3.rng import Purpose
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 12), (3, 9, 16), (4, 6, 6)]
 
@@ -71,7 +72,7 @@ def test_colours_go_together_more_than_in_noise() -> None:
 
 
 def test_standardised_images() -> None:
-    field = smooth((1, 28, 28), torch.arange(20), 0, 1)
+    field = smooth((1, 28, 28), torch.arange(20), 0, Purpose.PRIOR_FIELD)
     flat = standardised(field).double().flatten(1)
     assert torch.allclose(flat.mean(1), torch.zeros(20, dtype=torch.float64), atol=1e-5)
     assert torch.allclose(flat.std(1, correction=0), torch.ones(20, dtype=torch.float64), atol=1e-5)

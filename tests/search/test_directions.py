@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from db3 import rng
+from db3.rng import Purpose
 from db3.search.directions import random_signs
 
 
@@ -15,7 +16,7 @@ def _signs(shape: tuple[int, int, int], cell: int, count: int = 3, seed: int = 7
 
 def test_a_cell_of_one_pixel_is_the_bare_generator() -> None:
     step = torch.arange(3)
-    expected = rng.signs(7, step, torch.full_like(step, 2), torch.full_like(step, 5), 3 * 5 * 4)
+    expected = rng.signs(7, Purpose.DIRECTION, step, torch.full_like(step, 2), torch.full_like(step, 5), 3 * 5 * 4)
     assert torch.equal(_signs((3, 5, 4), 1), expected)
 
 

@@ -65,7 +65,7 @@ def test_packing_changes_no_bit_of_a_real_networks_search(
 ) -> None:
     """LeNet5 behind Batching: other blocks and other rows put every image into another place beside others."""
     teacher, images = real_teacher.teacher, real_teacher.pool
-    asked = replace(MBD, name=method, budget=45)
+    asked = replace(MBD, method=method, budget=45)
     whole = search_distances(teacher, images, range(6), asked)
     single = _joined([search_distances(teacher, images, range(row, row + 1), asked) for row in range(6)])
     assert _same(whole, single)

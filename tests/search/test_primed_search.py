@@ -48,6 +48,19 @@ def test_a_cut_into_shards_changes_no_byte_and_journals_replay(name: MethodName)
         assert all(getattr(one, field).tobytes() == getattr(other, field).tobytes() for field in FIELDS)
 
 
+def test_the_seed_of_the_search_reaches_the_local_probes() -> None:
+    """The surrogates' own seed is the same; guided rounds draw nothing, so only local phases can differ."""
+    teacher = brightest(SHAPE)
+    images = pool(teacher, 16)
+
+    def answers(budget: int, seed: int) -> bytes:
+        method = Method("auto", budget=budget, seed=seed)
+        return search_distances(teacher, images, range(4), method, surrogate=TINY).answers.tobytes()
+
+    assert answers(60, 0) != answers(60, 5)
+    assert answers(25, 0) == answers(25, 5)
+
+
 @pytest.mark.parametrize("budget", [0, 1, 10])
 def test_small_budgets_hold_and_count(budget: int) -> None:
     teacher = brightest(SHAPE)

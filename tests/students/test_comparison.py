@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from db3.errors import ConfigError
-from db3.soft_labels import Recipe, SearchedSamples, build_transfer_set, margin
+from db3.soft_labels import Recipe, SearchedSamples, SoftLabelSettings, build_transfer_set, margin
 from db3.students import (
     SearchProgress,
     VariantSettings,

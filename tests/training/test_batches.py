@@ -84,7 +84,7 @@ def test_descendants_of_what_is_held_out_are_not_learnt(bars: Bars) -> None:
     assert set(seen) == {0, 2, 4, 6}
     free = _parts(bars(4), Group("boundary_points", bars(8), 0.5), held=held)[1]
     assert set(np.concatenate([next(free.batches) for _ in range(20)])) == set(range(8))
-    with pytest.raises(ConfigError, match="every example of group boundary points descends"):
+    with pytest.raises(ConfigError, match="every example of group boundary_points descends"):
         _parts(bars(4), group, held=np.arange(4))
 
 

@@ -13,7 +13,7 @@ from db3.training.ranks import Rows
 
 
 def _drawn(layer: Callable[[Tensor], Tensor], seed: int, calls: int = 1) -> Tensor:
-    with KeyedRandomness(seed, "test"):
+    with KeyedRandomness(seed):
         return torch.stack([layer(torch.ones(4, 50, 4, 4)) for _ in range(calls)])
 
 
@@ -33,10 +33,10 @@ SHARED = [nn.Dropout(0.3), StochasticDepth(0.3, "row"), nn.Sequential(nn.Flatten
 @pytest.mark.parametrize("layer", SHARED)
 def test_processes_that_share_a_batch_drop_what_one_would(layer: nn.Module) -> None:
     images, parts = torch.ones(5, 6, 4, 4), list[Tensor]()
-    with KeyedRandomness(1, "test"):
+    with KeyedRandomness(1):
         whole = [layer(images) for _ in range(3)]
     for rows in (Rows(0, 2, 5), Rows(2, 3, 5), Rows(3, 5, 5)):
-        with KeyedRandomness(1, "test", rows=rows):
+        with KeyedRandomness(1, rows=rows):
             parts.append(torch.stack([layer(images[rows.start : rows.stop]) for _ in range(3)]))
     assert torch.equal(torch.cat(parts, dim=1), torch.stack(whole))
 
@@ -44,7 +44,7 @@ def test_processes_that_share_a_batch_drop_what_one_would(layer: nn.Module) -> N
 def test_numbers_that_belong_to_no_image_are_refused_where_a_batch_is_shared() -> None:
     with (
         pytest.raises(ConfigError, match=r"for 1 rows of 2 images.*in one process"),
-        KeyedRandomness(1, "test", rows=Rows(0, 2, 5)),
+        KeyedRandomness(1, rows=Rows(0, 2, 5)),
     ):
         StochasticDepth(0.3, "batch")(torch.ones(2, 3))
 

@@ -34,7 +34,7 @@ def test_the_budget_is_spent_exactly_and_decisions_are_the_teachers(budget: int)
     teacher = _quarters()
     told: list[int] = []
     found = _gather(teacher, budget, on_asked=told.append)
-    assert found.asked == budget == teacher.asked == sum(told)
+    assert found.asked == budget == teacher.costs.asked == sum(told)
     assert found.images.dtype == np.uint8
     assert found.images.shape == (budget, *SHAPE)
     assert np.array_equal(decide_all(_quarters(), found.images, 64), found.decisions)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from db3.errors import BudgetSpent
-from db3.rng import uniform
+from db3.rng import Purpose, uniform
 from db3.search.blocks import Blocks
 from db3.search.distances import DistanceParts, Distances
 from db3.search.driver import replay
@@ -182,7 +182,7 @@ class SurrogateSearch:
         """Some phases of one shard: its pairs' state after them, what they asked, and the answers."""
         blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
         after = [_Part(blocks, part, before) for part in blocks.parts()]
-        answers = self._answer(index, (part.asks(group, surrogate) for part in after))
+        answers = self._answer(index, (part.asks(group, surrogate, self._method.seed) for part in after))
         return {
             **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG, _CUT)},
             "answers": torch.cat(answers).numpy() if answers else np.empty(0, np.int64),
@@ -217,7 +217,7 @@ class _Part:
         self._blocks, self._part, self._before = blocks, part, before
         self.state: Arrays = {}
 
-    def asks(self, group: Sequence[Phase], surrogate: Surrogate) -> Asks:
+    def asks(self, group: Sequence[Phase], surrogate: Surrogate, seed: int) -> Asks:
         search = self._blocks.search(self._part)
         log = search.log = Log(search.pairs)
         starts = torch.full_like(search.pairs.images, torch.nan)
@@ -229,7 +229,7 @@ class _Part:
         cut = False
         try:
             for phase in group:
-                yield from phase_asks(phase, search, starts, surrogate)
+                yield from phase_asks(phase, search, starts, surrogate, seed)
         except BudgetSpent:
             cut = True
         self.state = {name: getattr(search, name).cpu().numpy() for name in _STATE}
@@ -312,5 +312,5 @@ def _chosen(keys: npt.NDArray[np.generic], share: float, seed: int) -> npt.NDArr
     if share >= 1:
         return np.ones(len(keys), np.bool_)
     sample, klass, place = torch.from_numpy(keys).unbind(dim=1)
-    chosen: npt.NDArray[np.bool_] = (uniform(seed, place, klass, sample, 1)[:, 0] < share).numpy()
+    chosen: npt.NDArray[np.bool_] = (uniform(seed, Purpose.RETRAINING, place, klass, sample, 1)[:, 0] < share).numpy()
     return chosen

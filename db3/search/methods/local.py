@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from db3.arithmetic.sums import row_norm, row_sum
-from db3.rng import signs
+from db3.rng import Purpose, signs
 from db3.search.bisection import gallop
 from db3.search.ledger import Asks, Search
 from db3.search.methods.semicircle import turn
@@ -150,7 +150,7 @@ def _probes(
     best, distance = search.best[rows], search.distance[rows]
     turns = search.asked[rows, None] + torch.arange(count, device=search.device)
     klass, sample = (identity[rows, None].expand(-1, count) for identity in (pairs.targets, pairs.samples))
-    drawn = here.fit.draw(signs(settings.seed, turns, klass, sample, len(surrogate.basis)))
+    drawn = here.fit.draw(signs(settings.seed, Purpose.PROBE, turns, klass, sample, len(surrogate.basis)))
     across = (drawn @ surrogate.basis) * here.free[:, None]
     across = across - row_sum(across * here.normal[:, None])[..., None] * here.normal[:, None]
     radius = (settings.radius * distance).clamp(min=search.probe)

@@ -8,7 +8,7 @@ how pairs are cut into blocks.
     for phase in plan(budget):
         if phase.retrain:
             surrogate.learn(known, answers_of(logs))
-        drive((phase_asks(phase, search, starts, surrogate) for ...), teacher)
+        drive((phase_asks(phase, search, starts, surrogate, seed) for ...), teacher)
 """
 
 from collections.abc import Generator
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from db3.search.ledger import Search
 from db3.search.methods.guided import Round, first_round, later_round
-from db3.search.methods.local import local
+from db3.search.methods.local import LocalSettings, local
 from db3.search.surrogate.surrogate import Surrogate
 
 
@@ -65,7 +65,7 @@ def plan(budget: int, probing: bool = True) -> tuple[Phase, ...]:
 
 
 def phase_asks(
-    phase: Phase, search: Search, starts: Float[Tensor, "n d"], surrogate: Surrogate
+    phase: Phase, search: Search, starts: Float[Tensor, "n d"], surrogate: Surrogate, seed: int
 ) -> Generator[Tensor, Tensor, None]:
     """One phase of one block.
 
@@ -75,6 +75,7 @@ def phase_asks(
             earlier phases, from which a local phase learns.
         starts: a start sample of each pair's class, NaN where there is none; read by the first phase alone.
         surrogate: trained.
+        seed: of the local phases' probes.
     """
     budget, search.budget = search.budget, min(search.budget, phase.until)
     try:
@@ -83,7 +84,7 @@ def phase_asks(
         elif phase.search == "later":
             yield from later_round(search, surrogate.margin, phase.round)
         else:
-            yield from local(search, surrogate)
+            yield from local(search, surrogate, LocalSettings(seed=seed))
     finally:
         search.budget = budget
 

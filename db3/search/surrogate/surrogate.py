@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from db3.errors import BudgetSpent
 from db3.networks import build
 from db3.networks.fitting import fitted
-from db3.rng import generator
+from db3.rng import Purpose, derived_seed, generator
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.subspace import error_basis
 from db3.search.surrogate.parallel import run_parallel
@@ -104,7 +104,7 @@ class Surrogate:
         self.shape, self.settings, self.bounds, self.device = shape, settings, bounds, torch.device(device)
         self._workers = workers if self.device.type == "cpu" else 1
         # First weights of their own: never those that a teacher of the same architecture may have begun with.
-        seeds = [generator(settings.seed, "primer", number).initial_seed() for number in range(settings.networks)]
+        seeds = [derived_seed(settings.seed, Purpose.SURROGATE, number) for number in range(settings.networks)]
         self.networks = [
             build(fitted(settings.architecture, shape), shape, classes, seed=seed)
             .to(self.device)
@@ -172,7 +172,12 @@ class Surrogate:
             parts = [(old, settings.batch - half), (new.to(self.device), half)]
         trainings = [
             functools.partial(
-                self._train, network, parts, steps, lr, generator(settings.seed, "primer", number, self._trainings)
+                self._train,
+                network,
+                parts,
+                steps,
+                lr,
+                generator(settings.seed, Purpose.SURROGATE_BATCH, number, self._trainings),
             )
             for number, network in enumerate(self.networks)
         ]
@@ -198,7 +203,8 @@ class Surrogate:
 
     def orient(self, known: Answers) -> None:
         """Find the basis: directions along which the networks differ, at points on their own boundary."""
-        images, targets = strangers(self, known.to(self.device), _BASIS_SAMPLES, generator(self.settings.seed, "basis"))
+        draw = generator(self.settings.seed, Purpose.BASIS)
+        images, targets = strangers(self, known.to(self.device), _BASIS_SAMPLES, draw)
         points, _ = minimal_perturbation(self.margin, images, targets, Steps(5), self.bounds)
         members = [functools.partial(self.margin, member=number) for number in range(len(self.networks))]
         self.basis = error_basis(members, points, targets, self.bounds, self.settings.basis)
@@ -288,7 +294,7 @@ def ask_synthetic(
     surrogate.fit(known)
     for number in range(rounds):
         count = (decisions - kept) // rounds
-        draw = generator(surrogate.settings.seed, "scout", number)
+        draw = generator(surrogate.settings.seed, Purpose.SYNTHETIC_QUERIES, number)
         images, targets = strangers(surrogate, samples, count, draw)
         found, _ = minimal_perturbation(surrogate.margin, images, targets, _SYNTHETIC_STEPS, surrogate.bounds)
         overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw).to(surrogate.device)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from db3.errors import DataError, unknown_name
 from db3.files import read_json, write_json
+from db3.rng import Purpose, generator
 from db3.teachers.base import ImageShape
 
 FORMATS: dict[str, torch.memory_format] = {
@@ -73,7 +74,7 @@ def best_call_shape(
         seconds: no turn is begun after so many; the first one is always finished.
     """
     network = network.eval().to(device)
-    images = torch.rand(max(batches), *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    images = torch.rand(max(batches), *shape, generator=generator(0, Purpose.TIMING)).to(device)
     ends = time.monotonic() + seconds
     rates: dict[tuple[int, str], list[float]] = {}
     with torch.inference_mode():

@@ -50,7 +50,7 @@ def searched(real: RealTeacher, cut: int, queries: tuple[int, ...] = ()) -> tupl
         searches.append(search)
     blocks = starts.split(cut)
     for phase in plan(BUDGET):
-        drive([phase_asks(phase, s, b, surrogate) for s, b in zip(searches, blocks, strict=True)], real.teacher)
+        drive([phase_asks(phase, s, b, surrogate, 0) for s, b in zip(searches, blocks, strict=True)], real.teacher)
         assert all(int(search.asked.max()) <= phase.until for search in searches)
         assert all(search.budget == BUDGET for search in searches)
     return torch.cat([s.best for s in searches]), torch.cat([s.asked for s in searches])
