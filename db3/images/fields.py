@@ -50,8 +50,8 @@ def _taps(size: int, count: int, whole: bool) -> tuple[Int64[Tensor, "t size"], 
     knot = place.floor().long() + torch.arange(-1, _TAPS - 1)[:, None]
     distance = (place - knot).abs()
     near = 2 / 3 - distance * distance + distance * distance * distance / 2
-    rest = (2 - distance).clamp(min=0)
-    far = rest * rest * rest / 6
+    beyond = (2 - distance).clamp(min=0)
+    far = beyond * beyond * beyond / 6
     weight = torch.where(distance < 1, near, far).where((knot >= 0) & (knot < count), 0.0)
     if whole:
         total = weight[0]
