@@ -149,6 +149,7 @@ def digests(
             found[label] = f"no answer within {limit:g} s"
         except subprocess.CalledProcessError as error:
             found[label] = f"failed: {(error.stderr.strip().splitlines() or ['without a message'])[-1]}"
+        print(f"{label}: {found[label]}", flush=True)
     return found
 
 
@@ -227,10 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"ratio {row['ratio']}; accuracy {row['exact_accuracy']:.4f} / {row['float32_accuracy']:.4f}",
                 flush=True,
             )
+    if given.json:  # kept if the settings below are cut off
+        write_json(given.json, {"threads": torch.get_num_threads(), "rows": rows, "digests": {}})
     places = {"none": (), "few": _FEW, "all": range(len(_SETTINGS))}[given.settings]
     found = digests(names, places, given.dataset, given.root, given.limit)
-    for label, outcome in found.items():
-        print(f"{label}: {outcome}", flush=True)
     if given.json:
         write_json(given.json, {"threads": torch.get_num_threads(), "rows": rows, "digests": found})
 

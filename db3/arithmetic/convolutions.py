@@ -20,7 +20,7 @@ from db3.arithmetic.guard import integer_sums
 from db3.arithmetic.layout import scratch
 from db3.arithmetic.patches import Window, add_patches, bands, pad, patches, pieces, wide_rows
 
-_LONG = 128  # numbers of an output row, width · n, from which on a product a row is no slower than one of many rows
+_LONG = 2**16  # numbers of the matrix of an output row, from which on a product a row is no slower than one of many
 
 
 def convolve(x: Float[Tensor, "c h w n"], w: Float[Tensor, "o i kh kw"], window: Window) -> Float[Tensor, "o y x n"]:
@@ -84,7 +84,8 @@ def weight_gradient(
 
 def _by_rows(shape: Size, window: Window) -> bool:
     plain = window.stride == window.dilation == (1, 1) and window.groups == 1 and window.kernel != (1, 1)
-    return plain and window.outputs(*shape[1:3])[1] * shape[3] >= _LONG
+    taps = window.kernel[0] * window.kernel[1]
+    return plain and shape[0] * taps * window.outputs(*shape[1:3])[1] * shape[3] >= _LONG
 
 
 def _under(x: Float[Tensor, "c h w n"], window: Window) -> Iterator[tuple[int, Float[Tensor, "k m"]]]:

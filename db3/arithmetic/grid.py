@@ -103,7 +103,7 @@ def round_tensor(
         return torch.add(values, magic, out=out).sub_(magic)
     out = torch.empty_like(values) if out is None else out
     # By blocks of memory, which stay in a cache from one operation to the next.
-    for part, rounded in zip(*(tensor.view(-1).split(_BLOCK) for tensor in (dense, _dense(out))), strict=True):
+    for part, rounded in zip(*(torch.split(tensor.view(-1), _BLOCK) for tensor in (dense, _dense(out))), strict=True):
         torch.add(part, magic, out=rounded).sub_(magic)
     return out
 

@@ -111,7 +111,7 @@ def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Views of some elements of each at a time, which stay in a cache from one operation to the next."""
     if not all(tensor.is_contiguous() for tensor in tensors):
         return iter([tensors])
-    return zip(*(tensor.view(-1).split(_BLOCK) for tensor in tensors), strict=True)
+    return zip(*(torch.split(tensor.view(-1), _BLOCK) for tensor in tensors), strict=True)
 
 
 def _forget(parameters: Iterable[nn.Parameter]) -> None:
