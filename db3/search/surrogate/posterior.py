@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from db3.arithmetic.functions import sigmoid, sqrt
+from db3.arithmetic.guard import integer_sums
 from db3.arithmetic.matrices import Cholesky, cholesky, row_products
 
 _STEPS = 5
@@ -93,7 +94,8 @@ def _given(
     steps: Float[Tensor, "n q p"], expected: Float[Tensor, "n q"], answers: Float[Tensor, "n q"], noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The answers that were given, in their order, as float64; what is left of a pair with fewer counts for nothing."""
-    most = int((answers != 0).sum(dim=1).amax()) if answers.numel() else 0
+    with integer_sums():
+        most = int((answers != 0).sum(dim=1).amax()) if answers.numel() else 0
     order = (answers == 0).to(torch.uint8).argsort(dim=1, stable=True)[:, : max(1, most)]
     steps = steps.gather(1, order[..., None].expand(-1, -1, steps.shape[2])).to(torch.float64)
     expected, answers, noise = (part.gather(1, order).to(torch.float64) for part in (expected, answers, noise))

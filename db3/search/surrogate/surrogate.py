@@ -161,7 +161,7 @@ class Surrogate:
     def value(self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The margin alone: a third of the work."""
         values = images.new_empty(len(images))
-        with torch.inference_mode():
+        with torch.no_grad():
             for rows, pixels, classes in self._calls(images, targets):
                 value = (exact_value if self._exact else _lead)(self.networks, pixels, classes)
                 values[rows] = value[: len(values[rows])]
