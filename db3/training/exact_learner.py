@@ -87,7 +87,7 @@ class ExactLearner:
 
     def decide(self, images: Tensor) -> Tensor:
         self._twin.eval()
-        with torch.inference_mode():
+        with torch.no_grad():
             decided: Tensor = self._twin(images).argmax(dim=1)
         self._twin.train()
         return decided

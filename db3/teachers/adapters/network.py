@@ -40,10 +40,10 @@ class NetworkTeacher:
         self.spec = spec
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
-        with torch.inference_mode():
+        with torch.no_grad():
             batch = self._arranged(images.to(self._device))
             decisions: Tensor = self._network(batch).argmax(dim=1)
-        return decisions.to(images.device).clone()  # outside: a tensor of inference mode cannot be changed in place
+        return decisions.to(images.device)
 
     def _arranged(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         if self._format == torch.channels_last and images.shape[1] == 1 and images.is_contiguous():
