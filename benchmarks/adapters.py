@@ -25,7 +25,7 @@ from benchmarks.serving import served
 from db3.datasets import open_dataset
 from db3.files import read_json, write_json
 from db3.students.export import export_onnx
-from db3.students.kd import teacher_logits
+from db3.students.teacher_logits import teacher_logits
 from db3.teachers.adapters.catalogue import fetch_foreign
 from db3.teachers.adapters.declared import Declared
 from db3.teachers.adapters.http_settings import Link

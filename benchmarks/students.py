@@ -35,7 +35,7 @@ from db3.search import Distances, Method, search_distances
 from db3.search.method import WITH_SURROGATES
 from db3.soft_labels import BoundaryPoints, QueriedImages, Recipe, SearchedSamples, build_transfer_set, recipe
 from db3.students import baselines
-from db3.students.kd import teacher_logits
+from db3.students.teacher_logits import teacher_logits
 from db3.students.variants import Variant, student_variant
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher

@@ -3,8 +3,6 @@
 python examples/zero_shot.py
 """
 
-from functools import partial
-
 import numpy as np
 
 import db3
@@ -26,7 +24,7 @@ def main() -> None:
 
     # Prior images first; then rounds, in each of which a surrogate chooses among fresh images and variations.
     settings = db3.RoundSettings(count=4, steps=60, architecture="lenet5_fifth")
-    found = db3.gather(partial(db3.decide_all, teacher, batch=64), SHAPE, CLASSES, BUDGET, settings, seed=0)
+    found = db3.gather(teacher, BUDGET, settings, seed=0)
     print("images per class:", np.bincount(found.decisions, minlength=CLASSES).tolist(), "missing:", found.missing)
 
     student = db3.build_network("lenet5_fifth", SHAPE, CLASSES, seed=0)

@@ -160,7 +160,7 @@ class TeacherSettings(PixelSettings, ModelSettings):
             "http": {"http.url": self.http.url, "http.model": self.http.model},
             "http_image": {"http.url": self.http.url, "http.answer": self.http.answer},
             "callable": {"function": self.function},
-        }[self.kind]
+        }.get(self.kind, {})
         for name, value in needed.items():
             if not value:
                 raise ConfigError(f"{name} has no value; kind {self.kind} needs it: give it one")

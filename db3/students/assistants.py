@@ -23,7 +23,7 @@ from db3.networks import build
 from db3.networks.fitting import fitted
 from db3.rng import Purpose, derived_seed
 from db3.settings.training import Arithmetic, AssistantSettings
-from db3.students.kd import teacher_logits
+from db3.students.teacher_logits import teacher_logits
 from db3.students.variants import Variant
 from db3.training.examples import Examples, Group, channel_statistics
 from db3.training.processes import processes_of, train_together

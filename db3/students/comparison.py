@@ -22,7 +22,7 @@ from db3.soft_labels import (
 )
 from db3.students import baselines
 from db3.students.baselines import TITLES
-from db3.students.kd import teacher_logits
+from db3.students.teacher_logits import teacher_logits
 from db3.students.variants import Variant, student_variant
 
 _BY_RECIPE = SoftLabelSettings()

@@ -8,7 +8,7 @@ from db3.images.priors import prior_images
 from db3.networks import build
 from db3.settings.training import AssistantSettings
 from db3.students.assistants import assisted, beside, final_steps, opinion, unasked_images
-from db3.students.kd import teacher_logits
+from db3.students.teacher_logits import teacher_logits
 from db3.training.examples import Examples, Group
 from db3.training.train import TrainSettings, train
 

@@ -46,7 +46,7 @@ def test_the_seed_decides_every_byte(digits: tuple[np.ndarray, np.ndarray], augm
 
 def test_wrong_arguments_are_named(digits: tuple[np.ndarray, np.ndarray]) -> None:  # type: ignore[type-arg]
     images, labels = digits[0][:10], digits[1][:10]
-    with pytest.raises(ConfigError, match="augment is 'mixup'"):
+    with pytest.raises(ConfigError, match="unknown augmentation 'mixup'"):
         train_teacher("lenet5_half", images, labels, 10, _SETTINGS, seed=0, augment="mixup")
     with pytest.raises(DataError, match="a decision is -1"):
         train_teacher("lenet5_half", images, labels - 1, 10, _SETTINGS, seed=0)

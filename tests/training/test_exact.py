@@ -40,7 +40,7 @@ from db3.networks import build
 from db3.settings.training import AssistantSettings
 from db3.students.assistants import assisted
 from db3.students.baselines import noise_labels
-from db3.students.kd import teacher_logits
+from db3.students.teacher_logits import teacher_logits
 from db3.training.augmentation import augmentation
 from db3.training.examples import Examples, Group, channel_statistics
 from db3.training.train import TrainSettings, train

@@ -68,7 +68,7 @@ def test_memory_maps_serve_as_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, float("nan")])
 def test_a_share_lies_between_none_and_all(share: float) -> None:
-    with pytest.raises(DataError, match=r"group boundary points has share .* more than 0, less than 1"):
+    with pytest.raises(DataError, match=r"group boundary_points has share .* more than 0, less than 1"):
         Group("boundary_points", Examples(_IMAGES, _DECISIONS), share)
 
 

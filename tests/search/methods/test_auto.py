@@ -10,13 +10,13 @@ from torch import Tensor
 from db3.search import Method, search_distances
 from db3.search.driver import drive, replay
 from db3.search.ledger import Asks, Pairs, Search
-from db3.search.method import MethodName
 from db3.search.methods.bd import boundary_distance
 from db3.search.methods.hopskipjump import hop_skip_jump
 from db3.search.methods.semicircle import SemicircleSettings, semicircle
 from db3.search.starts import nearest_starts
 from db3.search.subspace import cells
 from db3.search.surrogate.surrogate import SurrogateSettings
+from db3.settings.search import MethodName
 from tests.search.conftest import RealTeacher
 
 BUDGET = 120

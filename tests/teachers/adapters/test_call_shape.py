@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from db3.digest import digest_file
-from db3.errors import DataError
+from db3.errors import ConfigError, DataError
 from db3.files import read_json, write_json
 from db3.networks import build
 from db3.teachers.adapters.call_shape import CallShape, arrange, best_call_shape, images_per_second, recorded
@@ -45,7 +45,7 @@ def test_a_real_network_gets_one_of_the_candidates() -> None:
 
 
 def test_an_unknown_memory_format_is_refused() -> None:
-    with pytest.raises(ValueError, match="'blocked'; expected one of channels_last, contiguous"):
+    with pytest.raises(ConfigError, match="unknown memory format 'blocked'; known here: channels_last, contiguous"):
         arrange(nn.Conv2d(1, 1, 1), "blocked")
 
 
