@@ -21,12 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
 
 from db3.datasets import open_dataset
+from db3.extras import needs
 from db3.files import read_array, read_json, write_array, write_json
 from db3.images.augmented import augmented_images
 from db3.networks import build
@@ -75,7 +74,9 @@ _TICKS = (50, 100, 200, 400, 1000)
 
 def main() -> None:
     options = _options()
-    mpl.use("Agg")
+    if options.plot:  # known before hours of training, not after
+        with needs("bench", "--plot"):
+            import matplotlib.figure  # noqa: F401, PLC0415 - no need of it without a picture
     torch.set_num_threads(options.threads)
     bench = _bench(options)
     results = read_json(options.json) if options.json.is_file() else {"runs": []}
@@ -272,9 +273,12 @@ def _spread(rows: list[dict[str, Any]], name: str) -> float:
 
 def _plot(runs: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """One panel per use, one line per algorithm; what needs no search is in every panel."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - no need of it without a picture
+
     at = [run for run in runs if run["steps"] == options.steps]
     uses = [use for use in USES if any(run["use"] == use for run in at)]
-    figure, axes = plt.subplots(1, len(uses), figsize=(3.4 * len(uses), 3.6), sharex=True, sharey=True, squeeze=False)
+    figure = Figure(figsize=(3.4 * len(uses), 3.6))
+    axes = figure.subplots(1, len(uses), sharex=True, sharey=True, squeeze=False)
     for axis, use in zip(axes[0], uses, strict=True):
         for algorithm in ALGORITHMS:
             _line(axis, [run for run in at if (run["use"], run["algorithm"]) == (use, algorithm)], algorithm, "-")

@@ -10,7 +10,7 @@ import benchmarks
 MODULES = ("engine", "generator", "journal", "memory", "priors", "students", "throughput", "zero_shot", "zsdb3")
 PROGRAM = """
 import importlib, sys
-sys.modules.update(dict.fromkeys(("prefect", "dvc", "hydra", "pydantic")))
+sys.modules.update(dict.fromkeys(("prefect", "dvc", "hydra", "pydantic", "matplotlib")))
 for name in sys.argv[1:]:
     importlib.import_module(f"benchmarks.{name}")
 print(*(name for name in sys.modules if name.split(".")[0] == "flows"))

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,9 +42,12 @@ def difference(one: nn.Module, other: nn.Module) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
-def ranks_of(process: psutil.Process) -> list[psutil.Process]:
-    """Processes that train for it: forked from a helper of multiprocessing's, which is none."""
-    return [rank for helper in process.children() for rank in helper.children()]
+def ranks_of(process: psutil.Process, others: Collection[psutil.Process] = ()) -> list[psutil.Process]:
+    """Processes that train for it: forked from a helper of multiprocessing's, which is none.
+
+    `others` were there before: what earlier tests started in this process may still end.
+    """
+    return [rank for helper in process.children() for rank in helper.children() if rank not in others]
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,11 @@ def test_a_network_with_batch_norm_and_residuals_takes_the_same_step() -> None:
 
 def test_a_killed_process_ends_the_others_and_is_named(small_network: Network, bars: Bars) -> None:
     me, seen = psutil.Process(), list[tuple[str, str]]()
+    others = ranks_of(me)
 
     def kill() -> None:
         if not seen:
-            ranks = ranks_of(me)
+            ranks = ranks_of(me, others)
             assert len(ranks) == 2
             for rank in ranks:
                 seen.extend((c.laddr.ip, c.status) for c in rank.net_connections("inet"))
@@ -136,7 +140,7 @@ def test_a_killed_process_ends_the_others_and_is_named(small_network: Network, b
     with pytest.raises(Db3Error, match=r"process \d of the 2 that train a network was ended by SIGKILL") as info:
         train_together(small_network(), bars(20), replace(_SHORT, kl=0.0, steps=100_000), 0, processes=2, on_step=kill)
     assert "\n" not in str(info.value)
-    assert ranks_of(me) == []
+    assert ranks_of(me, others) == []
     assert seen  # the sums go through sockets, of this machine alone
     assert {address.removeprefix("::ffff:") for address, _ in seen} == {"127.0.0.1"}
 
@@ -192,9 +196,11 @@ def test_whatever_ends_the_run_ends_its_processes(how: signal.Signals, tmp_path:
 
 
 def test_an_error_of_the_training_is_told_as_in_one_process(small_network: Network, bars: Bars) -> None:
+    me = psutil.Process()
+    others = ranks_of(me)
     with pytest.raises(Db3Error, match="lower lr"):
         train_together(small_network(), bars(20), replace(_SHORT, kl=0.0, lr=1e30), 0, processes=2)
-    assert ranks_of(psutil.Process()) == []
+    assert ranks_of(me, others) == []
 
 
 def test_the_first_cause_is_told(tmp_path: Path) -> None:
