@@ -56,6 +56,7 @@ class Purpose(IntEnum):
     BASIS = 32
     SYNTHETIC_QUERIES = 33
     RETRAINING = 34
+    SKETCH = 35
     # Students
     ASSISTANT = 40
     NOISE_LABEL = 41

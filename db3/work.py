@@ -7,8 +7,8 @@ processes. The contract between the two:
 * **A piece is pure.** Its arrays depend on what its key names and on the teacher's answers, on nothing else: not on
   the other pieces of the same work, on their order, on the process or the moment. It changes nothing outside.
 * **A key names all that decides a piece** but the machine: parameters, images, the teacher's identity, the source code.
-  Where networks are trained (`Work.machine_bound`), the last bits also follow the device and the number of threads: a
-  runner that keeps pieces longer than the process lives takes `keys_on(device, threads)`.
+  Where networks are trained in float32 (`Work.machine_bound`), the last bits also follow the device and the number of
+  threads: a runner that keeps pieces longer than the process lives takes `keys_on(device, threads)`.
 * **A runner may** compute the pieces in any order, at once, in threads or other processes; leave out those whose arrays
   it has kept under their keys; and give the arrays back from a file, anew whenever they are looked at.
 * **A runner may not** change an array, leave a piece out, or return before all pieces are there.

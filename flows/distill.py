@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from db3.students import (
     left_out,
     train_variants,
 )
-from db3.students.export import Parity, check_parity, export_onnx
+from db3.students.export import TOLERANCE, Parity, check_parity, export_onnx
 from db3.students.model_card import model_card
 from db3.teachers.folder import is_open, open_network, read_card
 from db3.training.processes import check_processes
@@ -30,12 +31,24 @@ from db3.work import Run, Work
 from flows.config import Config, device_of
 from flows.engine.shards import Shards, map_shards
 from flows.engine.stage import stage
-from flows.environment import environment
+from flows.environment import environment, write_environment
 from flows.inputs import manifest_of
-from flows.manifests import StudentCard, TransferManifest, VariantEntry, read_manifest, to_json, write_manifest
+from flows.manifests import (
+    OnnxFacts,
+    StudentCard,
+    TransferManifest,
+    VariantEntry,
+    read_manifest,
+    to_json,
+    write_manifest,
+)
 
 _logger = logging.getLogger("flows.distill")  # __name__ is __main__ where DVC runs the stage
 
+_ARITHMETIC = {
+    "exact": "exact: the same bytes on every machine",
+    "float32": "float32: the same bytes on this kind of machine only",
+}
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 
 
@@ -90,6 +103,7 @@ def _sources(config: Config, data: Path, manifest: TransferManifest) -> VariantS
         read_array(augmented, mapped=False) if augmented.is_file() else None,
         search["seed"],
         open_network(data / "teacher") if is_open(card) and "kd" in config.distill.baselines else None,
+        card.get("arithmetic") or "float32",
     )
 
 
@@ -116,7 +130,7 @@ def _assisted(config: Config, variant: Variant, classes: int, run: Run) -> Varia
     learn = config.distill
     if not learn.assistants.networks:
         return variant
-    training = TrainSettings(learn.steps, learn.batch, learn.lr, learn.weight_decay, learn.warmup, learn.balance)
+    training = replace(TrainSettings(**shared(Schedule, learn)), select="last")
     seed, processes = config.samples.seed, config.runtime.processes
     return label_by_assistants(variant, classes, learn.assistants, training, seed, run, processes=processes)
 
@@ -163,7 +177,7 @@ def _export(config: Config, data: Path, student: TrainedStudent, manifest: Trans
     write_bytes(path, (folder / _file(student.variant.name, student.seed)).read_bytes())
     channels, height, width = student.variant.examples.images.shape[1:]
     shape = channels, height, width
-    runtime = config.runtime
+    parity = _export_onnx(folder / "student.onnx", student, shape) if config.distill.onnx else None
     card = StudentCard(
         architecture=config.distill.architecture,
         input_shape=shape,
@@ -174,10 +188,12 @@ def _export(config: Config, data: Path, student: TrainedStudent, manifest: Trans
         multiply_adds=multiply_adds(network, shape),
         transfer=manifest.digest,
         teacher=manifest.teacher,
-        onnx=_export_onnx(folder / "student.onnx", student, shape) if config.distill.onnx else None,
-        environment=environment(device_of(config), runtime.threads, runtime.processes),
+        onnx=OnnxFacts(parity.checked, TOLERANCE) if parity else None,
+        arithmetic=config.distill.arithmetic,
     )
     write_manifest(folder / "student.json", card)
+    runtime, difference = config.runtime, parity.max_difference if parity else None
+    write_environment(data, "distill", environment(device_of(config), runtime.threads, runtime.processes, difference))
     training = _training(config, manifest_of(data, "decisions"), manifest.mapping)
     write_text(folder / "README.md", model_card(to_json(card), training))
 
@@ -202,6 +218,7 @@ def _training(config: Config, decided: dict[str, Any], mapping: str) -> dict[str
         "weight decay": learn.weight_decay,
         "loss weights": f"cross-entropy {learn.weights.ce:g}, KL {learn.weights.kl:g}",
         "selected": learn.select,
+        "arithmetic": _ARITHMETIC[learn.arithmetic],
     }
 
 

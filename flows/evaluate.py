@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from db3.arithmetic import to_exact
 from db3.datasets.base import Part
 from db3.digest import digest_array
 from db3.errors import ConfigError
@@ -86,14 +87,20 @@ def _variants(folder: Path, card: StudentCard) -> Iterator[VariantStudents]:
     """The variants of distill; their students are opened one after the other."""
     for entry in read_manifest(folder / "variants.json", tuple[VariantEntry, ...]):
         places = zip(entry.seeds, entry.files, strict=True)
-        students = ((seed, _student(card, folder / file)) for seed, file in places)
+        students = ((seed, _decider(card, folder / file)) for seed, file in places)
         yield VariantStudents(entry.name, entry.queries_per_sample, entry.black_box, students)
 
 
 def _student(card: StudentCard, path: Path) -> nn.Module:
-    network = build(card.architecture, card.input_shape, card.classes)
+    network = build(card.architecture, card.input_shape, card.classes, seed=None)
     load_weights(network, path)
     return network.eval()
+
+
+def _decider(card: StudentCard, path: Path) -> nn.Module:
+    """The student as it is measured: in the arithmetic that it was trained in."""
+    network = _student(card, path)
+    return to_exact(network) if card.arithmetic == "exact" else network
 
 
 def _summary(metrics: Metrics) -> str:

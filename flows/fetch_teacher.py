@@ -25,12 +25,12 @@ from db3.training.train import HistoryRow, TrainSettings
 from flows.config import Config, device_of
 from flows.engine.shards import STORE
 from flows.engine.stage import stage
-from flows.environment import environment
+from flows.environment import environment, write_environment
 from flows.inputs import dataset_of
 from flows.manifests import DatasetFacts, TeacherCard, to_json, write_manifest
 
 CALL_SHAPES = STORE.parent / "call_shapes"
-_MODEST = 64  # images a call of a model from elsewhere, whose calls are not measured: they may cost money
+_MODEST = 64  # images a call where none is measured: a model from elsewhere may cost money
 
 
 @stage("fetch_teacher")
@@ -44,6 +44,7 @@ def fetch_teacher(config: Config, data: Path) -> str:
     card = _card(config, dataset, names, found)
     weights = digest_weights(folder, to_json(card))
     write_manifest(folder / CARD, replace(card, identity=identity(to_json(card), weights)))
+    write_environment(data, "fetch_teacher", environment(device_of(config), config.runtime.threads))
     write_array(folder / "splits" / "train.npy", dataset.train_index)
     write_array(folder / "splits" / "test.npy", dataset.test_index)
     size = f"{found.parameters:,} parameters" if found.parameters else "of unknown size"
@@ -63,7 +64,6 @@ def _card(config: Config, dataset: Dataset, names: list[str], found: FetchedTeac
         quantise=teacher.quantise,
         votes=teacher.votes,
         dataset=DatasetFacts(dataset.name, dataset.digest, len(dataset.train_index), len(dataset.test_index)),
-        environment=environment(device_of(config), config.runtime.threads),
         identity="",
         **asdict(found),
     )
@@ -83,7 +83,15 @@ def _network(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
     trained = config.teacher.kind == "train"
     network = _train(config, dataset, classes, folder) if trained else _load(config, dataset, classes)
     architecture, calls = str(config.teacher.architecture), _call_shape(config, network, dataset)
-    return fetch_network(network, folder, architecture=architecture, input_shape=shape, classes=classes, calls=calls)
+    return fetch_network(
+        network,
+        folder,
+        architecture=architecture,
+        input_shape=shape,
+        classes=classes,
+        calls=calls,
+        arithmetic=config.teacher.arithmetic,
+    )
 
 
 def _call_shape(config: Config, network: nn.Module, dataset: Dataset) -> CallShape:
@@ -91,6 +99,8 @@ def _call_shape(config: Config, network: nn.Module, dataset: Dataset) -> CallSha
     teacher, shape, device = config.teacher, dataset.image_shape, device_of(config)
     if teacher.call_batch != "auto":
         return CallShape(teacher.call_batch, "")
+    if teacher.arithmetic == "exact":  # what was measured here would stand in the card, and it decides nothing
+        return CallShape(_MODEST, "")
     key = digest_json([teacher.architecture, list(shape), device, config.runtime.threads])
     return recorded(CALL_SHAPES / f"{key}.json", lambda: best_call_shape(deepcopy(network), shape, device))
 
@@ -125,7 +135,8 @@ def _history(rows: list[HistoryRow]) -> str:
 
 def _load(config: Config, dataset: Dataset, classes: int) -> nn.Module:
     teacher = config.teacher
-    network = build(str(teacher.architecture), dataset.image_shape, classes, mean=teacher.mean, std=teacher.std)
+    shape, name = dataset.image_shape, str(teacher.architecture)
+    network = build(name, shape, classes, mean=teacher.mean, std=teacher.std, seed=None)
     load_weights(network, Path(str(teacher.checkpoint)).expanduser())
     return network.eval()
 

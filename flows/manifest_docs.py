@@ -23,8 +23,8 @@ def described() -> str:
     """Every file and its fields, in Markdown."""
     parts = []
     for name, kind in FILES.items():
-        (inner, *_) = get_args(kind) or (kind,)
-        many = "A list of these. " if inner is not kind else ""
+        inner = next((part for part in get_args(kind) if is_dataclass(part)), kind)
+        many = {tuple: "A list of these. ", dict: "One of these for each stage. "}.get(get_origin(kind), "")
         summary = (inspect.getdoc(inner) or "").partition("\n")[0]
         rows = [f"| `{field}` | {type_} | {meaning} |" for field, type_, meaning in _rows(inner)]
         parts.append(

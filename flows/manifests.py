@@ -17,7 +17,6 @@ from db3.errors import DataError
 from db3.evaluation import Metrics, Summary
 from db3.files import read_json, write_json
 from db3.soft_labels import Recipe
-from db3.students.export import Parity
 from flows.engine.stage import FOLDERS
 
 Kind = TypeVar("Kind")
@@ -25,7 +24,7 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True)
 class Environment:
-    """The kind of machine that wrote a file.
+    """The kind of machine that a stage ran on: no part of any versioned file.
 
     Attributes:
         python: version.
@@ -36,6 +35,7 @@ class Environment:
         device: where networks were trained.
         threads: of torch, of each worker.
         processes: that trained each student together.
+        onnx_difference: the largest of a logit between onnxruntime and PyTorch, on this machine.
     """
 
     python: str
@@ -46,6 +46,20 @@ class Environment:
     device: str
     threads: int
     processes: int | None = None
+    onnx_difference: float | None = None
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """The ONNX file was held against PyTorch.
+
+    Attributes:
+        checked: samples compared.
+        tolerance: no logit differed by more than this share of the largest one (or of 1, if that is larger).
+    """
+
+    checked: int
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -79,13 +93,13 @@ class TeacherCard:
         quantise: `uint8` where it is shown pixels rounded to 1/255.
         votes: answers a query at most, of which the majority counts.
         dataset: that its stage saw.
-        environment: the machine that wrote this.
-        call_batch: images a call; part of the identity.
+        call_batch: images a call; part of the identity, but of a network in exact arithmetic.
         parameters: null where unknown.
         bytes: of its files; null where unknown.
         multiply_adds: for one image; null where unknown.
         identity: digest of all that decides an answer.
         memory_format: of a call, where `teacher.call_batch` is `auto`.
+        arithmetic: of a network of db3, part of the identity; `float32`: the same answers on this kind of machine only.
         model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, and what its kind needs (`input`,
             `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`, `answer`, `function`, `source`); all of
             it part of the identity.
@@ -101,13 +115,13 @@ class TeacherCard:
     quantise: str
     votes: int
     dataset: DatasetFacts
-    environment: Environment
     call_batch: int
     parameters: int | None
     bytes: int | None
     multiply_adds: int | None
     identity: str
     memory_format: str | None = None
+    arithmetic: str | None = None
     model: dict[str, Any] | None = None
     access: dict[str, Any] | None = None
 
@@ -170,6 +184,7 @@ class SamplesManifest:
         purposes: of `zsdb3`: queries by purpose (`noise`, `source`, `search`, `moves`).
         snapshots: of `zsdb3`: the states in snapshots.npy.
         tried: of `zsdb3`: what was asked for start images, in words.
+        arithmetic: made by rounds: of their surrogates; `float32`: the same bytes on this kind of machine only.
     """
 
     method: str
@@ -184,6 +199,7 @@ class SamplesManifest:
     purposes: dict[str, int] | None = None
     snapshots: tuple[Snapshot, ...] | None = None
     tried: str | None = None
+    arithmetic: str | None = None
 
 
 @dataclass(frozen=True)
@@ -331,7 +347,7 @@ class StudentCard:
         transfer: digest of the transfer set.
         teacher: identity.
         onnx: how closely the ONNX file follows PyTorch; null where there is none.
-        environment: the machine that trained it.
+        arithmetic: it was trained in; `float32`: the same bytes on this kind of machine only.
     """
 
     architecture: str
@@ -343,8 +359,8 @@ class StudentCard:
     multiply_adds: int
     transfer: str
     teacher: str
-    onnx: Parity | None
-    environment: Environment
+    onnx: OnnxFacts | None
+    arithmetic: str
 
 
 @dataclass(frozen=True)
@@ -396,6 +412,7 @@ FILES: dict[str, Any] = {
     "evaluation/metrics.json": Metrics,
     "evaluation/summary.json": Summary,
     "latency.json": Latency,
+    "environment.json": dict[str, Environment],
 }
 
 

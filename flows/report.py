@@ -29,7 +29,7 @@ from db3.soft_labels import soft_labels
 from flows.config import Config
 from flows.engine.stage import stage
 from flows.inputs import manifest_of
-from flows.manifests import StudentCard, TeacherCard, TransferManifest, VariantEntry, read_manifest, to_json
+from flows.manifests import StudentCard, TeacherCard, TransferManifest, VariantEntry, read_manifest
 
 
 @stage("report")
@@ -55,6 +55,7 @@ def read_run(data: Path) -> Run:
     decisions = read_array(data / "transfer/decisions.npy")
     pairs = len(decisions), card.classes
     dataset = card.dataset
+    arithmetic = {"teacher": card.arithmetic, "samples": samples.get("arithmetic"), "students": student.arithmetic}
     return Run(
         dataset=DatasetFacts(dataset.name, dataset.digest, dataset.train, dataset.test),
         teacher=TeacherFacts(card.identity, card.kind, card.architecture, card.class_names),
@@ -64,7 +65,7 @@ def read_run(data: Path) -> Run:
         samples=_samples(samples),
         search=_search(manifest_of(data, "decisions")),
         transfer=_transfer(transfer),
-        environments=[dict(sorted(to_json(part.environment).items())) for part in (card, student)],
+        arithmetic={name: used for name, used in arithmetic.items() if used},
         images=_read_shaped(data / "transfer/images.npy", (len(decisions), *card.input_shape)),
         decisions=decisions,
         soft_labels=_soft_labels(data, transfer, pairs),

@@ -91,7 +91,7 @@ def _rounds(config: Config, asking: Asking, card: dict[str, Any] | None) -> Take
     found = gather(asking, group.budget or 0, settings, seed=group.seed, real=real, run=asking.run)
     arrays = {name: getattr(found, name) for name in ("images", "decisions", "rounds", "sources")}
     sources = {name: int((found.sources == number).sum()) for number, name in enumerate(SOURCES)}
-    told = {"sources": sources, "proposed": found.proposed}
+    told = {"sources": sources, "proposed": found.proposed, "arithmetic": group.rounds.arithmetic}
     return Taken(arrays | ({} if index is None else {"index": index}), told)
 
 

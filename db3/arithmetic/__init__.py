@@ -7,7 +7,7 @@ from db3.arithmetic.initial import initialise
 from db3.arithmetic.losses import log_softmax, softmax, student_loss
 from db3.arithmetic.optimisers import SGD, AdamW, half_cosine, warmup_cosine
 from db3.arithmetic.reduce import ALONE, GroupReduce, Reduce, reducing
-from db3.arithmetic.twins import float32_weights, is_exact, round_weights, to_exact
+from db3.arithmetic.twins import float32_weights, has_twin, is_exact, round_weights, to_exact
 
 __all__ = [
     "ALONE",
@@ -22,6 +22,7 @@ __all__ = [
     "exp",
     "float32_weights",
     "half_cosine",
+    "has_twin",
     "initialise",
     "integer_sums",
     "is_exact",

@@ -109,7 +109,7 @@ def sqrt(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """
     if values.device.type == "cpu":
         with np.errstate(invalid="ignore"):
-            return torch.from_numpy(np.sqrt(values.detach().numpy()))
+            return torch.from_numpy(np.asarray(np.sqrt(values.detach().numpy())))  # an array of no axes too
     if values.dtype == torch.float32:  # rounding a float64 root once more is innocuous: 53 ≥ 2 · 24 + 2 bits
         return corrected_sqrt(values.double()).float()
     return corrected_sqrt(values)

@@ -24,6 +24,7 @@ _EXACT = 53  # integers up to 2⁵³ are exact in float64
 _MOST = 24  # bits of an operand: float32's, more would be of no use
 _LEAST = 11  # float16's
 _RANGE = 500
+_BLOCK = 2**15  # values that are rounded at a time: 256 KiB
 _SUM_BITS = 46  # of a sum without products; the rounding below can do 51
 
 
@@ -76,7 +77,7 @@ def weight_bits(name: str, positions: int) -> Bits:
 
 
 def round_tensor(
-    values: Float[Tensor, "*n"], bits: int, name: str, what: str, reduce: Reduce = ALONE
+    values: Float[Tensor, "*n"], bits: int, name: str, what: str, reduce: Reduce = ALONE, out: Tensor | None = None
 ) -> Float[Tensor, "*n"]:
     """Round to the grid of `bits` bits below the largest absolute value (ties to even).
 
@@ -86,6 +87,7 @@ def round_tensor(
         name: of the layer, for the error.
         what: the tensor is, for the error.
         reduce: who else has parts of this tensor.
+        out: where the result goes, in the same order of memory; None: into fresh memory.
 
     Raises:
         Db3Error: NaN, infinity, or 2^500 and more.
@@ -95,7 +97,15 @@ def round_tensor(
         raise _unfit(largest, name, what)
     exponent = max(math.frexp(largest)[1], bits - _RANGE)
     # Adding 1.5 · 2^52 grid steps leaves no bits below a step; taking them off again is exact.
-    return (values + math.ldexp(1.5, 52 + exponent - bits)).sub_(math.ldexp(1.5, 52 + exponent - bits))
+    magic = math.ldexp(1.5, 52 + exponent - bits)
+    dense = _dense(values)
+    if not dense.is_contiguous():
+        return torch.add(values, magic, out=out).sub_(magic)
+    out = torch.empty_like(values) if out is None else out
+    # By blocks of memory, which stay in a cache from one operation to the next.
+    for part, rounded in zip(*(torch.split(tensor.view(-1), _BLOCK) for tensor in (dense, _dense(out))), strict=True):
+        torch.add(part, magic, out=rounded).sub_(magic)
+    return out
 
 
 def round_images(values: Float[Tensor, "n *rest"], bits: int, name: str, what: str) -> Float[Tensor, "n *rest"]:

@@ -30,8 +30,8 @@ _MOVED = (
     "select_backward as_strided unfold split split_with_sizes chunk unbind cat stack index index_select index_put "
     "gather scatter masked_fill flip roll repeat narrow clone copy contiguous detach alias lift_fresh _to_copy to "
     "empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros ones ones_like new_ones "
-    "full full_like new_full fill zero arange eye constant_pad_nd im2col _local_scalar_dense resize set scalar_tensor "
-    "diagonal tril triu random randperm randint rand view_as_real view_dtype"
+    "full full_like new_full fill zero arange eye constant_pad_nd im2col _local_scalar_dense item resize set "
+    "scalar_tensor diagonal tril triu random randperm randint rand view_as_real view_dtype"
 )
 _ALLOWED = frozenset(f"{_ELEMENTWISE} {_COMPARED} {_MOVED}".split())
 _ALPHA = {"add", "sub", "rsub"}  # with alpha they are a product and a sum, which a compiler may fuse

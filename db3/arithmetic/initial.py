@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from db3.arithmetic.functions import cos, log, sqrt
 from db3.rng import Purpose, generator
 
+_PIECE = 1 << 14  # numbers that stay in a cache through all steps of log and cos
 _NORMAL = {"torchvision.models.resnet.ResNet", "torchvision.models.vgg.VGG"}
 
 
@@ -40,7 +41,10 @@ def normal(shape: torch.Size, deviation: float, draw: torch.Generator) -> Tensor
     """Float64 normal numbers (Box and Muller, 1958)."""
     radius = 1 - torch.rand(shape, dtype=torch.float64, generator=draw)  # in (0, 1]
     angle = torch.rand(shape, dtype=torch.float64, generator=draw) * (2 * math.pi)
-    return sqrt(log(radius) * -2) * cos(angle) * deviation
+    made = torch.empty_like(radius)
+    for rows, r, a in zip(*(torch.split(part.flatten(), _PIECE) for part in (made, radius, angle)), strict=True):
+        rows.copy_(sqrt(log(r) * -2) * cos(a) * deviation)
+    return made
 
 
 def _draw(module: nn.Conv2d | nn.Linear, architecture: str, draw: torch.Generator) -> None:

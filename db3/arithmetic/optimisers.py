@@ -1,12 +1,14 @@
 """AdamW, SGD and the learning rate's schedule as single IEEE operations on float64 weights."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from db3.arithmetic.functions import cos, sqrt
+
+_BLOCK = 2**14  # 128 KiB
 
 
 class AdamW:
@@ -47,11 +49,12 @@ class AdamW:
             gradient = weight.grad
             if gradient is None:
                 continue
-            mean.mul_(b1).add_(gradient * (1 - b1))
-            square.mul_(b2).add_((gradient * gradient).mul_(1 - b2))
-            root = sqrt(square / rest).add_(eps)
-            weight.mul_(1 - lr * self._weight_decay)
-            weight.sub_((mean * rate).div_(root))
+            for w, g, m, s in _blocks(weight, gradient, mean, square):
+                m.mul_(b1).add_(g * (1 - b1))
+                s.mul_(b2).add_((g * g).mul_(1 - b2))
+                root = sqrt(s / rest).add_(eps)
+                w.mul_(1 - lr * self._weight_decay)
+                w.sub_((m * rate).div_(root))
 
 
 class SGD:
@@ -102,6 +105,13 @@ def half_cosine(steps: int) -> list[float]:
     angles = torch.arange(steps, dtype=torch.float64) * math.pi / max(1, steps)
     falling: list[float] = ((cos(angles) + 1) * 0.5).tolist()
     return falling
+
+
+def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of some elements of each at a time, which stay in a cache from one operation to the next."""
+    if not all(tensor.is_contiguous() for tensor in tensors):
+        return iter([tensors])
+    return zip(*(torch.split(tensor.view(-1), _BLOCK) for tensor in tensors), strict=True)
 
 
 def _forget(parameters: Iterable[nn.Parameter]) -> None:

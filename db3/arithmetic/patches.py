@@ -1,4 +1,4 @@
-"""Patches of images as the columns of a matrix, and columns added back into images."""
+"""Patches of images as the columns of a matrix, columns added back into images, and rows with repeated pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,9 +7,12 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Size, Tensor
 
+from db3.arithmetic.layout import scratch
+
 Pair = tuple[int, int]
 
 _PIECE = 2**17  # numbers of a matrix of columns at a time: 1 MiB
+_BAND = 2**20  # numbers of rows with repeated pixels at a time: 8 MiB
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,28 @@ def add_patches(out: Float[Tensor, "c H W n"], columns: Float[Tensor, "k m"], wi
         for j in range(kw):
             left = j * dx
             out[:, top : top + (count - 1) * sy + 1 : sy, left : left + (width - 1) * sx + 1 : sx].add_(places[:, i, j])
+
+
+def pad(x: Float[Tensor, "c h w n"], window: Window) -> Float[Tensor, "c H W n"]:
+    """Images with their border of zeros."""
+    up, left = window.padding
+    return F.pad(x, (0, 0, left, left, up, up)) if up or left else x
+
+
+def bands(shape: Size, window: Window) -> Iterator[slice]:
+    """Output rows of padded images [c, H, W, n] that are worked on together, at stride 1."""
+    (c, h, w, n), (kh, kw) = shape, window.kernel
+    step = max(kh, _BAND // max(1, c * kw * (w - kw + 1) * n) - kh + 1)
+    height = h - kh + 1
+    return (slice(start, min(start + step, height)) for start in range(0, height, step))
+
+
+def wide_rows(x: Float[Tensor, "c h w n"], window: Window) -> Float[Tensor, "h k m"]:
+    """For each row the kw pixels under each output, at stride 1: k = c · kw, m = width · n; in `scratch`."""
+    c, h, w, n = x.shape
+    kw = window.kernel[1]
+    width = w - kw + 1
+    channel, line, pixel, image = x.stride()
+    view = x.as_strided((h, c, kw, width, n), (line, channel, pixel, pixel, image), x.storage_offset())
+    rows = scratch("rows", view.shape, x)
+    return rows.copy_(view).view(h, c * kw, width * n)

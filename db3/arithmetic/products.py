@@ -3,10 +3,6 @@
 Where a result per image is wanted (`per_image`), an image's scale is its own: outputs and input gradients have the
 same bits in a batch of 1 as in one of 64. Otherwise, in training, a tensor has one scale over the whole batch, because
 a weight's gradient sums over the images; its gradient then covers the images of all processes, see `reduce`.
-
-Kernels: columns of patches times a matrix (im2col and GEMM). Such only multiply inputs and add; Winograd's and FFT
-algorithms, which a library's convolutions may use, do not. Some rows of an image are worked on at a time, so that
-columns stay in a cache; sums are exact, so the size of such a piece changes no bit.
 """
 
 from dataclasses import dataclass
@@ -17,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from db3.arithmetic.convolutions import convolve, input_gradient, weight_gradient
 from db3.arithmetic.grid import Bits, choose_bits, round_images, round_tensor, weight_bits
 from db3.arithmetic.guard import integer_sums
-from db3.arithmetic.layout import batch_first, batch_last
-from db3.arithmetic.patches import Window, add_patches, patches, pieces
+from db3.arithmetic.layout import batch_first, batch_last, scratch
+from db3.arithmetic.patches import Window
 from db3.arithmetic.reduce import Reduce, current
 
 
@@ -90,8 +87,8 @@ class _Call:
     def weights(self, values: Tensor) -> Tensor:
         return round_tensor(values, self.bits.weights, self.name, "its weights")
 
-    def gradients(self, values: Tensor) -> Tensor:
-        return self._rounded(values, self.bits.gradients, "its gradients")
+    def gradients(self, values: Tensor, out: Tensor | None = None) -> Tensor:
+        return self._rounded(values, self.bits.gradients, "its gradients", out)
 
     def for_weights(self, inputs: Tensor, rounded: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and gradients on one grid each, over all images."""
@@ -103,10 +100,10 @@ class _Call:
             round_tensor(gradients, bits.gradients, self.name, "its gradients", self.reduce),
         )
 
-    def _rounded(self, values: Tensor, bits: int, what: str) -> Tensor:
+    def _rounded(self, values: Tensor, bits: int, what: str, out: Tensor | None = None) -> Tensor:
         if self.per_image:
             return round_images(values, bits, self.name, what)
-        return round_tensor(values, bits, self.name, what, self.reduce)
+        return round_tensor(values, bits, self.name, what, self.reduce, out)
 
 
 class _Conv2d(torch.autograd.Function):
@@ -115,7 +112,7 @@ class _Conv2d(torch.autograd.Function):
         x, w = call.inputs(batch_first(batch_last(images))), call.weights(weight)
         ctx.save_for_backward(x, w)
         ctx.window, ctx.call = window, call
-        out = _conv(batch_last(x), w, window)
+        out = convolve(batch_last(x), w, window)
         # A zero's sign depends on the kernel: + 0 makes all of them +0, also where a bias is −0.
         return batch_first(out.add_(0.0 if bias is None else (bias + 0.0)[:, None, None, None]))
 
@@ -123,15 +120,16 @@ class _Conv2d(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         (x, w), window, call = ctx.saved_tensors, ctx.window, ctx.call
-        outer = batch_first(batch_last(outputs[0]))
-        g = call.gradients(outer)
+        side_by_side = batch_last(outputs[0])
+        outer = batch_first(side_by_side)
+        g = call.gradients(outer, batch_first(scratch("gradients", side_by_side.shape, outer)))
         inner = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
-            inner = batch_first(_conv_inputs(batch_last(g), w, batch_last(x).shape, window))
+            inner = batch_first(input_gradient(batch_last(g), w, batch_last(x).shape, window))
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             x, g = call.for_weights(x, g, outer)
         if ctx.needs_input_grad[1]:
-            by_weight = call.reduce.sum(_conv_weights(batch_last(g), batch_last(x), w.shape, window)).add_(0.0)
+            by_weight = call.reduce.sum(weight_gradient(batch_last(g), batch_last(x), w.shape, window)).add_(0.0)
         if ctx.needs_input_grad[2]:
             by_bias = call.reduce.sum(_sum(g, [0, 2, 3]))
         return inner, by_weight, by_bias, None, None
@@ -154,8 +152,7 @@ class _Linear(torch.autograd.Function):
         g = call.gradients(outer)
         inner = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
-            with integer_sums():
-                inner = torch.mm(g.flatten(0, -2), w).view(x.shape).add_(0.0)
+            inner = _linear_inputs(g.flatten(0, -2), w, x).add_(0.0)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             x, g = call.for_weights(x, g, outer)
         if ctx.needs_input_grad[1]:
@@ -167,45 +164,12 @@ class _Linear(torch.autograd.Function):
         return inner, by_weight, by_bias, None
 
 
-def _conv(x: Float[Tensor, "c h w n"], w: Tensor, window: Window) -> Float[Tensor, "o y x n"]:
-    height, width = window.outputs(*x.shape[1:3])
-    out = x.new_empty(len(w), height, width, x.shape[3])
-    matrices = w.flatten(1).chunk(window.groups)
-    for rows in pieces(x.shape, window):
-        columns = patches(x, window, rows).chunk(window.groups)
-        parts = out[:, rows].flatten(1).chunk(window.groups)
-        with integer_sums():
-            for matrix, column, part in zip(matrices, columns, parts, strict=True):
-                torch.mm(matrix, column, out=part)
-    return out
-
-
-def _conv_inputs(g: Float[Tensor, "o y x n"], w: Tensor, shape: torch.Size, window: Window) -> Float[Tensor, "c h w n"]:
-    """Gradient of a convolution's input: columns, added where their patches overlap."""
-    out = g.new_zeros(window.padded(shape))
-    matrices = [matrix.t().contiguous() for matrix in w.flatten(1).chunk(window.groups)]
-    for rows in pieces(shape, window):
-        parts = g[:, rows].flatten(1).chunk(window.groups)
-        with integer_sums():
-            columns = [torch.mm(matrix, part) for matrix, part in zip(matrices, parts, strict=True)]
-            add_patches(out, columns[0] if len(columns) == 1 else torch.cat(columns), window, rows)
-    (up, left), (height, width) = window.padding, shape[1:3]
-    return out[:, up : up + height, left : left + width].contiguous()
-
-
-def _conv_weights(
-    g: Float[Tensor, "o y x n"], x: Float[Tensor, "c h w n"], shape: torch.Size, window: Window
-) -> Float[Tensor, "o i kh kw"]:
-    """Gradient of a convolution's weights over the images of this process."""
-    out = g.new_zeros(shape)
-    sums = out.flatten(1).chunk(window.groups)
-    for rows in pieces(x.shape, window):
-        columns = patches(x, window, rows).chunk(window.groups)
-        parts = g[:, rows].flatten(1).chunk(window.groups)
-        with integer_sums():
-            for total, part, column in zip(sums, parts, columns, strict=True):
-                total.add_(torch.mm(part, column.t()))
-    return out
+def _linear_inputs(g: Float[Tensor, "m o"], w: Float[Tensor, "o i"], x: Tensor) -> Tensor:
+    """Gradient of a linear layer's input, in the memory's order of `x`, where the images may lie side by side."""
+    with integer_sums():
+        if x.dim() == 2 and x.stride(0) == 1:
+            return torch.mm(w.t(), g.t()).t()
+        return torch.mm(g, w).view(x.shape)
 
 
 def _sum(values: Tensor, axes: list[int]) -> Tensor:

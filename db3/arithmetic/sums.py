@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
+
 
 def row_sum(values: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
     """Sum over the last axis in a fixed order (pairwise, halving)."""
@@ -28,4 +30,4 @@ def row_sum(values: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
 
 def row_norm(values: Float[Tensor, "*rows d"]) -> Float[Tensor, "*rows"]:
     """L2 norm over the last axis in a fixed order."""
-    return row_sum(values * values).sqrt()
+    return sqrt(row_sum(values * values))

@@ -75,6 +75,15 @@ def to_exact(network: nn.Module, frames: Collection[type[nn.Module]] = ()) -> nn
     return _twin(network, "", allowed, numbers).train(network.training)
 
 
+def has_twin(network: nn.Module, frames: Collection[type[nn.Module]] = ()) -> bool:
+    """Whether `to_exact` knows every layer."""
+    try:
+        to_exact(network, frames)
+    except ConfigError:
+        return False
+    return True
+
+
 def is_exact(network: nn.Module) -> bool:
     """Whether the weights are a twin's."""
     return any(module.__module__ == ExactLinear.__module__ for module in network.modules())

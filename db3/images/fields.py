@@ -49,8 +49,9 @@ def _taps(size: int, count: int, whole: bool) -> tuple[Int64[Tensor, "t size"], 
     place = (centres(size) + 1) / 2 * (count - 1)
     knot = place.floor().long() + torch.arange(-1, _TAPS - 1)[:, None]
     distance = (place - knot).abs()
-    near = 2 / 3 - distance**2 + distance**3 / 2
-    far = (2 - distance).clamp(min=0) ** 3 / 6
+    near = 2 / 3 - distance * distance + distance * distance * distance / 2
+    beyond = (2 - distance).clamp(min=0)
+    far = beyond * beyond * beyond / 6
     weight = torch.where(distance < 1, near, far).where((knot >= 0) & (knot < count), 0.0)
     if whole:
         total = weight[0]

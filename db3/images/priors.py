@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
 from db3.images.draws import draw
 from db3.images.fields import centres
 from db3.images.scenes import scenes
@@ -90,7 +91,7 @@ def window(shape: ImageShape, drawn: Float[Tensor, "m 6"]) -> Float[Tensor, "m 1
     radius = (0.3 + 0.7 * drawn[:, 2:4])[..., None, None]
     x = (centres(shape[2]) - centre[:, 0]) / radius[:, 0]
     y = (centres(shape[1])[:, None] - centre[:, 1]) / radius[:, 1]
-    distance = (x * x + y * y).sqrt()
+    distance = sqrt(x * x + y * y)
     sharp = _gain(drawn[:, 4], 4.0, 30.0)[:, None, None]
     return sigmoid(sharp * (1 - distance))[:, None]
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
 from db3.images.fields import centres
 from db3.images.shapes import Body, cover, over, wide
 from db3.teachers.base import ImageShape
@@ -85,7 +86,7 @@ def marks(
 def _covered(shape: ImageShape, row: Row, body: Body) -> Float[Tensor, "m 1 h w"]:
     """What all copies of a row cover: each pixel is folded onto one copy."""
     folded = ((centres(shape[2]) - over(row.x)).abs() - over(row.apart)).abs() - over(row.within)
-    root, size = over(row.tall.sqrt()), over(row.size)
+    root, size = over(sqrt(row.tall)), over(row.size)
     u, v = folded * root / size, (centres(shape[1])[:, None] - over(row.y)) / (size * root)
     size_of_picture = (-1, shape[1], shape[2])
     return cover(u.expand(size_of_picture), v.expand(size_of_picture), row.size, row.kind, body.sharp)

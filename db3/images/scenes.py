@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
 from db3.images import repeats
 from db3.images.draws import draw
 from db3.images.fields import centres
@@ -131,7 +132,7 @@ def _place(part: int, own: Float[Tensor, "m d"], body: Body, drawn: Float[Tensor
         return torch.stack([body.x, body.y, body.size, body.stretch, turn], dim=1)
     return torch.stack(
         [
-            body.x + (2.2 * drawn[:, 2] - 1.1) * body.size * body.stretch.sqrt(),
+            body.x + (2.2 * drawn[:, 2] - 1.1) * body.size * sqrt(body.stretch),
             body.y + (2.2 * drawn[:, 3] - 1.1) * body.size,
             body.size * (0.15 + 0.6 * drawn[:, 1]),
             (1 + 2 * drawn[:, 4]) / (1 + 2 * drawn[:, 5]),
@@ -147,5 +148,5 @@ def _frame(shape: ImageShape, place: Float[Tensor, "m 5"]) -> tuple[Plane, Plane
     tangent = 2 * turn - 1  # of half the angle
     square = tangent * tangent
     cosine, sine = (1 - square) / (1 + square), 2 * tangent / (1 + square)
-    right, down, root = centres(shape[2]) - x, centres(shape[1])[:, None] - y, aspect.sqrt()
+    right, down, root = centres(shape[2]) - x, centres(shape[1])[:, None] - y, sqrt(aspect)
     return (cosine * right + sine * down) / (size * root), (cosine * down - sine * right) * root / size

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
 from db3.images.smooth import sigmoid
 
 Plane = Float[Tensor, "m h w"]
@@ -39,12 +40,12 @@ class Body(NamedTuple):
     @property
     def width(self) -> Float[Tensor, " m"]:
         """Half of it."""
-        return self.size * self.stretch.sqrt()
+        return self.size * sqrt(self.stretch)
 
     @property
     def height(self) -> Float[Tensor, " m"]:
         """Half of it."""
-        return self.size / self.stretch.sqrt()
+        return self.size / sqrt(self.stretch)
 
 
 def cover(
@@ -61,7 +62,7 @@ def cover(
     """
     across, down, which = u.abs(), v.abs(), over(kind)
     straight = torch.where(which < 0.9, torch.maximum(across, down), across + down)
-    distance = torch.where(which < 0.55, (u * u + v * v).sqrt(), straight)
+    distance = torch.where(which < 0.55, sqrt(u * u + v * v), straight)
     return sigmoid(over(sharp * size) * (1 - distance) * 4)[:, None]
 
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
 from db3.arithmetic.sums import row_sum
 from db3.images.draws import draw, draw_octets
 from db3.images.fields import interpolate, warp
@@ -57,13 +58,13 @@ def standardised(images: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c h w"]:
     flat = images.flatten(1)
     count = flat.shape[1]
     flat = flat - row_sum(flat)[:, None] / count
-    deviation = (row_sum(flat * flat) / count).sqrt()[:, None]
+    deviation = sqrt(row_sum(flat * flat) / count)[:, None]
     return (flat / deviation.clamp(min=1e-6)).view(images.shape)
 
 
 def sigmoid(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """0 … 1 by algebra alone, ½ + ½·x / √(4 + x²): the logistic function's slope at 0, heavier tails."""
-    return 0.5 + 0.5 * values / (4 + values * values).sqrt()
+    return 0.5 + 0.5 * values / sqrt(4 + values * values)
 
 
 def spread(drawn: Float[Tensor, "*n"], reach: float) -> Float[Tensor, "*n"]:

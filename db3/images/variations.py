@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
 from db3.images.draws import draw
 from db3.images.fields import interpolate, warp
 from db3.rng import Purpose
@@ -125,7 +126,7 @@ def _mask(height: int, width: int, seed: int, number: Int64[Tensor, " m"]) -> Fl
         field[rows] = interpolate(knots, height, width, whole=True)
     sharp, level = 4 + 28 * drawn[:, 1], 0.5 * drawn[:, 2] - 0.25
     x = sharp[:, None, None, None] * (field - level[:, None, None, None])
-    return 0.5 + 0.5 * x / (1 + x * x).sqrt()
+    return 0.5 + 0.5 * x / sqrt(1 + x * x)
 
 
 def _moved(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from db3.arithmetic import has_twin, initialise
 from db3.errors import ConfigError, unknown_name
 from db3.extras import needs
 from db3.networks.alexnet import DIVISORS, alexnet
@@ -29,12 +30,13 @@ def build(
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
 ) -> nn.Module:
     """Build a network that maps float32 [n, C, H, W] in [0, 1] to logits [n, K].
 
     Its first layer normalises the pixels; its initial weights depend on the arguments alone (the seed in place of the
-    global generator, which is left as it was).
+    global generator, which is left as it was). They have the same bits on every machine where the network has an exact
+    twin (`db3.arithmetic`); other architectures of torchvision keep its own first weights.
 
     Args:
         name: one of `NAMES`, or a torchvision classifier by torchvision's name (`alexnet` is the paper's for 32×32).
@@ -42,7 +44,7 @@ def build(
         classes: K.
         mean: of the training pixels, C values; None: 0.
         std: of the training pixels, C values; None: 1.
-        seed: of the initial weights.
+        seed: of the initial weights; None: they are about to be replaced, so any will do.
 
     Raises:
         ConfigError: unknown name, or images of a shape the architecture cannot take.
@@ -53,9 +55,11 @@ def build(
         raise ConfigError(f"the input shape is {list(input_shape)}; expected positive channels, height and width")
     normalise = Normalise(input_shape[0], mean, std)
     with _TURN, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derived_seed(seed, Purpose.NETWORK))
+        torch.default_generator.manual_seed(derived_seed(seed or 0, Purpose.NETWORK))
         body = _body(name, input_shape, classes)
     network = Network(normalise, body)
+    if seed is not None and has_twin(network):
+        initialise(network, seed)
     logits = trial(network.eval(), input_shape, name)
     if logits.shape != (1, classes):
         raise ConfigError(f"{name} answers in shape {list(logits.shape)}; expected [1, {classes}]: choose a classifier")

@@ -95,6 +95,5 @@ def _origin(run: Run, params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "digests": provenance.digests(run),
         "facts": provenance.facts(run),
-        "environment": provenance.environment(run),
         "parameters": provenance.parameters(params),
     }

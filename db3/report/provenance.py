@@ -49,6 +49,7 @@ def facts(run: Run) -> Rows:
         ("Queries", asked),
         *([("Baseline queries", extra)] if run.search.augmented else []),
         ("Seeds", _seeds(run)),
+        *([("Arithmetic", _arithmetic(run))] if run.arithmetic else []),
     ]
 
 
@@ -73,11 +74,6 @@ def _labels(run: Run) -> str:
 def _seeds(run: Run) -> str:
     used = sorted({score.seed for score in run.scores})
     return f"{', '.join(map(str, used))} ({'one student' if len(used) == 1 else f'{len(used)} students'} a variant)"
-
-
-def environment(run: Run) -> Rows:
-    """Versions and kind of machine; equal rows once."""
-    return list(dict.fromkeys(row for part in run.environments for row in flatten(part)))
 
 
 def parameters(params: Mapping[str, Any]) -> list[tuple[str, Rows]]:
@@ -115,6 +111,16 @@ def _pathless(text: str) -> str:
     if PurePosixPath(text).is_absolute() or text.startswith("~") or windows.is_absolute():
         return f"…/{windows.name}"
     return text
+
+
+def _arithmetic(run: Run) -> str:
+    """What is promised of the bytes, and of which networks."""
+    promised = {"float32": "the same bytes on this kind of machine only", "exact": "the same bytes on every machine"}
+    parts = []
+    for kind, promise in promised.items():
+        names = [name for name, used in run.arithmetic.items() if used == kind]
+        parts += [f"{kind} ({', '.join(names)}): {promise}"] if names else []
+    return "; ".join(parts)
 
 
 def _search(run: Run) -> str:

@@ -136,7 +136,7 @@ class Run:
         samples: how they came.
         search: of boundary distances.
         transfer: what the student learnt from.
-        environments: of the machines that worked on it.
+        arithmetic: `exact` or `float32`, of each kind of network that decided bytes.
         images: the samples.
         decisions: the teacher's on each.
         soft_labels: as learnt; of bare decisions what their distances say, for the eye.
@@ -157,7 +157,7 @@ class Run:
     samples: SampleFacts
     search: SearchFacts
     transfer: TransferFacts
-    environments: Sequence[Mapping[str, str | int]]
+    arithmetic: Mapping[str, str]
     images: UInt8[np.ndarray, "n c h w"]
     decisions: Int[np.ndarray, " n"]
     soft_labels: Float[np.ndarray, "n k"]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
 from db3.search.ledger import Search
 
 
@@ -116,5 +117,5 @@ def approach(
         width = torch.maximum(tolerance * inside.nan_to_num(posinf=0.0), finest)
         live = inside - outside > width
         probe = torch.where(live, torch.where(found, down, up), probe)
-        outward, inward = outward * outward.sqrt(), inward * inward.sqrt()
+        outward, inward = outward * sqrt(outward), inward * sqrt(inward)
     return found

@@ -10,7 +10,6 @@ Notes:
     boundary point of the *teacher*, the surrogate's boundary is moved to pass through that point.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from db3.arithmetic.optimisers import half_cosine
 from db3.arithmetic.sums import row_norm
 
 Margin = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -69,8 +69,7 @@ def minimal_perturbation(
     delta = torch.zeros_like(images) if start is None else start - images
     best, nearest = images.clone(), torch.full_like(level, torch.inf)
     radius = nearest if start is None else row_norm(delta)
-    for step in range(steps.count):
-        cosine = 0.5 * (1 + math.cos(math.pi * step / steps.count))
+    for cosine in half_cosine(steps.count):
         size = steps.size[1] + (steps.size[0] - steps.size[1]) * cosine
         shrink = steps.shrink[1] + (steps.shrink[0] - steps.shrink[1]) * cosine
         value, gradient = margin(images + delta, targets)

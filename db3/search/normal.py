@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from db3.arithmetic.guard import integer_sums
 from db3.arithmetic.sums import row_norm, row_sum
 from db3.search.ledger import Search
 from db3.search.subspace import Directions
@@ -71,8 +72,10 @@ def _signed_sum(
     reach = (radius * distance).clamp(min=search.probe)[:, None] / row_norm(points).clamp(min=1e-9)
     hit = yield from search.ask(rows, points.mul_(reach[..., None]).add_(search.best[rows][:, None]))
     s = torch.where(hit, 1.0, -1.0)
-    signed, plain = (torch.stack([s, torch.ones_like(s)], dim=1) @ u).unbind(dim=1)
-    return signed - (s.sum(dim=1) / count)[:, None] * plain
+    with integer_sums():
+        signed, plain = (torch.stack([s, torch.ones_like(s)], dim=1) @ u).unbind(dim=1)
+        mean = s.sum(dim=1) / count
+    return signed - mean[:, None] * plain
 
 
 def _off(vectors: Float[Tensor, "r d"], v: Float[Tensor, "r d"]) -> Float[Tensor, "r d"]:

@@ -5,6 +5,8 @@ import torch
 from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
+from db3.arithmetic.functions import sqrt
+from db3.arithmetic.guard import integer_sums
 from db3.errors import DataError
 
 _ROWS = 256  # samples compared at once
@@ -45,7 +47,7 @@ def nearest_starts(
         for k, own in enumerate(members):
             found, squared = _nearest(part, pool, own, min(count, len(own)))
             index[rows, k, : found.shape[1]] = found.numpy()
-            distances[rows, k, : found.shape[1]] = (squared.double().sqrt() / 255).float().numpy()
+            distances[rows, k, : found.shape[1]] = (sqrt(squared.double()) / 255).float().numpy()
     return index, distances
 
 
@@ -89,12 +91,14 @@ def _products(rows: Float[Tensor, "b d"], part: Float[Tensor, "m d"]) -> Int[Ten
     """⟨x, y⟩ of all pairs."""
     total = torch.zeros(rows.shape[0], part.shape[0], dtype=torch.int64)
     for x, y in zip(*(torch.split(one, _EXACT_PIXELS, dim=1) for one in (rows, part)), strict=True):
-        total += (x @ y.T).to(torch.int64)
+        with integer_sums():
+            total += (x @ y.T).to(torch.int64)
     return total
 
 
 def _squared_length(part: Float[Tensor, "m d"]) -> Int[Tensor, " m"]:
-    return (part * part).sum(dim=1, dtype=torch.float64).to(torch.int64)
+    with integer_sums():
+        return (part * part).sum(dim=1, dtype=torch.float64).to(torch.int64)
 
 
 def check_classes(

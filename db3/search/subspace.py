@@ -12,10 +12,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from db3.arithmetic.matrices import cholesky, row_products
 from db3.arithmetic.sums import row_norm
+from db3.rng import Purpose, signs
 from db3.search.directions import random_signs
 from db3.search.minimal_perturbation import Margin, movable
 from db3.teachers.base import ImageShape
+
+_TINY = 1e-9
+_ITERATIONS = 2
+_RANK = 1e-10  # directions of less than this share of the largest square are none
 
 Directions = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(step, class, sample), int64 of one shape [*n] → integer-valued directions, float32 [*n, D]."""
@@ -33,25 +39,60 @@ def error_basis(
     bounds: tuple[float, float],
     count: int,
 ) -> Float[Tensor, "p d"]:
-    """Principal components of the differences between networks' unit gradients, the sum of their squares being 1.
+    """A basis φ of the space in which networks' unit gradients differ most: φᵀφ is near the best approximation of their
+    covariance by so many directions, and the sum of its squares is 1.
+
+    By two steps of subspace iteration from random signs and Nyström's formula (Halko, Martinsson, Tropp, "Finding
+    Structure with Randomness", SIAM Review 2011, sections 4.5 and 5.5): products and Cholesky factors alone, which are
+    the same on every machine, unlike a library's singular vectors. What is made of φ (kernels, random steps) does not
+    change when it is turned, so it need not be orthogonal.
 
     Args:
         margins: of each network; one alone has nothing to differ from, and gives its gradients themselves.
         points: images near the boundary.
         targets: the class of each margin.
         bounds: smallest and largest pixel value.
-        count: components at most.
+        count: directions at most.
 
     Returns:
-        Orthogonal rows, each as long as the networks differ along it.
+        φ, float32, at most `count` rows.
     """
     gradients = []
     for margin in margins:
         _, gradient = margin(points, targets)
         gradient = gradient * movable(points, gradient, bounds)
-        gradients.append(gradient / row_norm(gradient).clamp(min=1e-9)[:, None])
-    spread = torch.stack(gradients)
-    spread = (spread - spread.mean(dim=0) if len(gradients) > 1 else spread).flatten(0, 1)
-    _, strength, rows = torch.linalg.svd(spread, full_matrices=False)
-    scaled: Tensor = rows[:count] * strength[:count, None]
-    return scaled / row_norm(scaled.flatten()).clamp(min=1e-9)
+        gradients.append(gradient / row_norm(gradient).clamp(min=_TINY)[:, None])
+    mean = sum(gradients[1:], gradients[0]) / len(gradients)
+    spread = torch.cat([gradient - mean for gradient in gradients]) if len(gradients) > 1 else gradients[0]
+    basis = _principal(spread.to(torch.float64), count)
+    return (basis / row_norm(basis.flatten()).clamp(min=_TINY)).to(torch.float32)
+
+
+def _principal(rows: Float[Tensor, "r d"], count: int) -> Float[Tensor, "p d"]:
+    """φ with φᵀφ near rowsᵀ·rows."""
+    number, width = rows.shape
+    if number <= count:
+        return rows
+    covariance = row_products(rows.T, rows.T)
+    if width <= count:
+        return _root(torch.eye(width, dtype=rows.dtype, device=rows.device), covariance)
+    each = torch.arange(count, device=rows.device)
+    drawn = signs(0, Purpose.SKETCH, each, torch.zeros_like(each), torch.zeros_like(each), number).to(torch.float64)
+    space = _orthogonal(row_products(drawn, rows.T))
+    for _ in range(_ITERATIONS):
+        space = _orthogonal(row_products(space, covariance))
+    return _root(space, covariance)
+
+
+def _root(space: Float[Tensor, "p d"], covariance: Float[Tensor, "d d"]) -> Float[Tensor, "p d"]:
+    """L⁻¹·S·C with L·Lᵀ = S·C·Sᵀ: Nyström's approximation of C within the rows of S, as a root."""
+    seen = row_products(space, covariance)
+    return _solved(row_products(seen, space), seen)
+
+
+def _orthogonal(rows: Float[Tensor, "p d"]) -> Float[Tensor, "p d"]:
+    return _solved(row_products(rows, rows), rows)
+
+
+def _solved(gram: Float[Tensor, "p p"], rows: Float[Tensor, "p d"]) -> Float[Tensor, "p d"]:
+    return cholesky(gram, _RANK * float(gram.diagonal().amax())).forward(rows.T).T

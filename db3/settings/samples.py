@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Gt, Le, settings
-from db3.settings.training import Portion
+from db3.settings.training import Arithmetic, Portion
 
 SamplesMethod = Literal["real", "priors", "augmented", "zsdb3"]
 
@@ -22,6 +22,9 @@ class Rounds:
     ] = "auto"
     architecture: Annotated[str, Doc("of the surrogate; auto: by the images' shape")] = "auto"
     steps: Annotated[int, Ge(1), Doc("the surrogate's optimiser steps a round, from the last round's weights")] = 150
+    arithmetic: Annotated[
+        Arithmetic, Doc("of the surrogate; float32: the same bytes on this kind of machine only, but faster")
+    ] = "exact"
 
 
 @settings

@@ -12,6 +12,9 @@ class Surrogates:
     """Networks trained on decisions already paid for; their gradients guide the search (methods guided, auto)."""
 
     architecture: Annotated[str, Doc("a name that db3.networks.build knows; auto: by the images' shape")] = "auto"
+    arithmetic: Annotated[
+        Literal["exact", "float32"], Doc("exact: the same bytes on every machine; float32: on one kind of machine")
+    ] = "exact"
     networks: Annotated[int, Ge(1), Le(64), Doc("averaged; two or more see where they may be wrong")] = 3
     steps: Annotated[int, Ge(1), Doc("optimiser steps of the first training")] = 600
     retrain: Annotated[int, Ge(1), Doc("steps of every later one at least; it goes on from the weights there are")] = (

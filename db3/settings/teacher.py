@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Le, Matches, check, settings
-from db3.settings.training import Positive
+from db3.settings.training import Arithmetic, Positive
 
 
 @settings
@@ -109,7 +109,9 @@ class TeacherSettings(PixelSettings, ModelSettings):
 
     call_batch: Annotated[
         Annotated[int, Ge(1), Le(65536)] | Literal["auto"],
-        Doc("images a call or request; the network's is its identity; auto: what is fastest here, once"),
+        Doc(
+            "images a call or request; part of the identity but with arithmetic exact; auto: what is fastest here, once"
+        ),
     ] = 64
     quantise: Annotated[Literal["none", "uint8"], Doc("uint8: the teacher sees pixels rounded to 1/255")] = "none"
     votes: Annotated[int, Ge(1), Le(1001), Doc("answers a query at most, of which the majority counts")] = 1
@@ -119,6 +121,9 @@ class TeacherSettings(PixelSettings, ModelSettings):
     weight_decay: Annotated[float, Ge(0), Doc("kind train: AdamW's")] = 0.0001
     augment: Annotated[Literal["none", "warp", "crop_flip"], Doc("kind train: changes of each batch")] = "none"
     seed: Annotated[int, Ge(0), Doc("kind train: of weights and order")] = 0
+    arithmetic: Annotated[
+        Arithmetic, Doc("of a network of db3, to train and to decide; float32: same bytes on this kind of machine only")
+    ] = "exact"
 
     def __post_init__(self) -> None:
         """`teacher.version=2` is an integer to YAML; of 1.10 it has lost a digit already."""

@@ -8,6 +8,8 @@ from db3.settings.declare import Doc, Ge, Gt, Le, Lt, settings
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
 Portion = Annotated[float, Ge(0), Le(1)]
+Arithmetic = Literal["exact", "float32"]
+"""exact: the same bytes on every machine (db3.arithmetic); float32: on the same kind of machine only."""
 VariantName = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
 
 
@@ -25,6 +27,9 @@ class Schedule:
         Literal["last", "best"], Doc("weights of the last step, or the best by agreement on a held-out part")
     ] = "last"
     holdout: Annotated[float, Gt(0), Lt(1), Doc("select best: share of the transfer set kept aside")] = 0.1
+    arithmetic: Annotated[
+        Arithmetic, Doc("exact: the same bytes on every machine; float32: on this kind of machine only, but faster")
+    ] = "exact"
 
 
 @settings

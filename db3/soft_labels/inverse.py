@@ -1,8 +1,12 @@
 """The paper's mapping: z_k = 1/d_k, z_m = Σ_{k≠m} z_k, p = softmax(z/τ) (paper, section 3)."""
 
+import math
+
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Float64, Int64
 
+from db3.arithmetic.sums import row_sum
 from db3.soft_labels.softmax import softmax
 
 _SMALLEST = 1e-6  # a sample on the boundary itself: 1/d stays finite
@@ -34,12 +38,19 @@ def inverse_temperature(distances: Float[np.ndarray, "n k"], decisions: Int64[np
     z = _robustness(distances, decisions)
     top = z[np.arange(len(z)), decisions]
     classes = z.shape[1]
-    return max(float((top * classes - z.sum(axis=1)).mean() / (classes - 1)) / gap, _SMALLEST)
+    gaps: list[float] = (top * classes - _row_sum(z)).tolist()
+    found = math.fsum(gaps) / (len(gaps) * (classes - 1) * gap)
+    return max(float(found), _SMALLEST)
 
 
 def _robustness(distances: Float[np.ndarray, "n k"], decisions: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, "n k"]:
     z = 1.0 / np.maximum(distances.astype(np.float64), _SMALLEST)
     rows = np.arange(len(z))
     z[rows, decisions] = 0.0
-    z[rows, decisions] = z.sum(axis=1)
+    z[rows, decisions] = _row_sum(z)
     return z
+
+
+def _row_sum(z: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
+    sums: Float64[np.ndarray, " n"] = row_sum(torch.from_numpy(z)).numpy()
+    return sums

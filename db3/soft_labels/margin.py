@@ -4,6 +4,8 @@ To first order the gap between two logits is the distance to their boundary time
 in −d; better distances then give better labels, which the paper's mapping does not show.
 """
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
@@ -31,9 +33,10 @@ def margin(
 def margin_beta(distances: Float[np.ndarray, "n k"], decisions: Int64[np.ndarray, " n"], gap: float) -> float:
     """The β at which the mean log-odds between the decision and another class is `gap`: gap / mean(d).
 
-    The mean runs over all pairs that were reached. No test data, no labels.
+    The mean runs over all pairs that were reached, and is summed without rounding. No test data, no labels.
     """
-    return gap / max(float(_others(distances, decisions).mean(dtype=np.float64)), _SMALLEST)
+    reached = _others(distances, decisions)
+    return gap / max(math.fsum(reached.tolist()) / len(reached), _SMALLEST)
 
 
 def _others(distances: Float[np.ndarray, "n k"], decisions: Int64[np.ndarray, " n"]) -> Float[np.ndarray, " _"]:

@@ -15,17 +15,18 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import nn
 
+from db3.arithmetic import log_softmax, softmax
 from db3.images.parents import draw_parents
 from db3.images.priors import prior_images
 from db3.images.variations import variations
 from db3.networks import build
 from db3.networks.fitting import fitted
 from db3.rng import Purpose, derived_seed
-from db3.settings.training import AssistantSettings
+from db3.settings.training import Arithmetic, AssistantSettings
 from db3.students.teacher_logits import teacher_logits
 from db3.students.variants import Variant
 from db3.training.examples import Examples, Group, channel_statistics
-from db3.training.processes import train_together
+from db3.training.processes import processes_of, train_together
 from db3.training.train import TrainSettings
 from db3.work import Arrays, Run, Work, run_here
 
@@ -62,7 +63,7 @@ def assisted(
         for number in range(settings.networks)
     ]
     unasked = unasked_images(images, decisions, settings.images, settings.fresh, seed)
-    labels = opinion(networks, unasked, settings.temperature)
+    labels = opinion(networks, unasked, settings.temperature, training.arithmetic)
     return Examples(unasked, labels.argmax(axis=1).astype(np.int64), labels)
 
 
@@ -99,10 +100,11 @@ def label_by_assistants(
         return {"images": told.images, "decisions": told.decisions, "soft_labels": np.asarray(told.soft_labels)}
 
     def decided_by(_: int) -> list[object]:
-        return [images, decisions, classes, seed, settings, training, processes]
+        return [images, decisions, classes, seed, settings, training, *processes_of(training, processes)]
 
     steps = [settings.networks * settings.steps]
-    (found,) = run(Work("assistants", compute, decided_by, steps, _CODE, machine_bound=True))
+    bound = training.arithmetic != "exact"
+    (found,) = run(Work("assistants", compute, decided_by, steps, _CODE, machine_bound=bound))
     told = Examples(found["images"], found["decisions"], found["soft_labels"])
     title = f"{variant.title}, and what teacher assistants make of them"
     return replace(variant, title=title, groups=beside(variant.groups, told, settings))
@@ -129,17 +131,23 @@ def unasked_images(
 
 
 def opinion(
-    networks: Sequence[nn.Module], images: UInt8[np.ndarray, "n c h w"], temperature: float
+    networks: Sequence[nn.Module],
+    images: UInt8[np.ndarray, "n c h w"],
+    temperature: float,
+    arithmetic: Arithmetic = "float32",
 ) -> Float32[np.ndarray, "n k"]:
-    """Softmax of the mean logits / temperature; each network's logits are first centred over the classes."""
+    """Softmax of the mean logits / temperature; each network's logits are first centred over the classes.
+
+    Only the networks' own logits are float32 where `arithmetic` is: all after them is exact.
+    """
     mean: torch.Tensor | None = None
     for network in networks:
-        logits = torch.from_numpy(teacher_logits(network, images)).double()
-        logits = torch.log_softmax(logits, dim=1) / len(networks)
+        logits = torch.from_numpy(teacher_logits(network, images, arithmetic=arithmetic)).double()
+        logits = log_softmax(logits) / len(networks)
         mean = logits if mean is None else mean + logits
     if mean is None:
         raise ValueError("there is no network; expected one or more")
-    labels: Float32[np.ndarray, "n k"] = torch.softmax(mean / temperature, dim=1).float().numpy()
+    labels: Float32[np.ndarray, "n k"] = softmax(mean / temperature).float().numpy()
     return labels
 
 

@@ -1,9 +1,12 @@
 """Baselines: the variants that a student is compared with, trained on anything but boundary distances."""
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 
+from db3.arithmetic import cos, log, sqrt
 from db3.errors import DataError
 from db3.rng import Purpose, uniform
 from db3.soft_labels.softmax import softmax
@@ -82,9 +85,10 @@ def noise_labels(decisions: Decisions, classes: int, scale: float, seed: int) ->
     """
     sample = torch.arange(len(decisions))
     zero = torch.zeros_like(sample)
-    drawn = uniform(seed, Purpose.NOISE_LABEL, zero, zero, sample, 2 * classes).double().numpy().reshape(-1, 2, classes)
+    drawn = uniform(seed, Purpose.NOISE_LABEL, zero, zero, sample, 2 * classes).double().view(-1, 2, classes)
     # Box and Muller's transform; 1 − u lies in (0, 1], so its logarithm is finite.
-    logits = scale * np.sqrt(-2 * np.log(1 - drawn[:, 0])) * np.cos(2 * np.pi * drawn[:, 1])
+    radius, angle = sqrt(log(1 - drawn[:, 0]) * -2), drawn[:, 1] * (2 * math.pi)
+    logits = (radius * cos(angle) * scale).numpy()
     row, largest = np.arange(len(decisions)), logits.argmax(axis=1)
     logits[row, largest], logits[row, decisions] = logits[row, decisions], logits[row, largest]
     return softmax(logits)

@@ -11,7 +11,7 @@ from torch import nn
 from db3.errors import ConfigError
 from db3.images.augmented import augmented_images
 from db3.settings.soft_labels import SoftLabelSettings
-from db3.settings.training import VariantName, VariantSettings
+from db3.settings.training import Arithmetic, VariantName, VariantSettings
 from db3.soft_labels import (
     SearchedSamples,
     TransferSet,
@@ -59,6 +59,7 @@ class VariantSources:
         augmented: the teacher's decisions on the augmented images 0, 1, … of the samples.
         augmented_seed: of these images.
         network: the teacher's own, whose scores `kd` needs and no black box tells.
+        arithmetic: in which it tells them.
     """
 
     transfer: TransferSet
@@ -69,6 +70,7 @@ class VariantSources:
     augmented: Int64[np.ndarray, " m"] | None = None
     augmented_seed: int = 0
     network: nn.Module | None = None
+    arithmetic: Arithmetic = "float32"
 
 
 def build_variants(
@@ -126,7 +128,8 @@ def _baseline(
         case "augmented":
             return _augmented(held, sources.augmented, sources.augmented_seed)
         case "kd" if sources.network is not None:
-            return baselines.kd(images, decisions, teacher_logits(sources.network, images), settings.kd_temperature)
+            logits = teacher_logits(sources.network, images, arithmetic=sources.arithmetic)
+            return baselines.kd(images, decisions, logits, settings.kd_temperature)
     raise ConfigError(f"there is nothing to build the baseline {name} from: leave it out")
 
 

@@ -18,6 +18,9 @@ from db3.errors import ConfigError, Db3Error
 from db3.training.examples import pixels
 
 OPSET = 18
+TOLERANCE = 1e-4
+"""Largest difference of a logit allowed, as a share of the largest logit (or of 1, if that is larger)."""
+
 _CHUNK = 256
 
 
@@ -68,7 +71,7 @@ def export_onnx(network: nn.Module, input_shape: tuple[int, int, int]) -> bytes:
 
 
 def check_parity(
-    model: bytes, network: nn.Module, images: UInt8[np.ndarray, "n c h w"], tolerance: float = 1e-4
+    model: bytes, network: nn.Module, images: UInt8[np.ndarray, "n c h w"], tolerance: float = TOLERANCE
 ) -> Parity:
     """Run the ONNX model and the network on the same images and compare their logits.
 

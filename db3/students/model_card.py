@@ -107,7 +107,7 @@ def _class_names(names: list[str]) -> str:
 def _parity(onnx: Mapping[str, Any] | None) -> str:
     if not onnx:
         return "not exported"
-    return f"logits within {onnx['max_difference']:.1e} of PyTorch's on {onnx['checked']:,} samples"
+    return f"logits within {onnx['tolerance']:.0e} of the largest of PyTorch's on {onnx['checked']:,} samples"
 
 
 def _cell(value: object) -> str:

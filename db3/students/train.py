@@ -10,11 +10,11 @@ from torch import nn
 from db3.networks import build
 from db3.students.variants import Variant
 from db3.training.examples import Examples, channel_statistics
-from db3.training.processes import check_processes, train_together
+from db3.training.processes import check_processes, processes_of, train_together
 from db3.training.train import HistoryRow, TrainSettings
 from db3.work import Arrays, Run, Work, run_here
 
-_CODE = ("students", "training", "networks", "rng")
+_CODE = ("students", "training", "networks", "arithmetic", "images", "rng")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def train_variants(
         settings: how.
         run: who trains them, see `db3.work`.
         device: where each is trained.
-        processes: that share each batch, see `train_together`; another number gives other last bits.
+        processes: that share each batch, see `train_together`; in float32 another number gives other last bits.
 
     Returns:
         The students, variant after variant; all are trained when this function returns, and each is read when its turn
@@ -89,10 +89,12 @@ def train_variants(
             for group in variant.groups
         ]
         own = asdict(variant.settings(settings.training))
-        return [settings.architecture, classes, own, seed, *_content(variant.examples), groups, processes]
+        bound = processes_of(settings.training, processes)
+        return [settings.architecture, classes, own, seed, *_content(variant.examples), groups, *bound]
 
     steps = [settings.training.steps] * len(jobs)
-    pieces = run(Work("distill", compute, decided_by, steps, _CODE, machine_bound=True))
+    bound = settings.training.arithmetic != "exact"
+    pieces = run(Work("distill", compute, decided_by, steps, _CODE, machine_bound=bound))
     return (
         _trained(variant, seed, classes, settings.architecture, arrays)
         for (variant, seed), arrays in zip(jobs, pieces, strict=True)
@@ -121,7 +123,7 @@ def _train(variant: Variant, seed: int, classes: int, settings: StudentSettings,
 
 def _trained(variant: Variant, seed: int, classes: int, architecture: str, arrays: Arrays) -> TrainedStudent:
     weights = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "history"}
-    network = build(architecture, _shape(variant), classes)
+    network = build(architecture, _shape(variant), classes, seed=None)
     network.load_state_dict(weights)
     history = tuple(HistoryRow(int(step), float(loss), float(lr)) for step, loss, lr in arrays["history"])
     return TrainedStudent(variant, seed, network.eval(), history)

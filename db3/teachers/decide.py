@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from db3.arithmetic import is_exact
 from db3.teachers.base import Teacher
 
 
@@ -12,8 +13,9 @@ def decide_all(model: nn.Module | Teacher, images: UInt8[np.ndarray, "n c h w"],
     """Top-1 class of every image; pixels reach the model as float32 `uint8 / 255`.
 
     A network is called with exactly `batch` rows each time, the last call padded by repeating its first image, so an
-    image's decision depends neither on how many images there are nor on its neighbours. A teacher is asked at most
-    `spec.max_batch` images at a time (`batch` is not used); wrap it in `Batching` for the same guarantee.
+    image's decision depends neither on how many images there are nor on its neighbours; an exact twin
+    (`db3.arithmetic.to_exact`) needs no padding for that, and decides alike on every machine. A teacher is asked at
+    most `spec.max_batch` images at a time (`batch` is not used); wrap it in `Batching` for the same guarantee.
 
     Args:
         model: a network that maps [n, C, H, W] to logits [n, K] (put in evaluation mode for the calls), or a teacher.
@@ -37,7 +39,8 @@ def _as_floats(images: UInt8[np.ndarray, "n c h w"]) -> Float[Tensor, "n c h w"]
 
 def _decide(network: nn.Module, images: Float[Tensor, "n c h w"], size: int) -> Int[Tensor, " n"]:
     count, training = len(images), network.training
-    padded = torch.cat([images, images[:1].expand(size - count, *images.shape[1:])])
+    missing = 0 if is_exact(network) else size - count
+    padded = torch.cat([images, images[:1].expand(missing, *images.shape[1:])]) if missing else images
     first = next(network.parameters(), None)
     try:
         with torch.inference_mode():

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from db3.arithmetic import to_exact
 from db3.networks import count_parameters, multiply_adds, save_weights
+from db3.settings.training import Arithmetic
 from db3.teachers.adapters.call_shape import CallShape
 from db3.teachers.adapters.catalogue import fetch_foreign
 from db3.teachers.adapters.declared import FOLDER, Declared
@@ -25,6 +27,7 @@ class FetchedTeacher:
         bytes: of its files.
         multiply_adds: for one image.
         memory_format: of a call, where that was measured.
+        arithmetic: in which a network of db3 decides.
         model: of a model from elsewhere: all that decides its answers but its files.
         access: of a remote one: how its token is sent.
     """
@@ -34,12 +37,20 @@ class FetchedTeacher:
     bytes: int | None
     multiply_adds: int | None
     memory_format: str | None = None
+    arithmetic: Arithmetic | None = None
     model: dict[str, Any] | None = None
     access: dict[str, Any] | None = None
 
 
 def fetch_network(
-    network: nn.Module, folder: Path, *, architecture: str, input_shape: ImageShape, classes: int, calls: CallShape
+    network: nn.Module,
+    folder: Path,
+    *,
+    architecture: str,
+    input_shape: ImageShape,
+    classes: int,
+    calls: CallShape,
+    arithmetic: Arithmetic,
 ) -> FetchedTeacher:
     """Write the weights of a network of db3.
 
@@ -50,11 +61,18 @@ def fetch_network(
         input_shape: (C, H, W).
         classes: K.
         calls: the shape of its calls; no `memory_format`: the usual one.
+        arithmetic: in which it decides.
+
+    Raises:
+        ConfigError: exact arithmetic of a layer that has no twin.
     """
+    if arithmetic == "exact":
+        to_exact(network)
     save_weights(network, folder / WEIGHTS, {"architecture": architecture, "classes": classes})
     size = (folder / WEIGHTS).stat().st_size
     operations = multiply_adds(network, input_shape)
-    return FetchedTeacher(calls.batch, count_parameters(network), size, operations, calls.memory_format or None)
+    parameters, layout = count_parameters(network), calls.memory_format or None
+    return FetchedTeacher(calls.batch, parameters, size, operations, layout, arithmetic)
 
 
 def fetch_model(declared: Declared, folder: Path, link: Link | None = None) -> FetchedTeacher:

@@ -9,6 +9,7 @@ from db3.digest import digest_file, digest_json
 from db3.errors import DataError
 from db3.files import read_json
 from db3.networks import build, load_weights
+from db3.settings.training import Arithmetic
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.catalogue import open_foreign
 from db3.teachers.adapters.declared import Opening, digest_kept
@@ -21,19 +22,32 @@ from db3.teachers.votes import Votes
 
 CARD, WEIGHTS = "teacher.json", "teacher.safetensors"
 _DECIDING = ("architecture", "input_shape", "bounds", "classes", "call_batch")
+# Decides nothing where each image is decided by itself, in exact arithmetic.
+_CALLS = ("call_batch", "memory_format")
 # Part of the identity where they are not these.
-_OPTIONAL: dict[str, Any] = {"quantise": "none", "votes": 1, "memory_format": "channels_last", "model": None}
+_OPTIONAL: dict[str, Any] = {
+    "quantise": "none",
+    "votes": 1,
+    "memory_format": "channels_last",
+    "model": None,
+    "arithmetic": None,
+}
 _LEVELS = {"none": 0, "uint8": 256}
 
 
 def identity(card: dict[str, Any], weights: str) -> str:
-    """Digest of all that decides an answer: architecture, shape, bounds, classes, call shape and the weights.
+    """Digest of all that decides an answer: architecture, shape, bounds, classes, arithmetic, call shape and weights.
+
+    In exact arithmetic the call shape decides nothing, and is no part of it.
 
     Of a foreign model that is its files, what it is shown (`model.preprocessing`) and what it is asked for; of a
     remote one its address, name, version and metadata in place of files.
     """
     special = {key: card[key] for key, usual in _OPTIONAL.items() if card.get(key, usual) != usual}
-    return digest_json({**{key: card[key] for key in _DECIDING}, **special, "weights": weights})
+    deciding = {**{key: card[key] for key in _DECIDING}, **special, "weights": weights}
+    if card.get("arithmetic") == "exact":
+        deciding = {key: value for key, value in deciding.items() if key not in _CALLS}
+    return digest_json(deciding)
 
 
 def is_open(card: dict[str, Any]) -> bool:
@@ -94,7 +108,7 @@ def open_network(folder: Path) -> nn.Module:
             f"{folder} holds a teacher of kind {card['kind']}, which hides its scores: only its decisions show"
         )
     channels, height, width = card["input_shape"]
-    network = build(card["architecture"], (channels, height, width), card["classes"])
+    network = build(card["architecture"], (channels, height, width), card["classes"], seed=None)
     load_weights(network, folder / WEIGHTS)
     return network.eval()
 
@@ -114,8 +128,9 @@ def open_adapter(
     card, spec = read_card(folder), read_spec(folder)
     if is_open(card):
         memory_format = card.get("memory_format", _OPTIONAL["memory_format"])
-        network = NetworkTeacher(open_network(folder), spec, device, memory_format)
-        teacher: Teacher = Batching(network, sending=sending)
+        arithmetic: Arithmetic = "exact" if card.get("arithmetic") == "exact" else "float32"
+        network = NetworkTeacher(open_network(folder), spec, device, memory_format, arithmetic)
+        teacher: Teacher = Batching(network, pad=arithmetic != "exact", sending=sending)
     else:
         teacher = open_foreign(Opening(card, folder, spec, device, link or Link(), sending))
     return Quantised(teacher) if spec.levels else teacher

@@ -1,6 +1,7 @@
 """Batches: originals, and groups of other examples with a fixed share of every batch, each in epochs of its own."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from db3.arithmetic import power
 from db3.errors import ConfigError
 from db3.rng import Purpose, generator, permutation
 from db3.training.examples import Examples, Group
@@ -122,8 +124,10 @@ def batches(
 def class_weights(decisions: npt.NDArray[np.integer[Any]], balance: float) -> Weights:
     """A weight for each example, ∝ (examples of its class)^−balance, that sum to 1: with 1, all classes count alike."""
     counts = np.bincount(decisions)
-    weights: Weights = counts[decisions].astype(np.float64) ** -balance
-    weights /= weights.sum()
+    # One power a class and a correctly rounded sum: a library's own may differ in the last bit between machines.
+    powers = power(torch.from_numpy(np.maximum(counts, 1)).double(), -balance)
+    total = math.fsum(float(each) * int(count) for each, count in zip(powers, counts, strict=True))
+    weights: Weights = powers.numpy()[decisions] / total
     return weights
 
 

@@ -1,5 +1,6 @@
 """What a network learns from: images with decisions and, where there are any, soft labels."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,16 +107,17 @@ def channel_statistics(images: UInt8[np.ndarray, "n c h w"]) -> tuple[list[float
 
     A channel of one single value has no spread; its deviation is given as 1, so that dividing by it is harmless.
     """
-    values = np.arange(256, dtype=np.float64) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
         counts = np.zeros(256, dtype=np.int64)
         for start in range(0, len(images), 1024):
             counts += np.bincount(images[start : start + 1024, channel].ravel(), minlength=256)
-        mean = float(counts @ values / counts.sum())
-        deviation = float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum()))
-        means.append(mean)
-        deviations.append(deviation if np.count_nonzero(counts) > 1 else 1.0)
+        pairs = list(enumerate(counts.tolist()))
+        number, total, squares = (sum(count * value**power for value, count in pairs) for power in range(3))
+        # Quotients of Python's integers are correctly rounded; a library's sums are not the same everywhere.
+        means.append(total / (255 * number))
+        variance = (number * squares - total * total) / (255 * 255 * number * number)
+        deviations.append(math.sqrt(variance) if np.count_nonzero(counts) > 1 else 1.0)
     return means, deviations
 
 

@@ -1,7 +1,8 @@
 """Several processes of this machine that train one network together, on the CPU or with a GPU each.
 
 Every process goes through the same steps with the same keyed batches and has some images of each: the result is that
-of one process up to rounding, and the same bytes at every run with as many processes. torch.multiprocessing starts
+of one process, in exact arithmetic to the last bit, in float32 up to rounding, with the same bytes at every run with as
+many processes. torch.multiprocessing starts
 them and ends all when one fails; torch's gloo (CPU) or NCCL (GPUs) carry the sums over the loopback interface alone.
 Everything else passes through files of a folder that only this user may enter: where the processes find each other,
 large arrays, the steps done, the first process's result, why one ended.
@@ -97,6 +98,11 @@ def train_together(
     network.load_state_dict(weights)
     network.eval()
     return [HistoryRow(**row) for row in history]
+
+
+def processes_of(settings: TrainSettings, processes: int) -> list[int]:
+    """The processes as a part of a key: in exact arithmetic they decide nothing."""
+    return [] if settings.arithmetic == "exact" else [processes]
 
 
 def check_processes(processes: int, batch: int, device: str) -> None:

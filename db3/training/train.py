@@ -1,14 +1,14 @@
 """One training loop for students and for the local teacher. Read it from top to bottom.
 
-The result is a function of (network, examples, settings, seed): the same bytes at every run with the same number of
-torch threads, also when several trainings run in threads of one process (nothing here touches a global generator).
-On a GPU that holds as far as its kernels are deterministic. Several processes may share each batch, see
-`db3.training.processes`; then it holds for the same number of them, and up to rounding for another.
+In exact arithmetic the result is a function of (network, examples, settings, seed): the same bytes on every machine,
+whatever its kernels, with any number of threads and of processes that share each batch (`db3.training.processes`). In
+float32 it is the same bytes at every run on the same kind of machine, with the same number of threads and processes.
+Several trainings may run in threads of one process (nothing here touches a global generator).
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from db3.arithmetic import warmup_cosine
 from db3.errors import ConfigError, Db3Error
 from db3.rng import Purpose, permutation
 from db3.settings.declare import Doc, Ge, settings
 from db3.settings.training import Positive, Schedule
 from db3.training.augmentation import Augment
-from db3.training.batch_norm import WholeBatchNorm
 from db3.training.batches import Indices, Part, parts
+from db3.training.exact_learner import ExactLearner, require_float64
 from db3.training.examples import Examples, Group, pixels
-from db3.training.losses import student_loss
-from db3.training.random_layers import KeyedRandomness
+from db3.training.float32_learner import Float32Learner
+from db3.training.learner import Learner, Targets
 from db3.training.ranks import ALONE, Rank
 
 _ROWS = 50  # most rows of a history: enough for a curve, few enough to cost nothing
@@ -40,12 +41,9 @@ class TrainSettings(Schedule):
     ce: Annotated[float, Ge(0), Doc("weight of the cross-entropy with the decision")] = 1.0
     kl: Annotated[float, Ge(0), Doc("weight of KL(soft label || student)")] = 0.0
 
-    def lr_at(self, step: int) -> float:
-        """Learning rate of a step (from 0): linear to `lr`, then half a cosine that would reach 0 at `steps`."""
-        warmup = min(self.warmup, self.steps // 2)
-        if step < warmup:
-            return self.lr * (step + 1) / (warmup + 1)
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (self.steps - warmup)))
+    def rates(self) -> list[float]:
+        """Learning rate of each step: linear to `lr`, then half a cosine that would reach 0 at `steps`."""
+        return warmup_cosine(self.steps, self.lr, self.warmup)
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ def train(
     """Train `network` in place and leave it on the CPU in evaluation mode.
 
     Args:
-        network: float32 images [n, C, H, W] in [0, 1] to logits [n, K].
+        network: float32 images [n, C, H, W] in [0, 1] to logits [n, K]; in exact arithmetic, of layers that have a
+            twin (`db3.arithmetic.to_exact`).
         examples: what it learns from. With `select: best` a part is kept aside, drawn by (seed).
         settings: how.
         seed: decides the order of the examples, dropout, and the part kept aside.
@@ -88,9 +87,11 @@ def train(
         At most 50 rows, evenly spread; the last one is the last step.
 
     Raises:
-        ConfigError: weights or a selection that the examples cannot serve.
+        ConfigError: weights or a selection that the examples cannot serve, or a layer that has no exact twin.
         Db3Error: the loss became NaN or infinite; names the step, the learning rate and the remedy.
     """
+    if settings.arithmetic == "exact":
+        require_float64(device)
     learnt, held = _split(len(examples), settings, seed)
     drawn = parts(
         examples,
@@ -106,49 +107,38 @@ def train(
         balance=settings.balance,
     )
 
-    network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    model = rank.joined(network)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-    history: list[HistoryRow] = []
+    learner = _learner(network, settings, seed, device, rank)
+    rates, history = settings.rates(), list[HistoryRow]()
     losses: list[Tensor] = []
     best_agreement, best_weights = -1.0, None
     every = math.ceil(settings.steps / _ROWS)
-
-    mine = rank.rows(settings.batch)
-    randomness = KeyedRandomness(seed, mine)
-    norms = nullcontext() if mine.all else WholeBatchNorm(mine)
     for step in range(settings.steps):
-        chosen = rank.share([next(part.batches) for part in drawn])
-        levels = [part.examples.images[rows] for part, rows in zip(drawn, chosen, strict=True)]
-        images = pixels(np.concatenate(levels), device)
-        if augment:
-            numbers = [part.first + rows for part, rows in zip(drawn, chosen, strict=True)]
-            images = augment(images, step, np.concatenate(numbers))
-        lr = optimiser.param_groups[0]["lr"] = settings.lr_at(step)
-
-        optimiser.zero_grad()
-        with randomness, norms:
-            logits = model(images)
-        loss = _loss(logits, drawn, chosen, settings.batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
-        losses.append(loss.detach())
+        whole = [next(part.batches) for part in drawn]
+        chosen = rank.share(whole)
+        images = _images(drawn, chosen, step, augment).to(device)
+        targets = [
+            _targets(part, rows, len(all_rows)) for part, rows, all_rows in zip(drawn, chosen, whole, strict=True)
+        ]
+        with _told(step, settings, rates[step]):
+            losses.append(learner.step(images, targets, step, rates[step]))
         if (step + 1) % every == 0 or step + 1 == settings.steps:
-            history.append(HistoryRow(step + 1, _mean_loss(rank.sum(torch.stack(losses)), step, settings), lr))
+            mean = _mean_loss(learner.whole_losses(torch.stack(losses)), step, settings, rates)
+            history.append(HistoryRow(step + 1, mean, rates[step]))
             losses = []
             if held is not None:
-                agreement = _agreement(network, examples, held, device, rank)
+                agreement = _agreement(learner, examples, held, device, rank)
                 # At equal agreement the later weights stand: they have learnt longer, at a lower rate.
                 if agreement >= best_agreement:
-                    best_agreement, best_weights = agreement, _copy(network)
+                    best_agreement, best_weights = agreement, learner.weights()
         if on_step:
             on_step()
-
-    if best_weights is not None:
-        network.load_state_dict(best_weights)
-    network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    learner.finish(best_weights)
     return history
+
+
+def _learner(network: nn.Module, settings: TrainSettings, seed: int, device: str, rank: Rank) -> Learner:
+    kind = ExactLearner if settings.arithmetic == "exact" else Float32Learner
+    return kind(network, seed, settings.batch, settings.weight_decay, device, rank)
 
 
 def _split(count: int, settings: TrainSettings, seed: int) -> tuple[Indices, Indices | None]:
@@ -162,45 +152,54 @@ def _split(count: int, settings: TrainSettings, seed: int) -> tuple[Indices, Ind
     return np.sort(order[kept:]), np.sort(order[:kept])
 
 
-def _loss(logits: Tensor, drawn: list[Part], chosen: list[Indices], batch: int) -> Tensor:
-    """Mean over the batch: each part's own mean, times its share of the batch; this process's share of that mean."""
-    losses = []
-    for part, rows, answers in zip(drawn, chosen, torch.split(logits, [len(rows) for rows in chosen]), strict=True):
-        if not len(rows):
-            continue
-        at = torch.from_numpy(rows).to(logits.device)
-        soft = None if part.soft is None else part.soft[at]
-        loss = student_loss(answers, part.decisions[at], soft, ce=part.ce, kl=part.kl, temperature=part.temperature)
-        losses.append(loss * (len(rows) / batch))
-    return torch.stack(losses).sum()
+def _images(drawn: Sequence[Part], chosen: Sequence[Indices], step: int, augment: Augment | None) -> Tensor:
+    """This process's images of a batch, on the CPU: what changes them is then the same for every device."""
+    images = pixels(np.concatenate([part.examples.images[rows] for part, rows in zip(drawn, chosen, strict=True)]))
+    if augment:
+        numbers = [part.first + rows for part, rows in zip(drawn, chosen, strict=True)]
+        images = augment(images, step, np.concatenate(numbers))
+    return images
 
 
-def _mean_loss(losses: Tensor, step: int, settings: TrainSettings) -> float:
-    """Mean of the losses that end at `step`; one transfer from the device for all of them."""
+def _targets(part: Part, rows: Indices, whole: int) -> Targets:
+    at = torch.from_numpy(rows).to(part.decisions.device)
+    soft = None if part.soft is None else part.soft[at]
+    return Targets(part.decisions[at], soft, whole, part.ce, part.kl, part.temperature)
+
+
+@contextmanager
+def _told(step: int, settings: TrainSettings, lr: float) -> Iterator[None]:
+    """Exact arithmetic refuses numbers that have grown beyond all bounds: say when that was, and what helps."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Db3Error as error:
+        raise Db3Error(
+            f"{error} (at step {step + 1} of {settings.steps}, with learning rate {lr:g}; lower lr (now "
+            f"{settings.lr:g}) or lengthen warmup)"
+        ) from error
+
+
+def _mean_loss(losses: Tensor, step: int, settings: TrainSettings, rates: Sequence[float]) -> float:
+    """Mean of the losses that end at `step`, correctly rounded; one transfer from the device for all of them."""
     values = losses.cpu().to(torch.float64)
     wrong = (~values.isfinite()).nonzero().flatten().tolist()
     if wrong:
         first = step - len(losses) + 1 + wrong[0]
         raise Db3Error(
             f"the loss became {values[wrong[0]]:g} at step {first + 1} of {settings.steps}, with learning rate "
-            f"{settings.lr_at(first):g}; expected a finite loss: lower lr (now {settings.lr:g}) or lengthen warmup"
+            f"{rates[first]:g}; expected a finite loss: lower lr (now {settings.lr:g}) or lengthen warmup"
         )
-    return float(values.mean())
+    return math.fsum(values.tolist()) / len(values)
 
 
-def _agreement(network: nn.Module, examples: Examples, held: Indices, device: str, rank: Rank) -> float:
+def _agreement(learner: Learner, examples: Examples, held: Indices, device: str, rank: Rank) -> float:
     """Share of the held-out examples that the network decides as their soft label, or the teacher, does."""
     mine, targets = rank.rows(len(held)), examples.targets()
     right = torch.zeros((), dtype=torch.int64, device=device)
-    network.eval()
-    with torch.inference_mode():
-        for start in range(mine.start, mine.stop, _CHUNK):
-            rows = held[start : min(start + _CHUNK, mine.stop)]
-            decided = network(pixels(examples.images[rows], device)).argmax(dim=1)
-            right += (decided == torch.from_numpy(targets[rows]).to(device)).sum()
-    network.train()
+    for start in range(mine.start, mine.stop, _CHUNK):
+        rows = held[start : min(start + _CHUNK, mine.stop)]
+        decided = learner.decide(pixels(examples.images[rows]).to(device))
+        right += (decided == torch.from_numpy(targets[rows]).to(device)).sum()
     return int(rank.sum(right)) / len(held)
-
-
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

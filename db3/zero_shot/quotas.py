@@ -1,5 +1,7 @@
 """Quotas: how many candidates of each predicted class are asked."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64, Int64
@@ -30,7 +32,7 @@ def quotas(counts: Int64[np.ndarray, " k"], available: Int64[np.ndarray, " k"], 
 
 def _apportion(shares: Float64[np.ndarray, " k"], seats: int) -> Int64[np.ndarray, " k"]:
     """Whole numbers that sum to `seats`, by largest remainder; the lower class on a tie."""
-    exact = shares / shares.sum() * seats
+    exact = shares / math.fsum(shares) * seats
     whole: Int64[np.ndarray, " k"] = np.floor(exact).astype(np.int64)
     order = np.argsort(-(exact - whole), kind="stable")
     order = order[shares[order] > 0]

@@ -3,9 +3,9 @@
 The first share of the budget goes to prior images (or to the real ones and variations of them). Then, round by round:
 train a surrogate on the decisions so far; propose fresh prior images and variations of decided images; let the
 surrogate predict their classes; choose by quotas that favour classes with few images; ask the teacher about the chosen
-ones only. Every image is uint8 and a function of (seed, its number, its parents), a round is one ask, and predictions
-are made in one call shape: the result depends on the teacher's answers, the settings and the seed, and, through the
-surrogates' training, on the number of torch threads. It does not depend on how the teacher's calls are packed.
+ones only. Every image is uint8 and a function of (seed, its number, its parents), and a round is one ask: in exact
+arithmetic the result depends on the teacher's answers, the settings and the seed alone; in float32 also, through the
+surrogates, on the machine's kernels and its threads. It does not depend on how the teacher's calls are packed.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from torch import nn
 
+from db3.arithmetic import to_exact
 from db3.datasets.subset import draw_samples
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.images.parents import draw_parents
@@ -121,7 +122,8 @@ def gather(
     def decided_by(_: int) -> list[object]:
         return [spec.identity, seed, budget, settings, real]
 
-    (found,) = run(Work("made", compute, decided_by, [budget], _CODE, machine_bound=True))
+    bound = settings.arithmetic != "exact"
+    (found,) = run(Work("made", compute, decided_by, [budget], _CODE, machine_bound=bound))
     counts = np.bincount(found["decisions"], minlength=spec.classes)
     missing = tuple(np.flatnonzero(counts == 0).tolist())
     return Gathered(**{name: found[name] for name in _ARRAYS}, missing=missing, proposed=int(found["proposed"]))
@@ -207,7 +209,9 @@ class _Known:
         if self._surrogate is None or not len(images):
             return images[:wanted]
         counts = np.bincount(self._decisions, minlength=self._classes).astype(np.int64)
-        predicted = decide_all(self._surrogate, images, _CALL).astype(np.int64)
+        exact = self._settings.arithmetic == "exact"
+        network = to_exact(self._surrogate) if exact else self._surrogate
+        predicted = decide_all(network, images, _CALL).astype(np.int64)
         return images[choose(predicted, counts, wanted, self._seed, what, self._turn)]
 
     def _ask(self, parts: list[tuple[Images, int]]) -> None:
@@ -229,7 +233,9 @@ class _Known:
             mean, std = channel_statistics(self._images)
             architecture = fitted(settings.architecture, self._shape, small=True)
             self._surrogate = build(architecture, self._shape, self._classes, mean=mean, std=std, seed=seed)
-        plan = TrainSettings(settings.steps, settings.batch, settings.lr, balance=settings.balance)
+        plan = TrainSettings(
+            settings.steps, settings.batch, settings.lr, balance=settings.balance, arithmetic=settings.arithmetic
+        )
         train(self._surrogate, Examples(self._images, self._decisions), plan, seed)
 
     def _constant(self) -> bool:

@@ -113,18 +113,44 @@ def test_weights_gradient_in_evaluation_is_close_to_torchs() -> None:
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [2**13, 2**30])
-def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch, size: Any) -> None:
-    x, w = draw(4, 3, 12, 12).requires_grad_(), draw(5, 3, 5, 5, seed=1).requires_grad_()
-    window = Window((5, 5), (2, 1), (2, 1))
+def _run(images: int, window: Window, seed: int = 0) -> tuple[Tensor, ...]:
+    """A convolution and both its gradients."""
+    x = draw(images, 3, 12, 12, seed=seed).requires_grad_()
+    w = draw(5, 3, *window.kernel, seed=seed + 1).requires_grad_()
+    out = conv2d(x, w, None, window, per_image=False)
+    return out, *torch.autograd.grad(out, (x, w), draw(*out.shape, seed=seed + 3))
 
-    def run() -> tuple[Tensor, ...]:
-        out = conv2d(x, w, None, window, per_image=False)
-        return out, *torch.autograd.grad(out, (x, w), draw(*out.shape, seed=3))
 
-    before = run()
+@pytest.mark.parametrize("size", [2**8, 2**13, 2**30])
+@pytest.mark.parametrize("stride", [(2, 1), (1, 1)])
+def test_pieces_change_no_bit(monkeypatch: pytest.MonkeyPatch, size: Any, stride: Any) -> None:
+    window = Window((5, 5), stride, (2, 1))
+    before = _run(20, window)
     monkeypatch.setattr("db3.arithmetic.patches._PIECE", size)
-    assert all(exact_equal(*pair) for pair in zip(before, run(), strict=True))
+    monkeypatch.setattr("db3.arithmetic.patches._BAND", size)
+    assert all(exact_equal(*pair) for pair in zip(before, _run(20, window), strict=True))
+
+
+@pytest.mark.parametrize("kernel", [(5, 5), (3, 1), (1, 4), (2, 3), (12, 12)])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 0), (0, 2), (5, 3)])
+def test_rows_and_patches_have_the_same_bits(monkeypatch: pytest.MonkeyPatch, kernel: Any, padding: Any) -> None:
+    window = Window(kernel, padding=padding)
+    monkeypatch.setattr("db3.arithmetic.convolutions._LONG", 0)
+    rows = _run(4, window)
+    monkeypatch.setattr("db3.arithmetic.convolutions._LONG", 2**40)
+
+    assert all(exact_equal(*pair) for pair in zip(rows, _run(4, window), strict=True))
+
+
+def test_results_do_not_lie_in_scratch_memory() -> None:
+    window = Window((5, 5), padding=(2, 2))
+    first = _run(16, window)
+    kept = [tensor.clone() for tensor in first]
+    with torch.inference_mode():
+        conv2d(draw(40, 3, 12, 12, seed=9), draw(5, 3, 5, 5), None, window, per_image=False)
+    _run(16, window, seed=5)
+
+    assert all(exact_equal(*pair) for pair in zip(first, kept, strict=True))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e200])

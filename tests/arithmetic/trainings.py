@@ -1,6 +1,6 @@
 """A small exact training, as a function and as a script: prints digests of all that it decides.
 
-python -m tests.arithmetic.trainings lenet5_half 12 [processes]
+python -m tests.arithmetic.trainings lenet5_half,compact 12 [processes]
 """
 
 import os
@@ -59,21 +59,23 @@ def train(name: str, steps: int, rank: int = 0, processes: int = 1) -> list[str]
     return [digest(float32_weights(network).values()), digest([logged]), digest([gradient]), digest([loss])]
 
 
-def _work(rank: int, name: str, steps: int, processes: int, folder: str) -> None:
+def _work(rank: int, names: list[str], steps: int, processes: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
-    found = train(name, steps, rank, processes)
-    if rank == 0:
-        sys.stdout.write(" ".join(found) + "\n")
+    for name in names:
+        found = train(name, steps, rank, processes)
+        if rank == 0:
+            sys.stdout.write(" ".join(found) + "\n")
     dist.barrier()
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
-    which, count, together = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    which, count, together = sys.argv[1].split(","), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1
     if together == 1:
-        sys.stdout.write(" ".join(train(which, count)) + "\n")
+        for each in which:
+            sys.stdout.write(" ".join(train(each, count)) + "\n")
     else:
         with tempfile.TemporaryDirectory() as temporary:
             mp.spawn(_work, (which, count, together, temporary), nprocs=together)

@@ -22,7 +22,6 @@ from db3.evaluation import (
 from db3.soft_labels import alone
 from flows.manifests import (
     DatasetFacts,
-    Environment,
     StudentCard,
     TeacherCard,
     TransferManifest,
@@ -30,8 +29,6 @@ from flows.manifests import (
     TransferSize,
     write_manifest,
 )
-
-MACHINE = Environment("3.11", "2.15.0", "0.29.2", "2.3.1", "x86_64", "cpu", 1)
 
 BASELINES = ("hard", "smoothing", "noise", "inverse", "augmented", "kd")
 TITLES = {
@@ -142,7 +139,6 @@ def _manifests(plan: Plan, data: Path, asked: Any) -> None:
         "none",
         1,
         DatasetFacts("digits", "d1" * 32, 1200, 597),
-        MACHINE,
         256,
         *size,
         "7e" * 32,
@@ -185,7 +181,7 @@ def _manifests(plan: Plan, data: Path, asked: Any) -> None:
         transfer.digest,
         teacher.identity,
         None,
-        MACHINE,
+        "float32",
     )
     write_manifest(data / "student/student.json", student)
 

@@ -19,6 +19,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from db3.errors import ConfigError, Db3Error
 from db3.files import write_json
 from db3.networks import build
+from db3.settings.training import Arithmetic
 from db3.training.augmentation import augmentation
 from db3.training.examples import Examples, Group
 from db3.training.processes import _cause, check_processes, train_together
@@ -42,6 +43,16 @@ def difference(one: nn.Module, other: nn.Module) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
+def _normalised(seed: int) -> nn.Module:
+    """Batch normalisation, a stride, an average pooling."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2),
+            nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4),
+        )  # fmt: skip
+
+
 def ranks_of(process: psutil.Process, others: Collection[psutil.Process] = ()) -> list[psutil.Process]:
     """Processes that train for it: forked from a helper of multiprocessing's, which is none.
 
@@ -58,7 +69,7 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def mixture(small_network: Network, bars: Bars, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Trained]:
+def mixture(small_network: Network, bars: Bars, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
     """Everything at once: mapped images, soft labels, two groups, augmentation, dropout, a part held out, 17 images."""
     originals = soft(bars(60))
     np.save(path := tmp_path_factory.mktemp("mapped") / "images.npy", originals.images)
@@ -69,10 +80,10 @@ def mixture(small_network: Network, bars: Bars, tmp_path_factory: pytest.TempPat
     ]
     plan = replace(_SHORT, select="best", holdout=0.2, balance=0.5)
 
-    def trained(processes: int) -> Trained:
+    def trained(processes: int, arithmetic: Arithmetic = "float32") -> Trained:
         network, steps = small_network(dropout=0.3), list[int]()
         history = train_together(
-            network, originals, plan, 3, processes=processes, groups=groups,
+            network, originals, replace(plan, arithmetic=arithmetic), 3, processes=processes, groups=groups,
             augment=augmentation("warp", 5), on_step=lambda: steps.append(1),
         )  # fmt: skip
         return Trained(network, history, len(steps))
@@ -81,7 +92,7 @@ def mixture(small_network: Network, bars: Bars, tmp_path_factory: pytest.TempPat
 
 
 def test_two_processes_make_the_student_of_one_and_the_same_bytes_again(
-    mixture: Callable[[int], Trained], small_network: Network, weights: Weights
+    mixture: Callable[..., Trained], small_network: Network, weights: Weights
 ) -> None:
     one, two, again = mixture(1), mixture(2), mixture(2)
     assert difference(one.network, small_network(dropout=0.3)) > 0.02
@@ -95,10 +106,28 @@ def test_two_processes_make_the_student_of_one_and_the_same_bytes_again(
     assert two.history == again.history
 
 
+def test_in_exact_arithmetic_two_and_three_processes_have_the_bytes_of_one(
+    mixture: Callable[..., Trained], weights: Weights
+) -> None:
+    one, *others = (mixture(processes, "exact") for processes in (1, 2, 3))
+    for other in others:
+        assert weights(other.network) == weights(one.network)
+        assert other.history == one.history
+
+
+def test_in_exact_arithmetic_batch_norm_keeps_the_bytes_of_one_process(weights: Weights) -> None:
+    drawn = np.random.default_rng(0)
+    examples = Examples(drawn.integers(0, 256, (20, 3, 8, 8), dtype=np.uint8), drawn.integers(0, 4, 20))
+    networks = [_normalised(seed=1) for _ in range(2)]
+    for network, processes in zip(networks, (1, 2), strict=True):
+        train_together(network, examples, TrainSettings(4, batch=9, lr=1e-2, warmup=0), 0, processes=processes)
+    assert weights(networks[0]) == weights(networks[1])
+
+
 def test_a_batch_that_no_number_divides_has_every_image_once(small_network: Network, bars: Bars) -> None:
     """Five images, one of them a group's, on three processes: one of these has two parts, the others one."""
     groups = [Group("boundary_points", soft(bars(9, seed=1)), 0.2, ce=0.0, kl=1.0)]
-    plan = replace(_SHORT, batch=5, steps=30)
+    plan = replace(_SHORT, batch=5, steps=30, arithmetic="float32")
     networks = [small_network(dropout=0.2) for _ in range(2)]
     for network, processes in zip(networks, (1, 3), strict=True):
         train_together(network, soft(bars(11)), plan, 1, processes=processes, groups=groups)
@@ -109,7 +138,7 @@ def test_a_network_with_batch_norm_and_residuals_takes_the_same_step() -> None:
     """One step: rounding grows fast in such networks, between one and two threads of one process as well."""
     drawn = np.random.default_rng(0)
     examples = Examples(drawn.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8), drawn.integers(0, 4, 20))
-    plan = TrainSettings(1, batch=9, lr=1e-2, warmup=0)
+    plan = TrainSettings(1, batch=9, lr=1e-2, warmup=0, arithmetic="float32")
     networks = [build("resnet18_small", (3, 16, 16), 4, seed=1) for _ in range(2)]
     losses = [
         train_together(network, examples, plan, 0, processes=processes)[0].loss

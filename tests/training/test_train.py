@@ -108,17 +108,18 @@ def test_a_row_is_the_mean_since_the_row_before(bars: Bars) -> None:
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
     plan = TrainSettings(steps=100, lr=0.5, warmup=10)
-    rates = [plan.lr_at(step) for step in range(100)]
+    rates = plan.rates()
+    assert len(rates) == 100
     assert rates[:11] == pytest.approx([0.5 * (step + 1) / 11 for step in range(11)])
     assert rates[55] == pytest.approx(0.25)
     assert all(a > b > 0 for a, b in itertools.pairwise(rates[10:]))
-    assert plan.lr_at(100) == pytest.approx(0)
+    assert 0 < rates[-1] < 0.001
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_a_run_shorter_than_its_warm_up_still_reaches_its_rate(steps: int) -> None:
     plan = TrainSettings(steps=steps, lr=0.5, warmup=50)
-    assert max(plan.lr_at(step) for step in range(steps)) == 0.5
+    assert max(plan.rates()) == 0.5
 
 
 def test_every_step_is_reported(small_network: Network, bars: Bars) -> None:
@@ -241,7 +242,7 @@ def test_a_loss_that_diverges_stops_the_run_with_its_step(small_network: Network
     with pytest.raises(
         Db3Error, match=r"became nan at step 138 of 200.*rate 0\.00\d+;.*lower lr \(now 0\.01\)"
     ) as info:
-        train(Breaks(), bars(20), replace(_SHORT, steps=200), seed=0)
+        train(Breaks(), bars(20), replace(_SHORT, steps=200, arithmetic="float32"), seed=0)
     assert "\n" not in str(info.value)
 
 

@@ -111,7 +111,8 @@ class SurrogateSearch:
         def decides(index: int) -> list[object]:
             return [*always, self._pool.digest, *decided_by(index)]
 
-        work = Work(name, compute, decides, maximum, CODE, machine_bound=True, follows=True)
+        bound = self._settings.arithmetic != "exact"
+        work = Work(name, compute, decides, maximum, CODE, machine_bound=bound, follows=True)
         return _Step(work, run(work))
 
     def _retrain(self, run: Run, first: _Step, surrogate: _Step, done: Sequence[_Step]) -> _Step:

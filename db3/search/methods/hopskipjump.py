@@ -9,6 +9,7 @@ Notes:
     across the best direction, whose own share of the normal is taken as `along`; the clipped image's distance counts.
 """
 
+import math
 from collections.abc import Generator
 
 import torch
@@ -48,7 +49,7 @@ def hop_skip_jump(
         trust: see `prior`.
     """
     for iteration in range(1, search.budget + 1):
-        count = int(probes * iteration**0.5)
+        count = int(probes * math.sqrt(iteration))
         active = torch.isfinite(search.distance) & (search.distance > 0) & search.affordable(count + 3)
         rows = active.nonzero()[:, 0]
         if not len(rows):
@@ -59,7 +60,7 @@ def hop_skip_jump(
         across = yield from tangential(search, rows, directions, radius, iteration, count, gradient, trust)
         normal = along * search.direction(rows) + across
         normal = normal / row_norm(normal)[:, None]
-        yield from _hop(search, rows, normal, search.distance[rows] / iteration**0.5, tolerance)
+        yield from _hop(search, rows, normal, search.distance[rows] / math.sqrt(iteration), tolerance)
 
 
 def _hop(

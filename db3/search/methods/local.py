@@ -12,6 +12,7 @@ Notes:
     The jump to the corrected model's own minimum was worse than the turn: it takes an error for an opportunity.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ from db3.search.surrogate.posterior import Posterior, posterior
 from db3.search.surrogate.surrogate import Surrogate
 
 ROWS = 32
-"""Pairs of one posterior: a fixed shape, so that a pair's bits do not depend on its neighbours."""
+"""Pairs of one posterior: what fits a processor's cache."""
 
 _FEWER = 8  # probes of the last, smaller iterations
 _CLOSING = 3  # queries that a bracket takes to close, about
@@ -113,13 +114,8 @@ def _open(search: Search, queries: int) -> Int[Tensor, " r"]:
 
 
 def _in_calls(rows: Int[Tensor, " r"], compute: Callable[[Tensor], Tensor]) -> Tensor:
-    """Compute in padded calls of `ROWS` pairs."""
-    results = []
-    for start in range(0, len(rows), ROWS):
-        part = rows[start : start + ROWS]
-        padded = torch.cat([part, part[:1].expand(ROWS - len(part))])
-        results.append(compute(padded)[: len(part)])
-    return torch.cat(results)
+    """Compute for `ROWS` pairs at a time."""
+    return torch.cat([compute(part) for part in torch.split(rows, ROWS)])
 
 
 def _corrected(
@@ -130,7 +126,7 @@ def _corrected(
     level, gradient = surrogate.margin(best, search.pairs.targets[rows])
     free = movable(best, gradient, search.pairs.bounds)
     slope = row_norm(gradient * free).clamp(min=_TINY)
-    scale = settings.error**0.5 / distance[:, None, None]
+    scale = math.sqrt(settings.error) / distance[:, None, None]
     steps = (history.places[rows] - surrogate.coordinates(best)[:, None]) * scale
     squared, near = history.near(rows)
     squared = squared / (distance * distance)[:, None]
@@ -138,7 +134,8 @@ def _corrected(
     expected = (history.margins[rows] - level[:, None]) / (slope * distance)[:, None]
     noise = settings.noise + settings.bend * squared.clamp(max=settings.reach)
     fit = posterior(steps, expected, given, noise / _PROBIT, settings.offset)
-    normal = (gradient / slope[:, None] + settings.error**0.5 * (fit.weights @ surrogate.basis)) * free
+    turned = surrogate.directions(fit.weights) * math.sqrt(settings.error)
+    normal = (gradient / slope[:, None] + turned) * free
     return _Local(level, slope, free, fit, normal / row_norm(normal).clamp(min=_TINY)[:, None])
 
 
@@ -151,7 +148,7 @@ def _probes(
     turns = search.asked[rows, None] + torch.arange(count, device=search.device)
     klass, sample = (identity[rows, None].expand(-1, count) for identity in (pairs.targets, pairs.samples))
     drawn = here.fit.draw(signs(settings.seed, Purpose.PROBE, turns, klass, sample, len(surrogate.basis)))
-    across = (drawn @ surrogate.basis) * here.free[:, None]
+    across = surrogate.directions(drawn) * here.free[:, None]
     across = across - row_sum(across * here.normal[:, None])[..., None] * here.normal[:, None]
     radius = (settings.radius * distance).clamp(min=search.probe)
     step = across * (radius[:, None] / row_norm(across).clamp(min=_TINY))[..., None]
@@ -159,7 +156,7 @@ def _probes(
     values = surrogate.value(points.flatten(0, 1), pairs.targets[rows].repeat_interleave(count)).view(-1, count)
     places = surrogate.coordinates(points.flatten(0, 1)).view(*points.shape[:2], -1)
     moved = places - surrogate.coordinates(best)[:, None]
-    bent = row_sum(moved * (settings.error**0.5 * here.fit.weights)[:, None])
+    bent = row_sum(moved * (math.sqrt(settings.error) * here.fit.weights)[:, None])
     height = (values - here.level[:, None]) / here.slope[:, None] + bent + (here.fit.offset * distance)[:, None]
     maximum = (_FURTHEST * distance)[:, None]
     return points - torch.minimum(torch.maximum(height, -maximum), maximum)[..., None] * here.normal[:, None]

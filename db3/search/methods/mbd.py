@@ -16,12 +16,14 @@ Notes:
     Re-bisection gallops down from g(θ) instead of searching ±1 % around it.
 """
 
+import math
 from collections.abc import Generator
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from db3.arithmetic.guard import integer_sums
 from db3.arithmetic.sums import row_norm
 from db3.search.bisection import gallop
 from db3.search.directions import random_signs
@@ -89,11 +91,12 @@ def _sign_gradient(
     klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
     u = random_signs(pairs.shape, cell, seed, steps, klass, sample)
     epsilon = torch.maximum(epsilon, search.probe / distance)
-    probe = (u * (epsilon / width**0.5)[:, None, None]).add_(theta[:, None])
+    probe = (u * (epsilon / math.sqrt(width))[:, None, None]).add_(theta[:, None])
     probe.mul_((distance[:, None] / row_norm(probe).clamp(min=_TINY))[..., None])
     hit = yield from search.ask(rows, probe.add_(pairs.images[rows, None]))
     s = torch.where(hit, -1.0, 1.0)
-    total = (s[:, None] @ u)[:, 0]  # integers: exact in any order
+    with integer_sums():
+        total = (s[:, None] @ u)[:, 0]
     return total / row_norm(total).clamp(min=1)[:, None]
 
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from db3.arithmetic.sums import row_sum
 from db3.search.ledger import Log, Search
 from db3.search.surrogate.surrogate import Surrogate
 
@@ -69,4 +70,4 @@ class History:
     def near(self, rows: Int[Tensor, " r"]) -> tuple[Float[Tensor, "r q"], Bool[Tensor, "r q"]]:
         """Squared distance of each image from its pair's best boundary point, and whether there is an answer."""
         step = self._surrogate.pixels(self.images[rows]) - self._search.best[rows][:, None]
-        return (step * step).sum(dim=-1), self.answers[rows] != 0
+        return row_sum(step * step), self.answers[rows] != 0

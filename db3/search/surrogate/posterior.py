@@ -10,15 +10,20 @@ is about as likely in any direction (`subspace.gradient_basis`), a the point's o
 is Laplace's (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, algorithm 3.1), by at most `_STEPS`
 Newton steps in the space of the answers: answers are fewer than pixels.
 
-Every row is padded to one number of answers, and `Posterior` is made for one number of rows, so a pair's bits do not
-depend on its neighbours. Between machines the last bits may differ, as a surrogate's do.
+All in float64 and the exact arithmetic of `db3.arithmetic`: a pair's bits depend on the pair alone, on every machine.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from db3.arithmetic.functions import sigmoid, sqrt
+from db3.arithmetic.guard import integer_sums
+from db3.arithmetic.matrices import Cholesky, cholesky, row_products
 
 _STEPS = 5
 _FURTHEST = 6.0  # of a Newton step, in units of ν: the likelihood is flat out there and would overshoot
@@ -27,7 +32,7 @@ _MINIMUM = 1e-4
 
 @dataclass(frozen=True)
 class Posterior:
-    """Of n pairs, from q answers each, with p coordinates.
+    """Of n pairs, from q answers each at most, with p coordinates.
 
     Attributes:
         weights: mean of w.
@@ -38,13 +43,14 @@ class Posterior:
     offset: Float[Tensor, " n"]
     _steps: Float[Tensor, "n q p"]
     _root: Float[Tensor, "n q"]
-    _factor: Float[Tensor, "n q q"]
+    _factor: Cholesky
 
     def draw(self, prior: Float[Tensor, "n t p"]) -> Float[Tensor, "n t p"]:
         """Turn draws of the prior into deviations from the posterior's mean: what the answers explain is removed."""
-        explained = torch.einsum("nqp,ntp->nqt", self._steps, prior) * self._root[..., None]
-        solved = torch.cholesky_solve(explained, self._factor) * self._root[..., None]
-        return prior - torch.einsum("nqp,nqt->ntp", self._steps, solved)
+        wide, root = prior.to(torch.float64), self._root[:, None]
+        explained = row_products(wide, self._steps) * root
+        left = wide - row_products(self._factor.solve(explained) * root, self._steps.mT)
+        return left.to(prior.dtype)
 
 
 def posterior(
@@ -63,20 +69,45 @@ def posterior(
         noise: ν.
         offset: prior standard deviation of a.
     """
+    steps, expected, answers, noise = _given(steps, expected, answers, noise)
     given = answers.abs()
-    kernel = torch.einsum("nqp,nrp->nqr", steps, steps) + offset * offset
-    one = torch.eye(steps.shape[1], device=steps.device)
+    kernel = row_products(steps, steps) + offset * offset
+    one = torch.eye(steps.shape[1], dtype=torch.float64, device=steps.device)
     f = expected
     for _ in range(_STEPS):
-        likely = torch.sigmoid(f / noise)
-        curvature = (likely * (1 - likely) / noise**2).clamp(min=_MINIMUM) * given
-        slope = torch.sigmoid(-answers * f / noise) * answers / noise
-        root = curvature.sqrt()
-        factor, _ = torch.linalg.cholesky_ex(one + root[:, :, None] * kernel * root[:, None, :])
+        likely = sigmoid(f / noise)
+        curvature = (likely * (1 - likely) / (noise * noise)).clamp(min=_MINIMUM) * given
+        slope = sigmoid(-answers * f / noise) * answers / noise
+        root = sqrt(curvature)
+        factor = cholesky(one + root[:, :, None] * kernel * root[:, None, :])
         pull = curvature * (f - expected) + slope
-        inner = root * torch.einsum("nqr,nr->nq", kernel, pull)
-        dual = pull - root * torch.cholesky_solve(inner[..., None], factor)[..., 0]
-        move = expected + torch.einsum("nqr,nr->nq", kernel, dual) - f
+        dual = pull - root * _vectors(factor.solve, root * _vectors(partial(row_products, b=kernel), pull))
+        move = expected + _vectors(partial(row_products, b=kernel), dual) - f
         f = f + torch.maximum(torch.minimum(move, _FURTHEST * noise), -_FURTHEST * noise)
-    weights = torch.einsum("nqp,nq->np", steps, dual)
-    return Posterior(weights, offset * offset * dual.sum(dim=1), steps, root, factor)
+    weights = _vectors(partial(row_products, b=steps.mT), dual)
+    total = _vectors(partial(row_products, b=torch.ones_like(dual[:1])), dual)[:, 0]  # whatever zeros it ends in
+    level = total * (offset * offset)
+    return Posterior(weights.to(torch.float32), level.to(torch.float32), steps, root, factor)
+
+
+def _given(
+    steps: Float[Tensor, "n q p"], expected: Float[Tensor, "n q"], answers: Float[Tensor, "n q"], noise: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The answers that were given, in their order, as float64; what is left of a pair with fewer counts for nothing."""
+    with integer_sums():
+        most = int((answers != 0).sum(dim=1).amax()) if answers.numel() else 0
+    order = (answers == 0).to(torch.uint8).argsort(dim=1, stable=True)[:, : max(1, most)]
+    steps = steps.gather(1, order[..., None].expand(-1, -1, steps.shape[2])).to(torch.float64)
+    expected, answers, noise = (part.gather(1, order).to(torch.float64) for part in (expected, answers, noise))
+    none = answers == 0
+    return (
+        steps.masked_fill(none[..., None], 0.0),
+        expected.masked_fill(none, 0.0),
+        answers,
+        noise.masked_fill(none, 1.0),
+    )
+
+
+def _vectors(compute: Callable[[Tensor], Tensor], vectors: Float[Tensor, "n q"]) -> Tensor:
+    """Of one row for each pair."""
+    return compute(vectors[:, None])[:, 0]

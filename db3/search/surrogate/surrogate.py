@@ -8,7 +8,7 @@ surrogates themselves (`ask_synthetic`): minimal perturbations of other samples,
 
 import functools
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,23 +19,40 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from db3.arithmetic import (
+    AdamW,
+    drawing,
+    float32_weights,
+    half_cosine,
+    initialise,
+    round_weights,
+    student_loss,
+    to_exact,
+)
+from db3.arithmetic.matrices import row_products
 from db3.errors import BudgetSpent
 from db3.networks import build
 from db3.networks.fitting import fitted
 from db3.rng import Purpose, derived_seed, generator
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.subspace import error_basis
+from db3.search.surrogate.lead import exact_margin, exact_value
 from db3.search.surrogate.parallel import run_parallel
 from db3.settings.declare import Doc, Ge, Gt, settings
 from db3.settings.search import Query, Surrogates
 from db3.teachers.adapters.quantised import to_bytes
 from db3.teachers.base import ImageShape
 
+_Parts = list[tuple["Answers", int]]
+"""Answers, and how many of them a batch takes."""
+
 CALL = 64
-"""Rows of the one call shape: a network's floats may change in the last bits with the shape of a call."""
+"""Rows of a call; of every call where arithmetic is float32: its last bits may change with the shape of a call."""
 
 _WARMUP = 20
+_WEIGHT_DECAY = 1e-4
 _BASIS_SAMPLES = 384
+_PRODUCTS = 2048  # rows of a product with the basis: bounds the memory
 _SYNTHETIC_STEPS = Steps(8)
 
 
@@ -83,6 +100,10 @@ def surrogates_of(query: Query) -> SurrogateSettings:
 class Surrogate:
     """An ensemble and its margin.
 
+    With `settings.arithmetic` exact its numbers are the same on every machine, device and number of threads
+    (`db3.arithmetic`): networks have float64 weights while they learn, float32 ones afterwards. With float32 the last
+    bits follow the machine.
+
     Args:
         shape: (C, H, W).
         classes: K.
@@ -105,23 +126,24 @@ class Surrogate:
         self._workers = workers if self.device.type == "cpu" else 1
         # First weights of their own: never those that a teacher of the same architecture may have begun with.
         seeds = [derived_seed(settings.seed, Purpose.SURROGATE, number) for number in range(settings.networks)]
-        self.networks = [
-            build(fitted(settings.architecture, shape), shape, classes, seed=seed)
-            .to(self.device)
-            .to(memory_format=torch.channels_last)
-            .eval()
-            for seed in seeds
-        ]
+        self._exact = settings.arithmetic == "exact"
+        self.networks = [self._network(classes, seed) for seed in seeds]
         self.basis = torch.zeros(1, math.prod(shape), device=self.device)
         self._trainings = 0
+
+    def _network(self, classes: int, seed: int) -> nn.Module:
+        network = build(fitted(self.settings.architecture, self.shape), self.shape, classes, seed=seed)
+        if self._exact:
+            initialise(network, seed)
+            return to_exact(network).to(self.device).eval().requires_grad_(False)
+        return network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def margin(
         self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"], member: int | None = None
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Mean log-probability of class k less that of the best other class, and its gradient.
 
-        Called in one padded shape, so that a pair's numbers do not depend on its neighbours. Between machines, and
-        between numbers of threads, they may differ in the last bits, unlike all else in a search.
+        A pair's numbers do not depend on its neighbours.
 
         Args:
             images: within the bounds.
@@ -131,7 +153,7 @@ class Surrogate:
         networks = self.networks if member is None else [self.networks[member]]
         values, gradients = images.new_empty(len(images)), torch.empty_like(images)
         for rows, pixels, classes in self._calls(images, targets):
-            value, gradient = _margin(networks, pixels, classes)
+            value, gradient = (exact_margin if self._exact else _margin)(networks, pixels, classes)
             count = len(values[rows])
             values[rows], gradients[rows] = value[:count], gradient.flatten(1)[:count]
         return values, gradients
@@ -139,17 +161,21 @@ class Surrogate:
     def value(self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The margin alone: a third of the work."""
         values = images.new_empty(len(images))
-        with torch.inference_mode():
+        with torch.no_grad():
             for rows, pixels, classes in self._calls(images, targets):
-                values[rows] = _lead(self.networks, pixels, classes)[: len(values[rows])]
+                value = (exact_value if self._exact else _lead)(self.networks, pixels, classes)
+                values[rows] = value[: len(values[rows])]
         return values
 
     def coordinates(self, images: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
         """Images in the basis, each coordinate scaled by how much the networks differ along it."""
-        places = images.new_empty(len(images), len(self.basis))
-        for rows, pixels, _ in self._calls(images, images.new_zeros(len(images), dtype=torch.int64)):
-            places[rows] = (pixels.flatten(1) @ self.basis.T)[: len(places[rows])]
-        return places
+        basis = self.basis.to(torch.float64)
+        parts = [row_products(part.to(torch.float64), basis) for part in torch.split(images, _PRODUCTS)]
+        return torch.cat(parts).to(torch.float32)
+
+    def directions(self, weights: Float[Tensor, "*n p"]) -> Float[Tensor, "*n d"]:
+        """Steps in pixels whose parts along the basis these are."""
+        return row_products(weights.to(torch.float64), self.basis.T.to(torch.float64)).to(torch.float32)
 
     def pixels(self, levels: UInt8[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """Images kept at 1/255 of the bounds' span."""
@@ -172,11 +198,10 @@ class Surrogate:
             parts = [(old, settings.batch - half), (new.to(self.device), half)]
         trainings = [
             functools.partial(
-                self._train,
+                self._train_exactly if self._exact else self._train,
                 network,
                 parts,
-                steps,
-                lr,
+                _rates(steps, lr),
                 generator(settings.seed, Purpose.SURROGATE_BATCH, number, self._trainings),
             )
             for number, network in enumerate(self.networks)
@@ -184,22 +209,36 @@ class Surrogate:
         run_parallel(trainings, self._workers)
         self._trainings += 1
 
-    def _train(
-        self, network: nn.Module, parts: list[tuple[Answers, int]], steps: int, lr: float, draw: torch.Generator
-    ) -> None:
+    def _train_exactly(self, network: nn.Module, parts: _Parts, rates: Sequence[float], draw: torch.Generator) -> None:
         network.train().requires_grad_(True)
-        optimiser = torch.optim.AdamW(network.parameters(), lr, weight_decay=1e-4, fused=True)
-        for step in range(steps):
-            cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-            optimiser.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / _WARMUP) * cosine
-            chosen = [(a, torch.randint(len(a), (count,), generator=draw).to(self.device)) for a, count in parts]
-            levels = torch.cat([answers.images[rows] for answers, rows in chosen])
-            images = self.pixels(levels).view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
-            loss = F.cross_entropy(network(images), torch.cat([a.decisions[rows] for a, rows in chosen]))
+        optimiser, seed = AdamW(network.parameters(), weight_decay=_WEIGHT_DECAY), draw.initial_seed()
+        for step, rate in enumerate(rates):
+            images, decisions = self._batch(parts, draw)
+            optimiser.zero_grad()
+            with drawing(seed, step):
+                loss = student_loss(network(images), decisions, None, ce=1.0, kl=0.0, temperature=1.0)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step(rate)
+        network.eval().requires_grad_(False)
+        round_weights(network)
+
+    def _train(self, network: nn.Module, parts: _Parts, rates: Sequence[float], draw: torch.Generator) -> None:
+        network.train().requires_grad_(True)
+        optimiser = torch.optim.AdamW(network.parameters(), weight_decay=_WEIGHT_DECAY, fused=True)
+        for rate in rates:
+            optimiser.param_groups[0]["lr"] = rate
+            images, decisions = self._batch(parts, draw)
+            loss = F.cross_entropy(network(images.contiguous(memory_format=torch.channels_last)), decisions)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         network.eval().requires_grad_(False)
+
+    def _batch(self, parts: _Parts, draw: torch.Generator) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
+        """Images and decisions drawn from each of the parts."""
+        chosen = [(a, torch.randint(len(a), (count,), generator=draw).to(self.device)) for a, count in parts]
+        levels = torch.cat([answers.images[rows] for answers, rows in chosen])
+        return self.pixels(levels).view(-1, *self.shape), torch.cat([a.decisions[rows] for a, rows in chosen])
 
     def orient(self, known: Answers) -> None:
         """Find the basis: directions along which the networks differ, at points on their own boundary."""
@@ -212,20 +251,20 @@ class Surrogate:
     def _calls(
         self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]
     ) -> Iterator[tuple[slice, Float[Tensor, "c h w x"], Int[Tensor, " c"]]]:
-        """Cut into calls of one shape, the last one padded with its first image."""
+        """Cut into calls; where arithmetic is float32 of one shape, the last one padded with its first image."""
         for start in range(0, len(images), CALL):
             part, k = images[start : start + CALL], targets[start : start + CALL]
             missing = CALL - len(part)
-            if missing:
+            if missing and not self._exact:
                 part, k = torch.cat([part, part[:1].expand(missing, -1)]), torch.cat([k, k[:1].expand(missing)])
-            yield slice(start, start + CALL), part.view(CALL, *self.shape), k
+            yield slice(start, start + CALL), part.view(-1, *self.shape), k
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Weights, basis, and how often it was trained: all that a surrogate of the same settings needs to go on."""
         weights = {
             f"{number}.{name}": tensor.contiguous().cpu().numpy().copy()
             for number, network in enumerate(self.networks)
-            for name, tensor in network.state_dict().items()
+            for name, tensor in float32_weights(network).items()
         }
         return {**weights, "basis": self.basis.cpu().numpy(), "trainings": np.array(self._trainings)}
 
@@ -238,6 +277,11 @@ class Surrogate:
             network.eval().requires_grad_(False)
         self.basis = torch.from_numpy(np.array(arrays["basis"])).to(self.device)
         self._trainings = int(arrays["trainings"])
+
+
+def _rates(steps: int, lr: float) -> list[float]:
+    """The learning rate of every step: a short warm-up times half a cosine."""
+    return [lr * min(1.0, (step + 1) / _WARMUP) * factor for step, factor in enumerate(half_cosine(steps))]
 
 
 def _lead(

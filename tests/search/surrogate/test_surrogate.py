@@ -1,10 +1,14 @@
 """Surrogates: gradients, fixed calls, arrays that carry all there is."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 
 from db3.networks import build
+from db3.search.minimal_perturbation import movable
+from db3.search.subspace import error_basis
 from db3.search.surrogate.surrogate import CALL, Answers, Surrogate, SurrogateSettings, ask_synthetic
 from tests.search.conftest import RealTeacher
 
@@ -67,11 +71,25 @@ def test_first_weights_are_no_teacher_s() -> None:
             assert all(not torch.equal(weights, other.state_dict()["body.conv1.weight"]) for other in foreign)
 
 
-def test_the_basis_is_orthogonal_and_scaled_to_one(surrogate: Surrogate) -> None:
-    gram = surrogate.basis @ surrogate.basis.T
-    assert torch.allclose(gram, torch.diag(gram.diagonal()), atol=1e-4)
-    assert float(gram.diagonal().sum()) == pytest.approx(1, abs=1e-4)
-    assert (gram.diagonal().diff() <= 1e-6).all()
+@pytest.mark.parametrize("count", [5, 40, 200, 300])
+def test_the_basis_holds_about_as_much_as_so_many_principal_components(
+    surrogate: Surrogate, known: Answers, count: int
+) -> None:
+    points, targets = surrogate.pixels(known.images), (known.decisions + 1) % 10
+    members = [functools.partial(surrogate.margin, member=number) for number in range(2)]
+    basis = error_basis(members, points, targets, (0.0, 1.0), count).double()
+    unit = []
+    for member in members:
+        _, gradient = member(points, targets)
+        unit.append(torch.nn.functional.normalize(gradient * movable(points, gradient, (0.0, 1.0)), dim=1).double())
+    differences = torch.cat([unit[0] - unit[1], unit[1] - unit[0]]) / 2
+    covariance = differences.T @ differences
+    strength = torch.linalg.eigvalsh(covariance).flip(0)
+    share = float((basis @ covariance @ torch.linalg.pinv(basis, rtol=1e-4)).trace() / strength.sum())
+    assert float((basis * basis).sum()) == pytest.approx(1, abs=1e-5)
+    assert share > 0.97 * float(strength[:count].sum() / strength.sum())
+    if count >= 150:  # as many differences as there are
+        assert torch.allclose(basis.T @ basis, covariance / strength.sum(), atol=1e-6)
 
 
 @pytest.mark.parametrize("decisions", [10, 61])

@@ -1,0 +1,75 @@
+"""Training in float32: as fast as the machine's kernels are, and the same bytes on the same kind of machine only."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from db3.training.batch_norm import WholeBatchNorm
+from db3.training.learner import Targets
+from db3.training.losses import student_loss
+from db3.training.random_layers import KeyedRandomness
+from db3.training.ranks import Rank
+
+
+class Float32Learner:
+    """See `Learner`; the network itself is trained.
+
+    Args:
+        network: float32.
+        seed: of dropout.
+        batch: images of a step, of all processes.
+        weight_decay: AdamW's.
+        device: where to compute.
+        rank: which of the processes this is.
+    """
+
+    def __init__(self, network: nn.Module, seed: int, batch: int, weight_decay: float, device: str, rank: Rank) -> None:
+        network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self._network, self._batch, self._rank = network, batch, rank
+        self._joined = rank.joined(network)
+        self._optimiser = torch.optim.AdamW(network.parameters(), weight_decay=weight_decay, fused=True)
+        mine = rank.rows(batch)
+        self._randomness = KeyedRandomness(seed, mine)
+        self._norms = nullcontext() if mine.all else WholeBatchNorm(mine)
+
+    def step(self, images: Tensor, targets: Sequence[Targets], step: int, lr: float) -> Tensor:  # noqa: ARG002
+        self._optimiser.param_groups[0]["lr"] = lr
+        self._optimiser.zero_grad()
+        with self._randomness, self._norms:
+            logits = self._joined(images)
+        loss = self._loss(logits, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        return loss.detach()
+
+    def _loss(self, logits: Tensor, targets: Sequence[Targets]) -> Tensor:
+        """Mean over the batch: each part's own mean, times its share of the batch; this process's share of that."""
+        losses = []
+        for part, answers in zip(targets, torch.split(logits, [len(part) for part in targets]), strict=True):
+            if not len(part):
+                continue
+            loss = student_loss(
+                answers, part.decisions, part.soft, ce=part.ce, kl=part.kl, temperature=part.temperature
+            )
+            losses.append(loss * (len(part) / self._batch))
+        return torch.stack(losses).sum()
+
+    def whole_losses(self, losses: Tensor) -> Tensor:
+        return self._rank.sum(losses)
+
+    def decide(self, images: Tensor) -> Tensor:
+        self._network.eval()
+        with torch.inference_mode():
+            decided: Tensor = self._network(images).argmax(dim=1)
+        self._network.train()
+        return decided
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
+
+    def finish(self, weights: dict[str, Tensor] | None) -> None:
+        if weights is not None:
+            self._network.load_state_dict(weights)
+        self._network.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
