@@ -30,7 +30,7 @@ def leaky_relu(values: Tensor, slope: float) -> Tensor:
 
 def hardsigmoid(values: Tensor) -> Tensor:
     """relu6(x + 3) / 6."""
-    return relu6(values + 3.0) / 6.0
+    return functions.divide(relu6(values + 3.0), 6.0)
 
 
 def hardswish(values: Tensor) -> Tensor:

@@ -30,6 +30,11 @@ def power_of_two(exponent: Int64[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return ((exponent + 1023) << 52).view(torch.float64)
 
 
+def divide(values: Float[Tensor, "*n"], number: int | float) -> Float[Tensor, "*n"]:
+    """Quotient x ÷ number, correctly rounded: by a Python number, CUDA would multiply with its reciprocal."""
+    return values / torch.full((), number, dtype=values.dtype, device=values.device)
+
+
 def exp(values: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """e^x; 0 below −708, +inf above 709.7."""
     x = values.clamp(_LOWEST - 1, _HIGHEST + 1)

@@ -4,6 +4,7 @@ Everything that exact code runs is either one IEEE 754 operation per element (al
 comparison of values, or a sum of integers inside `integer_sums`, where the caller has made every partial sum exact.
 """
 
+import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -68,12 +69,18 @@ class exact_only(TorchDispatchMode):  # type: ignore[no-untyped-call]  # noqa: N
         if not getattr(_STATE, "depth", 0):
             name = func.overloadpacket.__name__
             plain = name if name.startswith("__") else name.rstrip("_")
-            if plain not in _ALLOWED or (plain in _ALPHA and _alpha(args, kwargs) != 1):
+            if plain not in _ALLOWED or (plain in _ALPHA and _alpha(args, kwargs) != 1) or _divides(plain, args):
                 raise InexactOperationError(
                     f"{func} ran in exact code; expected single IEEE operations, or sums of integers in integer_sums: "
                     "use db3.arithmetic's function in its place"
                 )
         return func(*args, **kwargs)
+
+
+def _divides(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether by a Python number, with whose reciprocal CUDA multiplies: `divide` does not."""
+    by = args[1] if name == "div" and len(args) > 1 else None
+    return isinstance(by, int | float) and math.frexp(by)[0] not in (0.5, -0.5)  # of a power of two it is exact
 
 
 def _alpha(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from db3.arithmetic.functions import exp, log
+from db3.arithmetic.functions import divide, exp, log
 from db3.arithmetic.grid import sum_rows
 from db3.arithmetic.reduce import Reduce, current
 from db3.arithmetic.sums import row_sum
@@ -97,12 +97,12 @@ class _StudentLoss(torch.autograd.Function):
             classes = torch.arange(logits.shape[1], device=logits.device)
             slope = slope + (likely - (decisions[:, None] == classes).to(torch.float64)) * ce
         if kl:
-            logged, likely = _softmax(logits / temperature)
+            logged, likely = _softmax(divide(logits, temperature))
             own = torch.where(soft > 0, log(soft.clamp(min=1e-300)), 0.0)
             losses = losses + row_sum(soft * (own - logged)) * (kl * (temperature * temperature))
             slope = slope + (likely * row_sum(soft)[:, None] - soft) * (kl * temperature)
-        ctx.save_for_backward(slope / total)
-        return sum_rows(losses, "the loss", "its rows", reduce) / total
+        ctx.save_for_backward(divide(slope, total))
+        return divide(sum_rows(losses, "the loss", "its rows", reduce), total)
 
     @staticmethod
     @once_differentiable

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from db3.arithmetic.functions import sqrt
+from db3.arithmetic.functions import divide, sqrt
 from db3.arithmetic.grid import sum_channels
 from db3.arithmetic.reduce import current
 from db3.errors import ConfigError
@@ -63,9 +63,9 @@ class _Batch(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, count: int, eps: float, name: str
     ) -> tuple[Tensor, Tensor, Tensor]:
         reduce, view = current(), _view(x)
-        mean = sum_channels(x, count, name, "its inputs", reduce) / count
+        mean = divide(sum_channels(x, count, name, "its inputs", reduce), count)
         centred = x - mean.view(view)
-        variance = sum_channels(centred * centred, count, name, "squares of its inputs", reduce) / count
+        variance = divide(sum_channels(centred * centred, count, name, "squares of its inputs", reduce), count)
         inverse = 1 / sqrt(variance + eps)
         out = centred * (inverse * weight).view(view)
         out.add_(bias.view(view))
@@ -84,8 +84,8 @@ class _Batch(torch.autograd.Function):
         out = None
         if ctx.needs_input_grad[0]:
             # g − mean(g) − x̂ · mean(g · x̂), times the slope
-            tilt = (along * inverse) / count
-            out = g - (plain / count).view(view)
+            tilt = divide(along * inverse, count)
+            out = g - divide(plain, count).view(view)
             out.sub_(centred * tilt.view(view))
             out.mul_((inverse * weight).view(view))
         return out, along, plain, None, None, None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from db3.arithmetic.functions import cos, sqrt
+from db3.arithmetic.functions import cos, divide, sqrt
 
 _BLOCK = 2**14  # 128 KiB
 
@@ -52,7 +52,7 @@ class AdamW:
             for w, g, m, s in _blocks(weight, gradient, mean, square):
                 m.mul_(b1).add_(g * (1 - b1))
                 s.mul_(b2).add_((g * g).mul_(1 - b2))
-                root = sqrt(s / rest).add_(eps)
+                root = sqrt(divide(s, rest)).add_(eps)
                 w.mul_(1 - lr * self._weight_decay)
                 w.sub_((m * rate).div_(root))
 
@@ -102,7 +102,7 @@ def warmup_cosine(steps: int, lr: float, warmup: int) -> list[float]:
 
 def half_cosine(steps: int) -> list[float]:
     """½ + ½ cos(π · step / steps) for each step."""
-    angles = torch.arange(steps, dtype=torch.float64) * math.pi / max(1, steps)
+    angles = divide(torch.arange(steps, dtype=torch.float64) * math.pi, max(1, steps))
     falling: list[float] = ((cos(angles) + 1) * 0.5).tolist()
     return falling
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from db3.arithmetic.functions import divide
 from db3.arithmetic.layout import batch_last
 from db3.arithmetic.sums import row_sum
 
@@ -100,7 +101,7 @@ class _AvgPool(torch.autograd.Function):
             out = padded[place].clone() if out is None else out.add_(padded[place])
         assert out is not None  # noqa: S101
         ctx.pool, ctx.shape = pool, images.shape
-        return out.div_(pool.kernel[0] * pool.kernel[1])
+        return divide(out, pool.kernel[0] * pool.kernel[1])
 
     @staticmethod
     @once_differentiable
@@ -108,7 +109,7 @@ class _AvgPool(torch.autograd.Function):
         pool = ctx.pool
         images = gradients[0].new_zeros(ctx.shape)
         inner, (rows, columns) = _padded(images, pool, 0.0)
-        g = gradients[0] / (pool.kernel[0] * pool.kernel[1])
+        g = divide(gradients[0], pool.kernel[0] * pool.kernel[1])
         for place in _places(pool, rows, columns):
             inner[place].add_(g)
         return _inside(inner, images, pool), None
@@ -120,7 +121,7 @@ class _AdaptivePool(torch.autograd.Function):
         ctx.shape, ctx.size = images.shape, size
         out = images.new_empty(*images.shape[:2], *size)
         for row, column, window, count in _windows(images.shape, size):
-            out[..., row, column] = row_sum(images[window].flatten(2)) / count
+            out[..., row, column] = divide(row_sum(images[window].flatten(2)), count)
         return out
 
     @staticmethod
@@ -128,7 +129,7 @@ class _AdaptivePool(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         g, inner = gradients[0], gradients[0].new_zeros(ctx.shape)
         for row, column, window, count in _windows(ctx.shape, ctx.size):
-            inner[window].add_((g[..., row, column] / count)[..., None, None])
+            inner[window].add_(divide(g[..., row, column], count)[..., None, None])
         return inner, None
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from db3.arithmetic.functions import divide
 from db3.arithmetic.matrices import cholesky, row_products
 from db3.arithmetic.sums import row_norm
 from db3.rng import Purpose, signs
@@ -62,7 +63,7 @@ def error_basis(
         _, gradient = margin(points, targets)
         gradient = gradient * movable(points, gradient, bounds)
         gradients.append(gradient / row_norm(gradient).clamp(min=_TINY)[:, None])
-    mean = sum(gradients[1:], gradients[0]) / len(gradients)
+    mean = divide(sum(gradients[1:], gradients[0]), len(gradients))
     spread = torch.cat([gradient - mean for gradient in gradients]) if len(gradients) > 1 else gradients[0]
     basis = _principal(spread.to(torch.float64), count)
     return (basis / row_norm(basis.flatten()).clamp(min=_TINY)).to(torch.float32)

@@ -1,5 +1,6 @@
 """Exact twins of the catalogue's networks: the same function, names and files; nothing inexact inside."""
 
+import math
 from collections.abc import Callable
 
 import pytest

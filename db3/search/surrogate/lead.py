@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from db3.arithmetic.functions import divide
 from db3.arithmetic.losses import log_softmax
 
 
@@ -30,12 +31,12 @@ def exact_margin(
     for score in scores:  # one after the other: sums of three terms and more have an order
         (gradient,) = torch.autograd.grad(score, images, slope)
         total = total + gradient
-    return lead, total.detach() / len(networks)
+    return lead, divide(total.detach(), len(networks))
 
 
 def _lead(scores: Sequence[Float[Tensor, "n k"]], targets: Int[Tensor, " n"]) -> tuple[Tensor, Tensor]:
     """The lead, and which other class is the best."""
-    mean = sum(scores[1:], scores[0]) / len(scores)
+    mean = divide(sum(scores[1:], scores[0]), len(scores))
     others = mean.scatter(1, targets[:, None], -torch.inf)
     best = others.argmax(dim=1)
     return (mean.gather(1, targets[:, None]) - others.gather(1, best[:, None]))[:, 0], best
