@@ -24,7 +24,7 @@ from db3.evaluation import (
 )
 from db3.networks import build, load_weights
 from db3.students.latency import latency_ms
-from db3.teachers.decide_images import decide_images
+from db3.teachers.decide import decide_images
 from db3.teachers.folder import is_open, open_network, read_card
 from flows.config import Config
 from flows.costs import sent_before, write_costs

@@ -13,7 +13,7 @@ from db3.errors import BudgetSpent, ConfigError
 from db3.files import write_array
 from db3.images.priors import prior_images
 from db3.search.starts import check_classes
-from db3.teachers.decide_images import decide_images, recheck
+from db3.teachers.decide import decide_images, recheck
 from db3.teachers.folder import read_card
 from db3.work import Arrays
 from db3.zero_shot.rounds import SOURCES, RoundSettings, gather

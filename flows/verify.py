@@ -24,7 +24,7 @@ from db3.teachers.answers.recorded import RecordedTeacher
 from db3.teachers.answers.recording import Recording, empty, read_whole, spec_of, whole
 from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Costs
-from db3.teachers.decide_images import decide_images
+from db3.teachers.decide import decide_images
 from flows.config import Config, load_config
 from flows.engine.stage import DATA, run_entry_point
 from flows.engine.store import Arrays
