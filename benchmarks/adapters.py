@@ -27,7 +27,7 @@ from db3.files import read_json, write_json
 from db3.students.export import export_onnx
 from db3.students.teacher_logits import teacher_logits
 from db3.teachers.adapters.catalogue import fetch_foreign
-from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.foreign_model import ModelDescription
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import CARD, digest_weights, identity, open_network, open_teacher
@@ -81,7 +81,7 @@ def fetched(card: dict[str, Any], folder: Path, kind: str, **more: Any) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     names = tuple(map(str, range(card["classes"])))
     shape, batch = tuple(card["input_shape"]), card["call_batch"]
-    found = fetch_foreign(Declared(kind, shape, card["classes"], names, batch, **more), folder, Link())
+    found = fetch_foreign(ModelDescription(kind, shape, card["classes"], names, batch, **more), folder, Link())
     new = {key: card[key] for key in ("input_shape", "bounds", "classes")}
     new |= {"kind": kind, "architecture": None, "model": found.model, "call_batch": found.call_batch}
     new |= {"access": found.access} if found.access else {}

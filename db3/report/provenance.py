@@ -11,7 +11,7 @@ Rows = list[tuple[str, str]]
 
 # `runtime` decides no result, so it is no part of where one comes from.
 _LEFT_OUT = ("runtime",)
-_KINDS = {
+KINDS = {
     "train": "trained here",
     "checkpoint": "from a checkpoint",
     "exported": "a compiled program",
@@ -41,7 +41,7 @@ def facts(run: Run) -> Rows:
     extra = f"{number(run.search.augmented)} more, for the augmented baseline"
     return [
         ("Dataset", f"{dataset.name}, {split}"),
-        ("Teacher", f"{network(teacher.architecture)}, {_KINDS.get(teacher.kind, teacher.kind)}"),
+        ("Teacher", f"{network(teacher.architecture)}, {KINDS[teacher.kind]}"),
         ("Student", network(run.student)),
         ("Samples", f"{number(len(run.decisions))}, {run.samples.method}"),
         ("Search", _search(run)),
