@@ -18,6 +18,8 @@ from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import Teacher, TeacherSpec
 from tests.search.problems import GREY, brightest, pool, truth
 
+pytestmark = pytest.mark.usefixtures("small_calls")
+
 SURROGATE = SurrogateSettings(architecture="compact", networks=1, steps=4, retrain=2)
 
 

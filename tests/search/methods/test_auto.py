@@ -101,7 +101,7 @@ def test_a_pair_alone_finds_the_same_bits_and_its_answers_replay(
 def test_a_surrogate_of_few_decisions_finds_nearer_points_than_bd_with_few_queries(
     real_teacher: RealTeacher, name: MethodName, budget: int
 ) -> None:
-    surrogate = SurrogateSettings(networks=2, steps=60, retrain=20, batch=64)
+    surrogate = SurrogateSettings("lenet5_half", networks=2, steps=60, retrain=20, batch=64)
     pool, rows = real_teacher.pool, range(5)
     found = search_distances(real_teacher.teacher, pool, rows, Method(name, budget, points=9), surrogate=surrogate)
     assert found.asked.max() <= budget
