@@ -3,7 +3,7 @@
 `python -m benchmarks.adapters --teacher DIR --dataset mnist [--json FILE]`
 
 Each is fetched and opened as the pipeline does and decides the whole test split. A decision that differs from the
-checkpoint's is told with the gap between the two largest logits there: a tie, up to float noise, or not.
+checkpoint's is shown with the gap between the two largest logits there: a tie, up to float noise, or not.
 """
 
 import argparse
@@ -44,13 +44,13 @@ def main() -> None:
     network = open_network(options.teacher)
     logits = np.sort(teacher_logits(network, images), axis=1)
     gaps = logits[:, -1] - logits[:, -2]
-    told, rows = {}, []
+    decided, rows = {}, []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for name, opened in forms(options.teacher, network, Path(folder), stack):
             begun = time.perf_counter()
-            told[name] = decide_all(open_teacher(opened), images, 1)
+            decided[name] = decide_all(open_teacher(opened), images, 1)
             rate = len(images) / (time.perf_counter() - begun)
-            other = np.flatnonzero(told[name] != told["checkpoint"])
+            other = np.flatnonzero(decided[name] != decided["checkpoint"])
             widest = float(gaps[other].max()) if len(other) else 0.0
             rows.append({"form": name, "differing": len(other), "widest_gap": widest, "images_per_second": rate})
             print(f"{name:12} {len(other):3} of {len(images):,} differ (widest gap {widest:.2g}), {rate:,.0f} images/s")

@@ -81,7 +81,7 @@ def environment(run: Run) -> Rows:
 
 
 def parameters(params: Mapping[str, Any]) -> list[tuple[str, Rows]]:
-    """Rows of each parameter group. Of a path only its last part is told: folders name people and machines."""
+    """Rows of each parameter group. Of a path only its last part is shown: folders name people and machines."""
     groups = {name: value for name, value in params.items() if name not in _LEFT_OUT}
     return [
         (name, [(key, _pathless(text)) for key, text in flatten(value)])

@@ -5,10 +5,11 @@ import torch
 from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor, nn
 
+from db3.pixels import to_floats
 from db3.teachers.base import Teacher
 from db3.work import Arrays, Run, Work, cut, run_here
 
-_CODE = ("teachers", "networks")
+_CODE = ("teachers", "networks", "pixels")
 _PIECE = 16384  # images
 
 
@@ -30,7 +31,7 @@ def decide_all(model: nn.Module | Teacher, images: UInt8[np.ndarray, "n c h w"],
     size = batch if isinstance(model, nn.Module) else model.spec.max_batch
     answers = [np.empty(0, dtype=np.int64)]
     for start in range(0, len(images), size):
-        part = _as_floats(images[start : start + size])
+        part = to_floats(images[start : start + size])
         answers.append((_decide(model, part, size) if isinstance(model, nn.Module) else model.decide(part)).numpy())
     return np.concatenate(answers)
 
@@ -90,10 +91,6 @@ def recheck(
 
 def _rows(images: UInt8[np.ndarray, "n c h w"], part: range) -> UInt8[np.ndarray, "m c h w"]:
     return images[part.start : part.stop]
-
-
-def _as_floats(images: UInt8[np.ndarray, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    return torch.from_numpy(np.array(images)).to(torch.float32) / 255
 
 
 def _decide(network: nn.Module, images: Float[Tensor, "n c h w"], size: int) -> Int[Tensor, " n"]:

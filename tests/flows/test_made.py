@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from db3.errors import ConfigError
-from db3.search.method import resolve_method
+from db3.search.catalogue import resolve_search
 from flows.compose import compose
 from flows.config import Config, parse_config
 from flows.distill import distill
@@ -102,7 +102,7 @@ def test_auto_searches_nothing_after_images_made_by_rounds(data: Path) -> None:
     assert (told["method"], told["budget"], told["queries"]["asked"]) == ("none", 0, 0)
 
     def search_name(config: Config) -> str:
-        return resolve_method(config.query, config.samples.method).method
+        return resolve_search(config.query, config.samples.method).method
 
     assert search_name(configured("query=auto")) == search_name(configured(*PSEUDO, "query=auto")) == "auto"
     assert search_name(configured(*PRIORS, "query=bd")) == "bd"

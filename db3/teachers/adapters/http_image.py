@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from db3.errors import ConfigError, TeacherError, unknown_name
+from db3.pixels import to_bytes
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_client import Client, Reply, Request
 from db3.teachers.adapters.http_settings import Auth, Link
@@ -106,7 +107,7 @@ class HttpImageTeacher:
 
 def encode_picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
     """A grey or colour picture of an image in [0, 1], its pixels rounded to 1/255; JPEG at quality 100."""
-    pixels = (image * 255).round().clamp(0, 255).to(torch.uint8)
+    pixels = to_bytes(image)
     if pixels.shape[0] not in (1, 3):
         raise ConfigError(
             f"images have {pixels.shape[0]} channels; expected 1 or 3 for a picture: set dataset.channels"
