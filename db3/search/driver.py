@@ -117,9 +117,9 @@ def _drive(
             decisions = decided.result()
         except BudgetSpent as spent:
             return _cut_short(spent, live, waiting, answers)
-        for (search, _), decided in zip(parts, torch.split(decisions, sizes), strict=True):
-            search.decided.append(decided)
-            if sum(part.shape[0] for part in search.decided) == search.images.shape[0] and not _tell(search):
+        for (search, _), part in zip(parts, torch.split(decisions, sizes), strict=True):
+            search.decided.append(part)
+            if sum(map(len, search.decided)) == search.images.shape[0] and not _tell(search):
                 live.remove(search)
                 answers[search.place] = search.journal()
         on_asked(sum(sizes))
