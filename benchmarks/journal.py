@@ -49,7 +49,7 @@ def main() -> None:
                     size = size or journal.path.stat().st_size
                     sealed = len(journal.sealed({"classes": adapter.spec.classes}))
                 times.append(_since(begun))
-    told = {
+    result = {
         "queries": queries,
         "bytes_per_query": {"growing": size / queries, "sealed": sealed / queries},
         **{
@@ -61,10 +61,10 @@ def main() -> None:
             "cpu": _middle(kept, 1) / _middle(plain, 1) - 1,
         },
     }
-    for name, value in told.items():
+    for name, value in result.items():
         print(f"{name}: {value}")
     if options.json:
-        write_json(options.json, told)
+        write_json(options.json, result)
 
 
 def _since(begun: tuple[float, float]) -> tuple[float, float]:

@@ -50,7 +50,7 @@ def dropout(values: Float[Tensor, "n *rest"], p: float, layer: int, name: str) -
     if p >= 1:
         return values * 0.0
     sample = draw.first + torch.arange(len(values), device=values.device)
-    step, klass = torch.full_like(sample, draw.step), torch.full_like(sample, layer)
-    drawn = words(draw.seed, Purpose.EXACT_DROPOUT, step, klass, sample, values[0].numel()).view(values.shape)
+    step, place = torch.full_like(sample, draw.step), torch.full_like(sample, layer)
+    drawn = words(draw.seed, Purpose.EXACT_DROPOUT, step, place, sample, values[0].numel()).view(values.shape)
     kept = (drawn >= int(p * 2**32)).to(torch.float64)
     return values * (kept * (1 / (1 - p)))

@@ -99,7 +99,8 @@ def pixels(images: UInt8[np.ndarray, "n c h w"], device: str | torch.device = "c
     """What a network sees of stored images: uint8 / 255 in float32 (sent to the device as bytes)."""
     batch = torch.from_numpy(np.array(images)).to(device)
     # Channels last in memory: convolutions take two thirds of the time on a CPU.
-    return batch.to(torch.float32, memory_format=torch.channels_last).div_(255)
+    # Divided by a tensor: with a number's reciprocal CUDA would multiply.
+    return batch.to(torch.float32, memory_format=torch.channels_last).div_(torch.full((), 255.0, device=device))
 
 
 def channel_statistics(images: UInt8[np.ndarray, "n c h w"]) -> tuple[list[float], list[float]]:

@@ -1,7 +1,6 @@
 """Quantised: a teacher behind an interface of uint8 pixels sees every image rounded to 1/255."""
 
-import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.teachers.base import Teacher
@@ -17,12 +16,6 @@ def rounded(images: Float[Tensor, "*n"], bounds: tuple[float, float], levels: in
     low, high = bounds
     steps = levels - 1
     return ((images - low) * (steps / (high - low))).round() / steps * (high - low) + low
-
-
-def to_bytes(images: Float[Tensor, "*n"], bounds: tuple[float, float]) -> UInt8[Tensor, "*n"]:
-    """Images as they are kept: the nearest of 256 levels, 0 … 255."""
-    low, high = bounds
-    return ((images - low) * (255 / (high - low))).round().to(torch.uint8)
 
 
 class Quantised:
