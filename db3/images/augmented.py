@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from db3.arithmetic.fields import warp
 from db3.errors import BudgetSpent
 from db3.images.draws import draw
-from db3.images.fields import warp
 from db3.rng import Purpose
 from db3.teachers.base import Teacher
 from db3.teachers.decide import decide_all

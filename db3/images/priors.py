@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from db3.arithmetic.fields import centres
 from db3.arithmetic.functions import sqrt
 from db3.images.draws import draw
-from db3.images.fields import centres
 from db3.images.scenes import scenes
 from db3.images.smooth import sigmoid, smooth, spread, standardised
 from db3.rng import Purpose

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from db3.arithmetic.fields import centres
 from db3.arithmetic.functions import sqrt
-from db3.images.fields import centres
 from db3.images.shapes import Body, cover, over, wide
 from db3.teachers.base import ImageShape
 

@@ -19,10 +19,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from db3.arithmetic.fields import centres
 from db3.arithmetic.functions import sqrt
 from db3.images import repeats
 from db3.images.draws import draw
-from db3.images.fields import centres
 from db3.images.shapes import Body, Plane, colour, cover, over, wide
 from db3.images.smooth import sigmoid, smooth, standardised
 from db3.rng import Purpose

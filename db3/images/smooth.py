@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from db3.arithmetic.fields import interpolate, warp
 from db3.arithmetic.functions import sqrt
 from db3.arithmetic.sums import row_sum
 from db3.images.draws import draw, draw_octets
-from db3.images.fields import interpolate, warp
 from db3.rng import Purpose
 from db3.teachers.base import ImageShape
 

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from db3.arithmetic.fields import interpolate, warp
 from db3.arithmetic.functions import sqrt
 from db3.images.draws import draw
-from db3.images.fields import interpolate, warp
 from db3.rng import Purpose
 
 KINDS = ("warped", "cut", "blended", "brighter")

@@ -10,7 +10,7 @@ from db3.pixels import to_floats
 from db3.teachers.base import Teacher
 from db3.work import Arrays, Run, Work, cut, run_here
 
-_CODE = ("teachers", "networks", "pixels")
+_CODE = ("teachers", "networks", "arithmetic", "rng", "pixels")
 _PIECE = 16384  # images
 
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from db3.arithmetic import fields
 from db3.errors import unknown_name
-from db3.images import fields
 from db3.rng import Purpose, uniform
 
 Augment = Callable[[Tensor, int, npt.NDArray[np.int64]], Tensor]

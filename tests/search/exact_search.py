@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 import torch
+from db3.search.method import Method
 
 from db3.digest import digest_array
 from db3.images.priors import prior_images
-from db3.search.method import Method
 from db3.search.methods.phases import plan
 from db3.search.pairs import search_distances
 from db3.search.surrogate.surrogate import SurrogateSettings

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from db3.images.bilinear import Padding, bilinear
+from db3.arithmetic.bilinear import Padding, bilinear
 
 _TAPS = 4  # a cubic B-spline is felt by four knots
 

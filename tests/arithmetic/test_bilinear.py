@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample
 
-from db3.images.bilinear import Padding, bilinear
-from db3.images.fields import centres
+from db3.arithmetic.bilinear import Padding, bilinear
+from db3.arithmetic.fields import centres
 from tests.kernels import on_every_kernel, printed_with
 
 # What changes these digests changes every transfer set made of such images: say so in CHANGELOG.md.

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.interpolate import BSpline
 
-from db3.images.fields import centres, interpolate, warp
+from db3.arithmetic.fields import centres, interpolate, warp
 
 
 def test_centres_of_pixels() -> None:
