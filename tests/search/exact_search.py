@@ -8,12 +8,13 @@ import sys
 
 import numpy as np
 import torch
-from db3.search.method import Method
 
 from db3.digest import digest_array
 from db3.images.priors import prior_images
+from db3.search.catalogue import SearchSettings
 from db3.search.methods.phases import plan
 from db3.search.pairs import search_distances
+from db3.search.surrogate import surrogate
 from db3.search.surrogate.surrogate import SurrogateSettings
 from db3.soft_labels import inverse, margin, margin_beta
 from db3.testing.analytic import Brightest
@@ -26,10 +27,11 @@ SETTINGS = SurrogateSettings(networks=3, steps=12, retrain=4, maximum=4, batch=2
 def found() -> list[str]:
     """Digests of the distances, the images asked, labels made of them, and scenes."""
     assert plan(BUDGET)[-1].search == "local"
+    surrogate._BASIS_SAMPLES = 24  # the same code, much sooner
     teacher = Brightest((torch.arange(144) % 4).view(SHAPE))
     levels = torch.randint(256, (SAMPLES, *SHAPE), generator=torch.Generator().manual_seed(3)).to(torch.uint8)
     pool = TransferImages(levels.numpy(), teacher.decide(levels.float() / 255).numpy())
-    distances = search_distances(teacher, pool, range(6), Method(budget=BUDGET), surrogate=SETTINGS)
+    distances = search_distances(teacher, pool, range(6), SearchSettings(budget=BUDGET), surrogate=SETTINGS)
     assert np.isfinite(distances.distances).all()
     decisions = pool.decisions[:6]
     scale = margin_beta(distances.distances, decisions, 2.0)
