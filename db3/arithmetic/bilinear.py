@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from db3.arithmetic.functions import divide
+
 Padding = Literal["border", "reflection"]
 
 
@@ -51,7 +53,7 @@ def _between(
     pixel = ((place + 1) * size - 1) / 2  # the middle of pixel p is p
     if padding == "reflection":
         away = (pixel + 0.5).abs()
-        turns = (away / size).floor()
+        turns = divide(away, size).floor()
         rest = away - turns * size
         pixel = torch.where(turns.long() % 2 == 0, rest, size - rest) - 0.5
     pixel = pixel.clamp(0, size - 1)

@@ -11,13 +11,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from db3.arithmetic.bilinear import Padding, bilinear
+from db3.arithmetic.functions import divide
 
 _TAPS = 4  # a cubic B-spline is felt by four knots
 
 
 def centres(size: int) -> Float[Tensor, " size"]:
     """Pixel centres along one side, in −1 … 1."""
-    return (torch.arange(size) * 2 + 1) / size - 1
+    return divide((torch.arange(size) * 2 + 1).float(), size) - 1
 
 
 def interpolate(
@@ -51,7 +52,7 @@ def _taps(size: int, count: int, whole: bool) -> tuple[Int64[Tensor, "t size"], 
     distance = (place - knot).abs()
     near = 2 / 3 - distance * distance + distance * distance * distance / 2
     beyond = (2 - distance).clamp(min=0)
-    far = beyond * beyond * beyond / 6
+    far = divide(beyond * beyond * beyond, 6)
     weight = torch.where(distance < 1, near, far).where((knot >= 0) & (knot < count), 0.0)
     if whole:
         total = weight[0]

@@ -14,7 +14,7 @@ from tests.search.exact_search import SETTINGS, SHAPE
 from tests.search.problems import drawn
 
 ROOT = Path(__file__).resolve().parents[2]
-PINNED = "253182ff5e295bf1 a8b8dac908b45c9f 8e9420be7cd3379e b7e9937be69b5511 64520a203556cdf5".split()
+PINNED = ["253182ff5e295bf1", "a8b8dac908b45c9f", "8e9420be7cd3379e", "b7e9937be69b5511", "64520a203556cdf5"]
 
 
 def test_surrogates_run_no_inexact_operation() -> None:
