@@ -85,7 +85,7 @@ def open_callable(opening: Opening) -> Batching:
     if source_digest(model["function"]) != model["source"]:
         raise DataError(f"the source of {model['function']} changed; run the stage fetch_teacher again")
     teacher = CallableTeacher(function, opening.spec, from_json(model["preprocessing"]), labels=model["labels"])
-    return Batching(teacher, pad=False, sending=opening.sending)
+    return Batching(teacher, pad=False, sending=opening.sending, answered=opening.answered)
 
 
 def find(name: str) -> Answering:

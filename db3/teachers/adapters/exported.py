@@ -97,7 +97,8 @@ def fetch_exported(declared: Declared, folder: Path, link: Link) -> Fetched:  # 
 def open_exported(opening: Opening) -> Batching:
     """The teacher that a card describes, called with one padded shape."""
     file, see = opening.folder / FOLDER / opening.model["file"], from_json(opening.model["preprocessing"])
-    return Batching(ExportedTeacher(file, opening.spec, see, device=opening.device), sending=opening.sending)
+    teacher = ExportedTeacher(file, opening.spec, see, device=opening.device)
+    return Batching(teacher, sending=opening.sending, answered=opening.answered)
 
 
 _Loaded = tuple[Callable[[Tensor], Any], int | None, int]

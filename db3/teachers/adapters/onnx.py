@@ -123,7 +123,7 @@ def open_onnx(opening: Opening) -> Batching:
         output=model["output"],
         device=opening.device,
     )
-    return Batching(teacher, sending=opening.sending)
+    return Batching(teacher, sending=opening.sending, answered=opening.answered)
 
 
 def _session(model: Path, device: str) -> Any:
