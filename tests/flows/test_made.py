@@ -70,7 +70,7 @@ def test_made_samples_are_counted_and_follow_from_the_journal(data: Path, chosen
 
 
 def test_a_second_run_pays_nothing_and_writes_the_same_bytes(data: Path) -> None:
-    config = configured(*PRIORS)
+    config = configured(*PRIORS, "runtime.answers=.db3/answers.sqlite")
     first = made(data, config)
     assert json.loads((data / "queries.json").read_text())["samples"]["sent"] == 150
     before = {path.name: path.read_bytes() for path in (data / "samples").iterdir() if path.is_file()}

@@ -26,6 +26,7 @@ from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.base import Sending
 
 T = TypeVar("T")
+_GUARD = threading.Lock()
 _LARGEST = 1 << 28  # bytes of an answer: more is no decision
 # No connection came about: nothing was sent.
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
@@ -73,7 +74,8 @@ class Client:
         parts = urlsplit(url)
         self.link, self.who, self._secret = link, who, auth.secret()
         token = f"{auth.scheme} {self._secret}".strip() if self._secret else ""
-        self.shared = _shared(f"{parts.scheme}://{parts.netloc}", link, auth.header, token)
+        with _GUARD:  # two threads that meet a server at once would each have limits of their own
+            self.shared = _shared(f"{parts.scheme}://{parts.netloc}", link, auth.header, token)
 
     def ask(self, request: Callable[[], Request], read: Callable[[Reply], T]) -> T:
         """One request; see `ask_all`."""

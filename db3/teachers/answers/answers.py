@@ -1,7 +1,6 @@
 """Answers: what is known already is answered from the store, the rest sent and kept before it is told."""
 
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from db3.teachers.answers.store import Account, AnswerStore
 from db3.teachers.base import Teacher
 from db3.teachers.budget import Costs
 from db3.teachers.checks import check_decisions
-
-_LINGER = 0.02  # seconds after a commit that an answer may wait to be committed together with the next booking
 
 
 class Answers:
@@ -41,7 +38,7 @@ class Answers:
         self._calling: list[bytes] = []
         self._waiting: dict[bytes, bytes] = {}
         self._votes: dict[bytes, bytes] = {}
-        self._committed, self._received = 0.0, 0
+        self._received = 0
         costs.before = store.balance(account)[0]
 
     def look_up(self, images: Float[Tensor, "n c h w"]) -> "Known":
@@ -50,7 +47,7 @@ class Answers:
         return Known(self, images, keys, self._store.find(self._account, set(keys)), self._type)
 
     def sending(self, count: int) -> None:
-        """Book `count` images as sent; what came back meanwhile is committed with them.
+        """Book `count` images as sent.
 
         Raises:
             BudgetSpent: the account may not send so many.
@@ -72,8 +69,7 @@ class Answers:
                 self._waiting[key] = vote.tobytes()
             self._received += len(told)
             self._costs.add(answered=len(told))
-            if time.monotonic() - self._committed > _LINGER:
-                self._commit(0)
+            self._commit(0)
 
     def send(self, keys: list[bytes], images: Float[Tensor, "n c h w"]) -> dict[bytes, bytes]:
         """One more answer to each of the images; all answers to them. What came before a failure is kept."""
@@ -97,7 +93,7 @@ class Answers:
         except BudgetSpent:  # of what comes next: what came back is kept
             self._waiting = {}
             raise
-        self._waiting, self._committed = {}, time.monotonic()
+        self._waiting = {}
 
 
 class Known:

@@ -120,6 +120,7 @@ class SqliteDatabase:
                 time.sleep(0.01)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -65536")  # KiB
+        connection.execute("PRAGMA wal_autocheckpoint = 8192")  # pages: a checkpoint waits for the disk twice
         if connection.execute("PRAGMA user_version").fetchone()[0]:
             return
         connection.execute("BEGIN IMMEDIATE")
