@@ -3,7 +3,7 @@
 `python -m benchmarks.adapters --teacher DIR --dataset mnist [--json FILE]`
 
 Each is fetched and opened as the pipeline does and decides the whole test split. A decision that differs from the
-checkpoint's is told with the gap between the two largest logits there: a tie, up to float noise, or not.
+checkpoint's is shown with the gap between the two largest logits there: a tie, up to float noise, or not.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from db3.files import read_json, write_json
 from db3.students.export import export_onnx
 from db3.students.teacher_logits import teacher_logits
 from db3.teachers.adapters.catalogue import fetch_foreign
-from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.foreign_model import ModelDescription
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import CARD, digest_weights, identity, open_network, open_teacher
@@ -44,13 +44,13 @@ def main() -> None:
     network = open_network(options.teacher)
     logits = np.sort(teacher_logits(network, images), axis=1)
     gaps = logits[:, -1] - logits[:, -2]
-    told, rows = {}, []
+    decided, rows = {}, []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for name, opened in forms(options.teacher, network, Path(folder), stack):
             begun = time.perf_counter()
-            told[name] = decide_all(open_teacher(opened), images, 1)
+            decided[name] = decide_all(open_teacher(opened), images, 1)
             rate = len(images) / (time.perf_counter() - begun)
-            other = np.flatnonzero(told[name] != told["checkpoint"])
+            other = np.flatnonzero(decided[name] != decided["checkpoint"])
             widest = float(gaps[other].max()) if len(other) else 0.0
             rows.append({"form": name, "differing": len(other), "widest_gap": widest, "images_per_second": rate})
             print(f"{name:12} {len(other):3} of {len(images):,} differ (widest gap {widest:.2g}), {rate:,.0f} images/s")
@@ -81,7 +81,7 @@ def fetched(card: dict[str, Any], folder: Path, kind: str, **more: Any) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     names = tuple(map(str, range(card["classes"])))
     shape, batch = tuple(card["input_shape"]), card["call_batch"]
-    found = fetch_foreign(Declared(kind, shape, card["classes"], names, batch, **more), folder, Link())
+    found = fetch_foreign(ModelDescription(kind, shape, card["classes"], names, batch, **more), folder, Link())
     new = {key: card[key] for key in ("input_shape", "bounds", "classes")}
     new |= {"kind": kind, "architecture": None, "model": found.model, "call_batch": found.call_batch}
     new |= {"access": found.access} if found.access else {}

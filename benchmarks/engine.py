@@ -23,8 +23,9 @@ from benchmarks.throughput import throughput_share
 from benchmarks.whitebox import WhiteBox, whitebox_minimum
 from db3.datasets import open_dataset
 from db3.files import read_json, write_json
+from db3.pixels import to_floats
 from db3.rng import Purpose, permutation
-from db3.search import Method, TransferImages, search_distances
+from db3.search import SearchSettings, TransferImages, search_distances
 from db3.search.ledger import Pairs
 from db3.search.starts import nearest_starts
 from db3.search.surrogate.surrogate import SurrogateSettings
@@ -33,12 +34,12 @@ from db3.teachers.folder import open_network, open_teacher
 
 CHECKPOINTS = (25, 50, 100, 250, 500, 1000, 4000)
 OWN = {
-    "bd": Method("bd"),
-    "sign_opt": Method("mbd", cell=1),
-    "hopskipjump": Method("hopskipjump", directions=40, smoothing=0.05, cell=2),
-    "semicircle": Method("semicircle", smoothing=0.05, cell=2),
-    "guided": Method("guided"),
-    "auto": Method("auto"),
+    "bd": SearchSettings("bd"),
+    "sign_opt": SearchSettings("mbd", cell=1),
+    "hopskipjump": SearchSettings("hopskipjump", directions=40, smoothing=0.05, cell=2),
+    "semicircle": SearchSettings("semicircle", smoothing=0.05, cell=2),
+    "guided": SearchSettings("guided"),
+    "auto": SearchSettings("auto"),
 }
 """Our searches as measured; budget, checkpoints and seed are those of the run."""
 PEERS = {"foolbox": foolbox_hop_skip_jump, "art": art_hop_skip_jump}
@@ -199,7 +200,7 @@ def _problem(options: argparse.Namespace) -> Problem:
     spec = teacher.spec
     images = np.array(open_dataset(options.dataset, options.root, train_limit=_pool_size(options)).train().images)
     decisions = torch.cat(
-        [teacher.decide(part.float() / 255) for part in torch.split(torch.from_numpy(images), spec.max_batch)]
+        [teacher.decide(to_floats(part)) for part in torch.split(torch.from_numpy(images), spec.max_batch)]
     ).numpy()
     samples = _samples(decisions, spec.classes, options.samples, options.seed)
     order = np.concatenate([samples, np.setdiff1d(np.arange(len(images)), samples)])
@@ -208,11 +209,11 @@ def _problem(options: argparse.Namespace) -> Problem:
     near, _ = nearest_starts(pool.images[: len(samples)], pool.images, pool.decisions, spec.classes, 2)
     near = near[sample, target]
     levels = torch.from_numpy(pool.images).flatten(1)
-    starts = levels[torch.from_numpy(near.clip(min=0))].float() / 255
+    starts = to_floats(levels[torch.from_numpy(near.clip(min=0))])
     starts[torch.from_numpy(near < 0)] = torch.nan
     rows = torch.from_numpy(sample)
     own, other = torch.from_numpy(pool.decisions)[rows], torch.from_numpy(target)
-    pairs = Pairs(levels[rows].float() / 255, own, other, rows, spec.input_shape, spec.bounds)
+    pairs = Pairs(to_floats(levels[rows]), own, other, rows, spec.input_shape, spec.bounds)
     box = WhiteBox(open_network(options.teacher).requires_grad_(False), spec.input_shape)
     # Steps in proportion to what there is to learn, within what was measured.
     steps, retrain = (1000, 400) if options.surrogate >= _MANY else (600, 300)

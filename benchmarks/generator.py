@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from db3.images.priors import prior_images
 from db3.networks import build
+from db3.pixels import to_bytes
 from db3.rng import Purpose, derived_seed
 from db3.teachers.base import ImageShape
 from db3.training.examples import Examples
@@ -94,12 +95,12 @@ def gather_generated(
         made = _made(network, (budget - start) * (number + 1) // rounds - (budget - start) * number // rounds)
         images.append(made)
         decisions.append(decide(made))
-    told = np.concatenate(decisions)
+    decided = np.concatenate(decisions)
     kinds = np.full(budget, VARIATION)
     kinds[:start] = PRIOR
     sizes = [len(part) for part in images]
-    missing = tuple(np.flatnonzero(np.bincount(told, minlength=classes) == 0).tolist())
-    return Gathered(np.concatenate(images), told, np.repeat(np.arange(len(sizes)), sizes), kinds, missing, budget)
+    missing = tuple(np.flatnonzero(np.bincount(decided, minlength=classes) == 0).tolist())
+    return Gathered(np.concatenate(images), decided, np.repeat(np.arange(len(sizes)), sizes), kinds, missing, budget)
 
 
 def _learn(pair: list[nn.Module], images: Images, decisions: np.ndarray, steps: int, seed: int, number: int) -> None:
@@ -125,4 +126,4 @@ def _made(network: Generator, count: int) -> Images:
     with torch.inference_mode():
         network.train()  # statistics of its own batches, as it was trained
         parts = [network(torch.randn(_BATCH, _NOISE)) for _ in range(-(-count // _BATCH))]
-    return (torch.cat(parts)[:count] * 255).round().to(torch.uint8).numpy()
+    return to_bytes(torch.cat(parts)[:count]).numpy()

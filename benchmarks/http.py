@@ -24,7 +24,7 @@ import torch
 from benchmarks.serving import served
 from db3.files import write_json
 from db3.students.export import export_onnx
-from db3.teachers.adapters.declared import Declared, Opening
+from db3.teachers.adapters.foreign_model import ModelDescription, StoredModel
 from db3.teachers.adapters.http import fetch_http, open_http
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.inference_protocol import Interface, build_request
@@ -66,13 +66,13 @@ def measure(url: str, shape: tuple[int, int, int], classes: int, options: argpar
     images = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
     link = Link(concurrency=options.concurrency)
     names = tuple(map(str, range(classes)))
-    declared = Declared("http", shape, classes, names, options.batch, http={"url": url, "model": "lenet"})
-    fetched = fetch_http(declared, Path(), link)
+    description = ModelDescription("http", shape, classes, names, options.batch, http={"url": url, "model": "lenet"})
+    fetched = fetch_http(description, Path(), link)
     card = {"model": {**fetched.model, "preprocessing": {}, "labels": list(names)}, "access": fetched.access}
     interface = Interface(**fetched.model["interface"])
     body, headers = build_request(images[: options.batch].numpy(), interface, "prepared", binary=False)
     spec = TeacherSpec(shape, (0.0, 1.0), classes, options.batch, "served")
-    teacher = open_http(Opening(card, Path(), spec, link=link))
+    teacher = open_http(StoredModel(card, Path(), spec, link=link))
     rates: dict[str, list[float]] = {"generator": [], "adapter": []}
     teacher.decide(images[: 8 * options.batch])
     for _ in range(options.turns):

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from db3.search import Method, TransferImages, search_distances
+from db3.pixels import to_floats
+from db3.search import SearchSettings, TransferImages, search_distances
 from db3.teachers.adapters.batching import Batching
 from db3.testing.analytic import Brightest
 
@@ -38,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pool = _pool(Path(folder) / "images.npy", options.samples, shape, teacher)
         print(f"pool of {options.samples:,} images mapped, {pool.images.nbytes / 2**20:,.0f} MiB: {_peak():,.0f} MiB")
-        method = Method(options.method, budget=options.budget, starts=1, cell=1, points=0, queried_images=0)
+        method = SearchSettings(options.method, budget=options.budget, starts=1, cell=1, points=0, queried_images=0)
         found, begun = [], time.perf_counter()
         for start in list(range(0, options.samples, options.shard))[: options.shards]:
             rows = range(start, min(start + options.shard, options.samples))
@@ -56,7 +57,7 @@ def _pool(file: Path, count: int, shape: tuple[int, ...], teacher: Batching) -> 
         part = draw.integers(0, 200, (min(1024, count - start), size), dtype=np.uint8)
         bright = (np.arange(size) * _CLASSES // size) == draw.integers(0, _CLASSES, len(part))[:, None]
         pixels[start : start + 1024] = (part + 55 * bright).astype(np.uint8).reshape(-1, *shape)
-        decisions.append(teacher.decide(torch.from_numpy(pixels[start : start + 1024]).float() / 255).numpy())
+        decisions.append(teacher.decide(to_floats(pixels[start : start + 1024])).numpy())
     pixels.flush()
     return TransferImages(np.load(file, mmap_mode="r"), np.concatenate(decisions))
 

@@ -41,13 +41,13 @@ def main() -> None:
     results: dict[str, Any] = {"dataset": options.dataset, "classes": list(dataset.class_names)}
     print(f"{'':12}  entropy of {np.log(teacher.spec.classes):.2f}  steady  decided")
     for name, images in figures.items():
-        results[name] = told = _told(decide, images, teacher.spec.classes, options.seed)
-        counts = " ".join(map(str, told["decided"]))
-        print(f"{name:12}  {told['entropy']:15.2f}  {100 * told['steady']:6.1f}  {counts}", flush=True)
+        results[name] = answers = _answers(decide, images, teacher.spec.classes, options.seed)
+        counts = " ".join(map(str, answers["decided"]))
+        print(f"{name:12}  {answers['entropy']:15.2f}  {100 * answers['steady']:6.1f}  {counts}", flush=True)
     write_json(options.json, results)
 
 
-def _told(decide: Decide, images: UInt8[np.ndarray, "n c h w"], classes: int, seed: int) -> dict[str, Any]:
+def _answers(decide: Decide, images: UInt8[np.ndarray, "n c h w"], classes: int, seed: int) -> dict[str, Any]:
     decisions = decide(images)
     counts = np.bincount(decisions, minlength=classes)
     kept = _kept(decide, images, decisions, seed)

@@ -68,9 +68,9 @@ def main() -> None:
     for case in CASES:
         figures.append(_measure(case, options.processes, options.turns, options.device))
         print(json.dumps(figures[-1]), flush=True)
-    told = {"processes": options.processes, "device": options.device, "turns": options.turns, "cases": figures}
+    result = {"processes": options.processes, "device": options.device, "turns": options.turns, "cases": figures}
     if options.json:
-        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def _measure(case: Case, processes: int, turns: int, device: str) -> dict[str, Any]:

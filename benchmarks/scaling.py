@@ -156,8 +156,8 @@ def _in_process(runner: str, folder: Path) -> dict[str, float] | None:
     if done.returncode:
         sys.stderr.write(f"{runner}: {done.stderr[-500:]}\n")
         return None
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def _stages(folder: Path) -> tuple[float, float | None]:

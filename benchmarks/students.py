@@ -30,8 +30,8 @@ from db3.files import read_array, read_json, write_array, write_json
 from db3.images.augmented import augmented_images
 from db3.networks import build
 from db3.rng import Purpose, permutation
-from db3.search import Distances, Method, search_distances
-from db3.search.method import WITH_SURROGATES
+from db3.search import Distances, SearchSettings, search_distances
+from db3.search.catalogue import WITH_SURROGATES
 from db3.soft_labels import BoundaryPoints, QueriedImages, Recipe, SearchedSamples, build_transfer_set, recipe
 from db3.students import baselines
 from db3.students.teacher_logits import teacher_logits
@@ -179,8 +179,8 @@ def _plain(bench: Bench, use: str) -> Variant:
 
 def _augmented(bench: Bench, count: int) -> Variant:
     made = augmented_images(bench.images, range(count), 0)
-    told = decide_all(open_teacher(bench.data / "teacher"), made, 1)
-    everything = np.concatenate([bench.images, made]), np.concatenate([bench.decisions, told])
+    decided = decide_all(open_teacher(bench.data / "teacher"), made, 1)
+    everything = np.concatenate([bench.images, made]), np.concatenate([bench.decisions, decided])
     return baselines.augmented(*everything, originals=len(bench.images))
 
 
@@ -228,13 +228,13 @@ def _search(bench: Bench, algorithm: str, budget: int) -> dict[str, np.ndarray[A
 def _run(bench: Bench, algorithm: str, budget: int) -> list[Distances]:
     count, every = len(bench.images), bench.classes - 1
     methods = {
-        "bd": Method("bd", budget),
-        "bd_spread": Method("bd", budget, starts=budget, tolerance=0.25),
-        "sign_opt": Method("mbd", budget, cell=1),
-        "hopskipjump": Method("hopskipjump", budget, cell=2),
-        "semicircle": Method("semicircle", budget, cell=2, smoothing=0.05),
-        "guided": Method("guided", budget),
-        "auto": Method("auto", budget),
+        "bd": SearchSettings("bd", budget),
+        "bd_spread": SearchSettings("bd", budget, starts=budget, tolerance=0.25),
+        "sign_opt": SearchSettings("mbd", budget, cell=1),
+        "hopskipjump": SearchSettings("hopskipjump", budget, cell=2),
+        "semicircle": SearchSettings("semicircle", budget, cell=2, smoothing=0.05),
+        "guided": SearchSettings("guided", budget),
+        "auto": SearchSettings("auto", budget),
     }
     method = replace(methods[algorithm], points=every, queried_images=every * budget)
     # Rows apart bound the memory; the primed methods learn from all pairs together.

@@ -5,7 +5,7 @@
 
 The share is (queries a second of `search_distances`) / (images a second of the bare network in its best call shape).
 Queries count as asked: what a call was padded with is lost. A search's rate is compared with the mean of the bare
-rates just before and just after it, and the median of the turns is told, so that other work on the machine, which
+rates just before and just after it, and the median of the turns is given, so that other work on the machine, which
 comes and goes, meets both sides alike.
 """
 
@@ -23,7 +23,8 @@ from torch import nn
 from db3.datasets import open_dataset
 from db3.files import write_json
 from db3.networks import build
-from db3.search import Method, TransferImages, search_distances
+from db3.pixels import to_floats
+from db3.search import SearchSettings, TransferImages, search_distances
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, images_per_second
 from db3.teachers.adapters.network import NetworkTeacher
@@ -32,10 +33,10 @@ from db3.teachers.budget import Budget
 from db3.teachers.folder import open_network, open_teacher
 
 METHODS = {
-    "bd": Method("bd", budget=12, points=0, queried_images=0),
-    "mbd": Method("mbd", budget=50, starts=3, cell=4, points=0, queried_images=0),
-    "hopskipjump": Method("hopskipjump", budget=100, smoothing=0.05, cell=2, points=0, queried_images=0),
-    "semicircle": Method("semicircle", budget=100, smoothing=0.05, cell=2, points=0, queried_images=0),
+    "bd": SearchSettings("bd", budget=12, points=0, queried_images=0),
+    "mbd": SearchSettings("mbd", budget=50, starts=3, cell=4, points=0, queried_images=0),
+    "hopskipjump": SearchSettings("hopskipjump", budget=100, smoothing=0.05, cell=2, points=0, queried_images=0),
+    "semicircle": SearchSettings("semicircle", budget=100, smoothing=0.05, cell=2, points=0, queried_images=0),
 }
 _QUERIES = 40_000  # of one turn, if that takes no longer than _SECONDS
 _SECONDS = 6.0
@@ -77,7 +78,7 @@ def throughput_share(network: nn.Module, teacher: Teacher, method: str = "semici
 def measure(
     network: nn.Module,
     teacher: Teacher,
-    method: Method,
+    method: SearchSettings,
     best: CallShape | None = None,
     turns: int = 5,
     samples: int = 0,
@@ -103,7 +104,7 @@ def measure(
     return Share(middle(bare), middle(engine), middle(shares), (min(shares), max(shares)), queries)
 
 
-def _samples(method: Method, spec: TeacherSpec, rate: float) -> int:
+def _samples(method: SearchSettings, spec: TeacherSpec, rate: float) -> int:
     each = (spec.classes - 1) * method.budget
     fewest = -(-_FEWEST_PAIRS // (spec.classes - 1))
     return max(fewest, int(min(_QUERIES, rate * _SECONDS) / each))
@@ -115,9 +116,7 @@ def pool_of(teacher: Teacher) -> TransferImages:
     if height != width:
         raise SystemExit(f"the benchmark's images are square; the teacher takes {height}x{width}")
     images = open_dataset("digits", size=height, channels=channels).train().images
-    decisions = [
-        teacher.decide(torch.from_numpy(part).float() / 255) for part in np.split(images, range(64, len(images), 64))
-    ]
+    decisions = [teacher.decide(to_floats(part)) for part in np.split(images, range(64, len(images), 64))]
     return TransferImages(images, torch.cat(decisions).numpy())
 
 
@@ -135,7 +134,7 @@ def random_teacher(
 def _balance(network: nn.Module, shape: ImageShape) -> None:
     """Standardise the last layer's scores over some digits: an untrained network gives them all one class."""
     channels, height, _ = shape
-    images = torch.from_numpy(open_dataset("digits", size=height, channels=channels).train().images[:256]).float() / 255
+    images = to_floats(open_dataset("digits", size=height, channels=channels).train().images[:256])
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
         scores = torch.cat([network(part) for part in torch.split(images, 32)])

@@ -31,7 +31,7 @@ from db3.datasets import Dataset, open_dataset
 from db3.datasets.subset import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import build
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from db3.settings.training import AssistantSettings
 from db3.students.assistants import assisted, beside, final_steps
 from db3.teachers.adapters.batching import Batching
@@ -116,13 +116,13 @@ def _bench(options: argparse.Namespace) -> Bench:
     teacher = open_teacher(options.teacher) if options.teacher else _trained(dataset)
     test = dataset.test()
     images, labels = np.array(test.images), np.array(test.labels)
-    told = decide_all(teacher, images, 256)
+    decided = decide_all(teacher, images, 256)
     validation = np.empty((0, *dataset.image_shape), np.uint8), np.empty(0, np.int64)
     if options.validation:
         kept = gather(teacher, options.validation, seed=_VALIDATION_SEED)
         later = kept.rounds > 0  # balanced by a surrogate; the first ones are not
         validation = kept.images[later], kept.decisions[later]
-    return Bench(teacher, dataset, (images, told, labels), validation, options)
+    return Bench(teacher, dataset, (images, decided, labels), validation, options)
 
 
 def _trained(dataset: Dataset) -> Budget:
@@ -142,14 +142,14 @@ def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
     queries, gathering = bench.teacher.costs.asked - asked, time.process_time() - cpu
     student = _student(found, groups, spec.classes, options, seed, queries)
     seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
-    images, told, labels = bench.test
+    images, decided, labels = bench.test
     tested = decide_all(student, images, 500)
     recalls = [float((tested[labels == k] == k).mean()) for k in np.unique(labels)]
     held, answers = bench.validation
     return {
         "asked": queries,
         "accuracy": float((tested == labels).mean()),
-        "agreement": float((tested == told).mean()),
+        "agreement": float((tested == decided).mean()),
         "recalls": recalls,
         "validated": float((decide_all(student, held, 500) == answers).mean()) if len(held) else None,
         "missing": list(found.missing),
@@ -187,10 +187,10 @@ def _searched(bench: Bench, found: Gathered, left: int, seed: int) -> list[Group
     count = int(left / ((spec.classes - 1) * _PER_PAIR + _SYNTHETIC_QUERIES))
     rows = draw_samples(len(found.images), count, seed)
     pool = TransferImages(found.images[rows], found.decisions[rows])
-    method = Method("auto", _PER_PAIR, seed=seed, queried_images=(spec.classes - 1) * _PER_PAIR)
+    method = SearchSettings("auto", _PER_PAIR, seed=seed, queried_images=(spec.classes - 1) * _PER_PAIR)
     asked = search_distances(Quantised(_Levels(bench.teacher, spec)), pool, range(count), method)
-    told = Examples(asked.queried_images, asked.queried_decisions)
-    return [Group("queried_images", told, len(told.images) / (len(told.images) + len(found.images)), 1.0, 0.0)]
+    decided = Examples(asked.queried_images, asked.queried_decisions)
+    return [Group("queried_images", decided, len(decided.images) / (len(decided.images) + len(found.images)), 1.0, 0.0)]
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,8 @@ def _student(
         images, decisions = (
             np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions")
         )
-        told = assisted(images, decisions, classes, assistant, TrainSettings(balance=0.5), seed)
-        groups = beside(groups, told, assistant)
+        decided = assisted(images, decisions, classes, assistant, TrainSettings(balance=0.5), seed)
+        groups = beside(groups, decided, assistant)
     mean, std = channel_statistics(found.images)
     student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
     train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)

@@ -35,10 +35,11 @@ from db3.datasets import Dataset, open_dataset
 from db3.digest import digest_arrays
 from db3.files import whole_file, write_json
 from db3.networks import build
+from db3.pixels import to_bytes, to_floats
 from db3.progress import Progress, show_progress
 from db3.report.pseudo import Snapshots, mosaic
 from db3.rng import Purpose, uniform
-from db3.search import Method, TransferImages, search_distances
+from db3.search import SearchSettings, TransferImages, search_distances
 from db3.search.methods.untargeted import Descent
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.starts import nearest_starts
@@ -189,7 +190,7 @@ def smooth_noise(shape: ImageShape, numbers: Sequence[int], seed: int) -> np.nda
     radius = ((y - 0.4 * top + 0.2) / (0.3 + 0.7 * tall)) ** 2 + ((x - 0.4 * left + 0.2) / (0.3 + 0.7 * broad)) ** 2
     window = torch.sigmoid(6 * (1 - radius))[:, None]
     images = torch.where((number % 2 == 1)[:, None, None, None], images * window, images)
-    made: np.ndarray[Any, Any] = (images * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    made: np.ndarray[Any, Any] = to_bytes(images).numpy()
     return made
 
 
@@ -225,7 +226,7 @@ def whitebox_margin(
     index, distances = nearest_starts(images, images, decisions, classes, 1)
     distances[np.arange(len(images)), decisions] = np.inf
     order = np.take_along_axis(index[..., 0], distances[..., 0].argsort(axis=1)[:, : min(3, classes - 1)], axis=1)
-    flat, own = torch.from_numpy(images).flatten(1).float() / 255, torch.from_numpy(decisions)
+    flat, own = to_floats(images).flatten(1), torch.from_numpy(decisions)
     best = torch.full((len(images),), torch.inf)
     for start in torch.from_numpy(order).unbind(dim=1):
         best = torch.minimum(best, minimal_perturbation(margin, flat, own, _SEARCH, start=flat[start])[1])
@@ -259,7 +260,7 @@ def _distances(teacher: Budget, pool: TransferImages, budget: int) -> tuple[Sear
     """BD between the samples, and its queries."""
     before, count = teacher.costs.asked, len(pool.decisions)
     parts = [range(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS)]
-    found = [search_distances(teacher, pool, part, Method("bd", budget)).distances for part in parts]
+    found = [search_distances(teacher, pool, part, SearchSettings("bd", budget)).distances for part in parts]
     return SearchedSamples(pool.images, pool.decisions, np.concatenate(found)), teacher.costs.asked - before
 
 
@@ -283,11 +284,11 @@ def _student(
     network = build(options.architecture, spec.input_shape, spec.classes, mean=mean, std=std, seed=seed)
     settings = variant.settings(TrainSettings(steps=options.steps))
     train(network, variant.examples, settings, seed, device=options.device)
-    told = decide_all(network, images, 500)
-    recalls = [float((told[labels == k] == k).mean()) for k in np.unique(labels)]
+    decided = decide_all(network, images, 500)
+    recalls = [float((decided[labels == k] == k).mean()) for k in np.unique(labels)]
     return {
-        "accuracy": float((told == labels).mean()),
-        "agreement": float((told == truth).mean()),
+        "accuracy": float((decided == labels).mean()),
+        "agreement": float((decided == truth).mean()),
         "min_recall": min(recalls),
     }
 

@@ -17,7 +17,7 @@ from db3.networks import load_weights as load_weights
 from db3.networks import save_weights as save_weights
 from db3.report import build_report as build_report
 from db3.search import Distances as Distances
-from db3.search import Method as Method
+from db3.search import SearchSettings as SearchSettings
 from db3.search import TransferImages as TransferImages
 from db3.search import replay_distances as replay_distances
 from db3.search import search_distances as search_distances

@@ -11,12 +11,13 @@ from db3.errors import ConfigError
 
 
 @contextmanager
-def needs(extra: str, what: str) -> Iterator[None]:
+def needs(extra: str, what: str, otherwise: str = "") -> Iterator[None]:
     """Turn a missing package into one line that names the extra.
 
     Args:
         extra: of db3, e.g. `vision`.
         what: the ability, as the user named it, e.g. `dataset digits`.
+        otherwise: how to do without it, where one can.
 
     Raises:
         ConfigError: a package outside db3 is not installed.
@@ -27,6 +28,5 @@ def needs(extra: str, what: str) -> Iterator[None]:
         package = str(error.name).partition(".")[0]
         if package == "db3":  # a defect of ours, and none that an extra cures
             raise
-        raise ConfigError(
-            f"{what} needs the package {package}, which is not installed: pip install 'db3[{extra}]'"
-        ) from error
+        remedy = f"pip install 'db3[{extra}]'" + (f", or {otherwise}" if otherwise else "")
+        raise ConfigError(f"{what} needs the package {package}, which is not installed: {remedy}") from error

@@ -124,7 +124,7 @@ def words(
     seed: int,
     purpose: Purpose,
     step: Int[Tensor, "*n"],
-    klass: Int[Tensor, "*n"],
+    target: Int[Tensor, "*n"],
     sample: Int[Tensor, "*n"],
     count: int,
 ) -> Int[Tensor, "*n count"]:
@@ -134,7 +134,7 @@ def words(
         seed: 0 … 2⁶⁴ − 1.
         purpose: what they are for.
         step: int64 tensor, each value in 0 … 2³² − 1; so for class and sample, of the same shape.
-        klass: the class that the draw is for.
+        target: the class that the draw is for.
         sample: the sample that the draw is for.
         count: words per draw, 2²⁶ at most.
 
@@ -150,7 +150,9 @@ def words(
         raise ValueError(f"the seed is {seed}; expected 0 … 2⁶⁴ − 1")
     first = purpose << _BLOCK_BITS
     blocks = torch.arange(first, first + (count + 3) // 4, device=step.device)
-    mixed = philox((blocks, step[..., None], klass[..., None], sample[..., None]), (seed & _MASK, (seed >> 32) & _MASK))
+    mixed = philox(
+        (blocks, step[..., None], target[..., None], sample[..., None]), (seed & _MASK, (seed >> 32) & _MASK)
+    )
     return torch.stack(mixed, dim=-1).flatten(-2)[..., :count]
 
 
@@ -158,12 +160,12 @@ def signs(
     seed: int,
     purpose: Purpose,
     step: Int[Tensor, "*n"],
-    klass: Int[Tensor, "*n"],
+    target: Int[Tensor, "*n"],
     sample: Int[Tensor, "*n"],
     width: int,
 ) -> Float[Tensor, "*n width"]:
     """Directions of ±1 (float32), one random bit a component: exact on every device, and so are their sums."""
-    drawn = words(seed, purpose, step, klass, sample, (width + 31) // 32)
+    drawn = words(seed, purpose, step, target, sample, (width + 31) // 32)
     # The words' bytes in the order of their weight (all of torch's devices are little-endian); eight signs a look-up.
     octets = drawn.to(torch.int32).view(torch.uint8).to(torch.int32)
     packed = _sign_table(drawn.device).index_select(0, octets.flatten())
@@ -174,12 +176,12 @@ def uniform(
     seed: int,
     purpose: Purpose,
     step: Int[Tensor, "*n"],
-    klass: Int[Tensor, "*n"],
+    target: Int[Tensor, "*n"],
     sample: Int[Tensor, "*n"],
     count: int,
 ) -> Float[Tensor, "*n count"]:
     """Uniform float32 numbers in [0, 1) with 24 random bits each."""
-    return (words(seed, purpose, step, klass, sample, count) >> 8).to(torch.float32) * 2.0**-24
+    return (words(seed, purpose, step, target, sample, count) >> 8).to(torch.float32) * 2.0**-24
 
 
 def derived_seed(seed: int, purpose: Purpose, *identity: int | str) -> int:

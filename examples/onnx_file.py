@@ -44,7 +44,7 @@ def main() -> None:
         print("decisions per class:", np.bincount(decisions, minlength=CLASSES).tolist())
 
         pool = db3.TransferImages(images, decisions)
-        found = db3.search_distances(teacher, pool, range(SAMPLES), db3.Method("hopskipjump", budget=30))
+        found = db3.search_distances(teacher, pool, range(SAMPLES), db3.SearchSettings("hopskipjump", budget=30))
         reached = np.isfinite(found.distances).mean()
         print(f"{teacher.costs.asked:,} queries asked; a boundary was found for {reached:.0%} of the pairs")
 

@@ -27,7 +27,7 @@ def main() -> None:
     decisions = db3.decide_all(teacher, images, batch=64)
 
     # At most 8 queries for each pair of a sample and another class; 20 of the images asked for each sample are kept.
-    method = db3.Method("bd", budget=8, queried_images=20)
+    method = db3.SearchSettings("bd", budget=8, queried_images=20)
     found = db3.search_distances(teacher, db3.TransferImages(images, decisions), range(SAMPLES), method)
     nearest = np.where(np.isfinite(found.distances) & (found.distances > 0), found.distances, np.inf).min(axis=1)
     print(f"median distance to the nearest boundary: {np.median(nearest):.2f}")

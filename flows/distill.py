@@ -31,8 +31,15 @@ from flows.config import Config, device_of
 from flows.engine.shards import Shards, map_shards
 from flows.engine.stage import stage
 from flows.environment import environment
-from flows.inputs import manifest_of
-from flows.manifests import StudentCard, TransferManifest, VariantEntry, read_manifest, to_json, write_manifest
+from flows.manifests import (
+    DecisionsManifest,
+    StudentCard,
+    TransferManifest,
+    VariantEntry,
+    read_manifest,
+    to_json,
+    write_manifest,
+)
 
 _logger = logging.getLogger("flows.distill")  # __name__ is __main__ where DVC runs the stage
 
@@ -45,7 +52,8 @@ def distill(config: Config, data: Path) -> str:
     device, processes, learn = device_of(config), config.runtime.processes, config.distill
     check_processes(processes, learn.batch, device)
     manifest = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
-    sources = _sources(config, data, manifest)
+    search = read_manifest(data / "decisions" / "manifest.json", DecisionsManifest)
+    sources = _sources(config, data, manifest, search)
     for name, reason in left_out(sources, learn.baselines).items():
         _logger.warning("distill: %s is left out: %s", name, reason)
     runner = _Shards(config, device)
@@ -57,7 +65,7 @@ def distill(config: Config, data: Path) -> str:
     trained = train_variants(variants, sources.transfer.classes, settings, runner, device=device, processes=processes)
     first = _write_students(data / "student", trained, settings.architecture)
     _write_variants(data / "student" / "variants.json", variants, settings)
-    _export(config, data, first, manifest)
+    _export(config, data, first, manifest, search)
     kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""
     return f"{len(variants)} variants x {len(settings.seeds)} seeds, {learn.steps:,} steps each{kept}"
 
@@ -76,10 +84,10 @@ class _Shards:
         return self.last
 
 
-def _sources(config: Config, data: Path, manifest: TransferManifest) -> VariantSources:
+def _sources(config: Config, data: Path, manifest: TransferManifest, search: DecisionsManifest) -> VariantSources:
     """What variants are built from, out of the folders before this stage."""
-    search, card, folder = manifest_of(data, "decisions"), read_card(data / "teacher"), data / "decisions"
-    searched = search["method"] != "none"
+    card, folder = read_card(data / "teacher"), data / "decisions"
+    searched = search.method != "none"
     rounds, augmented = data / "samples" / "rounds.npy", folder / "augmented.npy"
     return VariantSources(
         _transfer(data / "transfer", manifest),
@@ -88,7 +96,7 @@ def _sources(config: Config, data: Path, manifest: TransferManifest) -> VariantS
         _progress(folder, search) if searched else None,
         read_array(rounds, mapped=False) if rounds.is_file() else None,
         read_array(augmented, mapped=False) if augmented.is_file() else None,
-        search["seed"],
+        search.seed,
         open_network(data / "teacher") if is_open(card) and "kd" in config.distill.baselines else None,
     )
 
@@ -100,10 +108,10 @@ def _transfer(folder: Path, manifest: TransferManifest) -> TransferSet:
     return TransferSet.from_arrays(manifest.recipe, manifest.scale, arrays)
 
 
-def _progress(folder: Path, search: dict[str, Any]) -> SearchProgress:
+def _progress(folder: Path, search: DecisionsManifest) -> SearchProgress:
     asked = read_array(folder / "asked.npy", mapped=False)
-    before = (search["queries"]["asked"] - int(asked.sum())) / len(asked) + 1
-    return SearchProgress(search["checkpoints"], read_array(folder / "distances_at.npy"), asked, before)
+    before = (search.queries.asked - int(asked.sum())) / len(asked) + 1
+    return SearchProgress(search.checkpoints, read_array(folder / "distances_at.npy"), asked, before)
 
 
 def _student_settings(config: Config) -> StudentSettings:
@@ -156,7 +164,9 @@ def _write_variants(path: Path, variants: Sequence[Variant], settings: StudentSe
     write_manifest(path, entries)
 
 
-def _export(config: Config, data: Path, student: TrainedStudent, manifest: TransferManifest) -> None:
+def _export(
+    config: Config, data: Path, student: TrainedStudent, manifest: TransferManifest, search: DecisionsManifest
+) -> None:
     """The student as safetensors and ONNX, its card for programs and the one for people."""
     folder, network = data / "student", student.network
     path = folder / "student.safetensors"
@@ -178,7 +188,7 @@ def _export(config: Config, data: Path, student: TrainedStudent, manifest: Trans
         environment=environment(device_of(config), runtime.threads, runtime.processes),
     )
     write_manifest(folder / "student.json", card)
-    training = _training(config, manifest_of(data, "decisions"), manifest.mapping)
+    training = _training(config, search, manifest.mapping)
     write_text(folder / "README.md", model_card(to_json(card), training))
 
 
@@ -189,12 +199,12 @@ def _export_onnx(path: Path, student: TrainedStudent, shape: tuple[int, int, int
     return parity
 
 
-def _training(config: Config, decided: dict[str, Any], mapping: str) -> dict[str, Any]:
+def _training(config: Config, search: DecisionsManifest, mapping: str) -> dict[str, Any]:
     """What the model card tells of the training."""
-    learn, search = config.distill, decided["method"]
+    learn, method = config.distill, search.method
     return {
         "samples": config.samples.method,
-        "boundary search": search if search == "none" else f"{search}, {decided['budget']} queries per pair",
+        "boundary search": method if method == "none" else f"{method}, {search.budget} queries per pair",
         "soft labels": mapping,
         "steps": learn.steps,
         "batch": learn.batch,

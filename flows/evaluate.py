@@ -24,7 +24,7 @@ from db3.evaluation import (
 )
 from db3.networks import build, load_weights
 from db3.students.latency import latency_ms
-from db3.teachers.decide_images import decide_images
+from db3.teachers.decide import decide_images
 from db3.teachers.folder import is_open, open_network, read_card
 from flows.config import Config
 from flows.costs import sent_before, write_costs
@@ -41,7 +41,7 @@ def evaluate(config: Config, data: Path) -> str:
     transfer = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
     student = read_manifest(data / "student" / "student.json", StudentCard)
     test = dataset_of(config, card).test()
-    decisions, told = _teacher(config, data, test, transfer)
+    decisions, asked = _teacher(config, data, test, transfer)
     facts = RunFacts(
         teacher=Size(card["parameters"], card["bytes"], card["multiply_adds"]),
         student=Size(student.parameters, student.bytes, student.multiply_adds),
@@ -58,7 +58,7 @@ def evaluate(config: Config, data: Path) -> str:
     write_confusion(folder / "confusion.csv", found.confusion)
     write_accuracy(folder / "accuracy.csv", decisions, found.variants, test.labels)
     write_curve(folder / "curve.csv", found.variants, test.labels)
-    return f"{_summary(found.metrics)}; {told}{_latency(config, data, student)}"
+    return f"{_summary(found.metrics)}; {asked}{_latency(config, data, student)}"
 
 
 def _teacher(
@@ -74,8 +74,8 @@ def _teacher(
     affordable = asking.affordable("test images", count)
     if affordable == count:
         decisions = decide_images(asking, test.images, "test images", asking.run)
-        told = write_costs(data, "evaluate", digest_array(decisions), asking)
-        return decisions, f"the teacher was asked about {count:,} test images{told}; "
+        costs = write_costs(data, "evaluate", digest_array(decisions), asking)
+        return decisions, f"the teacher was asked about {count:,} test images{costs}; "
     few = f"budget.total of {config.budget.total:,} leaves {affordable:,} queries for {count:,} test images"
     if test.labels is None:
         raise ConfigError(f"{few}, which have no labels either: raise it to measure agreement with the teacher")
@@ -114,8 +114,8 @@ def _latency(config: Config, data: Path, card: StudentCard) -> str:
     student = latency_ms(_student(card, data / "student" / "student.safetensors"), card.input_shape, runs)
     teacher = latency_ms(open_network(folder), card.input_shape, runs) if is_open(read_card(folder)) else None
     write_manifest(data / "latency.json", Latency(teacher, student, platform.processor() or platform.machine()))
-    told = "is not measured" if teacher is None else f"{teacher:.2f} ms"
-    return f"one image takes {student:.2f} ms, the teacher {told}"
+    shown = "is not measured" if teacher is None else f"{teacher:.2f} ms"
+    return f"one image takes {student:.2f} ms, the teacher {shown}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from db3.settings.declare import shared
 from db3.settings.teacher import PixelSettings
 from db3.settings.training import Schedule
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
-from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.foreign_model import ModelDescription
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.fetch import FetchedTeacher, fetch_model, fetch_network
 from db3.teachers.folder import CARD, digest_weights, identity
@@ -136,7 +136,7 @@ def _foreign(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
     labels = names if teacher.labels is None else teacher.labels
     if len(labels) != len(names):
         raise ConfigError(f"teacher.labels names {len(labels)} classes, but there are {len(names)}: name each of them")
-    declared = Declared(
+    description = ModelDescription(
         kind=teacher.kind,
         input_shape=dataset.image_shape,
         classes=len(names),
@@ -150,7 +150,7 @@ def _foreign(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
         output=teacher.output,
         http=vars(teacher.http),
     )
-    return fetch_model(declared, folder, config.runtime.link)
+    return fetch_model(description, folder, config.runtime.link)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db3.errors import DataError
-from db3.files import read_array, read_json
+from db3.files import read_array
 from flows.config import Config
 from flows.manifests import FlipRate
 
@@ -36,12 +36,12 @@ def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
 
 def plan_of(config: Config, count: int, classes: int) -> "QueryPlan":
     """What the group `query` may ask for, of `count` samples of `classes` classes."""
-    from db3.search.method import resolve_method
+    from db3.search.catalogue import resolve_search
     from db3.search.plan import plan_queries
     from db3.search.surrogate.surrogate import surrogates_of
 
-    method = resolve_method(config.query, config.samples.method)
-    return plan_queries(method, count, classes, surrogates_of(config.query), config.query.augmented)
+    settings = resolve_search(config.query, config.samples.method)
+    return plan_queries(settings, count, classes, surrogates_of(config.query), config.query.augmented)
 
 
 def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
@@ -75,8 +75,3 @@ def transfer_images(data: Path) -> "TransferImages":
     if len(images) != len(decisions):
         raise DataError(f"data/samples holds {len(images)} images but {len(decisions)} decisions; run samples again")
     return TransferImages(images, decisions)
-
-
-def manifest_of(data: Path, folder: str) -> dict[str, Any]:
-    manifest: dict[str, Any] = read_json(data / folder / "manifest.json")
-    return manifest

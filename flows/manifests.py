@@ -430,9 +430,9 @@ def read_manifest(path: Path, kind: type[Kind]) -> Kind:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"]) or "the whole"
-        told = "is missing" if problem["type"] == "missing" else f"is {_short(problem['input'])}: {problem['msg']}"
+        wrong = "is missing" if problem["type"] == "missing" else f"is {_short(problem['input'])}: {problem['msg']}"
         writer = next((stage for stage, folder in FOLDERS.items() if folder == path.parent.name), "that writes it")
-        raise DataError(f"{path}: {name} {told}; delete its folder and run the stage {writer} again") from None
+        raise DataError(f"{path}: {name} {wrong}; delete its folder and run the stage {writer} again") from None
 
 
 def _short(value: object) -> str:

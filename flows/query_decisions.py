@@ -8,8 +8,8 @@ import numpy as np
 from db3.digest import digest_arrays
 from db3.files import growing_array, read_array, write_array
 from db3.images.augmented import decide_augmented
-from db3.search import DistanceParts, Method, TransferImages, search_pairs
-from db3.search.method import WITH_SURROGATES, resolve_method
+from db3.search import DistanceParts, SearchSettings, TransferImages, search_pairs
+from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.work import Arrays, cut
 from flows.config import Config, device_of
@@ -30,24 +30,24 @@ def query_decisions(config: Config, data: Path) -> str:
     plan = plan_of(config, samples.count, len(samples.decided))
     before = sent_before(data, {"samples": samples.digest}, samples.queries.votes)
     asking = Asking(config, data, "query_decisions", plan.maximum, before)
-    told = decide_boundaries(config, data, asking)
+    manifest = decide_boundaries(config, data, asking)
     kept = f", {asking.reused} of {asking.pieces} shards were already computed" if asking.reused else ""
-    queries = told.queries
+    queries = manifest.queries
     return (
         f"{samples.count:,} samples, {queries.asked:,} queries asked, {queries.augmented:,} for the augmented "
-        f"baseline{write_costs(data, 'query_decisions', told.digest, asking)}{kept}"
-        f"{spent_words(config, asking, told.unfinished, 'pairs')}"
+        f"baseline{write_costs(data, 'query_decisions', manifest.digest, asking)}{kept}"
+        f"{spent_words(config, asking, manifest.unfinished, 'pairs')}"
     )
 
 
 def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsManifest:
     """Write data/decisions, whoever answers; its manifest."""
-    pool, method, folder = (
+    pool, settings, folder = (
         transfer_images(data),
-        resolve_method(config.query, config.samples.method),
+        resolve_search(config.query, config.samples.method),
         data / "decisions",
     )
-    found = _search(config, pool, method, asking)
+    found = _search(config, pool, settings, asking)
     arrays, unfinished = _write_parts(folder, pool, found)
     votes, boundary = asking.costs["votes"], int(arrays["asked"].sum()) + len(found.synthetic_answers)
     wanted = boundary if config.query.augmented == "same" else config.query.augmented
@@ -58,9 +58,9 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
     asking.seal(folder / "journal")
     samples, classes = arrays["distances"].shape
     manifest = DecisionsManifest(
-        method=method.method,
-        budget=method.budget,
-        checkpoints=method.checkpoints,
+        method=settings.method,
+        budget=settings.budget,
+        checkpoints=settings.checkpoints,
         queries=DecisionsQueries(
             asked=boundary,
             votes=votes,
@@ -85,11 +85,11 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
     return manifest
 
 
-def _search(config: Config, pool: TransferImages, method: Method, asking: Asking) -> DistanceParts:
-    surrogate = surrogates_of(config.query) if method.method in WITH_SURROGATES else None
+def _search(config: Config, pool: TransferImages, settings: SearchSettings, asking: Asking) -> DistanceParts:
+    surrogate = surrogates_of(config.query) if settings.method in WITH_SURROGATES else None
     workers = 1 if config.runtime.runner == "local" else config.runtime.workers
     parts, device = cut(len(pool.decisions), config.runtime.shard), device_of(config)
-    return search_pairs(asking, pool, method, parts, surrogate, device=device, workers=workers, run=asking.run)
+    return search_pairs(asking, pool, settings, parts, surrogate, device=device, workers=workers, run=asking.run)
 
 
 def _write_parts(folder: Path, pool: TransferImages, found: DistanceParts) -> tuple[Arrays, int]:

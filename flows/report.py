@@ -28,8 +28,16 @@ from db3.settings import declare
 from db3.soft_labels import soft_labels
 from flows.config import Config
 from flows.engine.stage import stage
-from flows.inputs import manifest_of
-from flows.manifests import StudentCard, TeacherCard, TransferManifest, VariantEntry, read_manifest, to_json
+from flows.manifests import (
+    DecisionsManifest,
+    SamplesManifest,
+    StudentCard,
+    TeacherCard,
+    TransferManifest,
+    VariantEntry,
+    read_manifest,
+    to_json,
+)
 
 
 @stage("report")
@@ -51,7 +59,8 @@ def read_run(data: Path) -> Run:
     card = read_manifest(data / "teacher/teacher.json", TeacherCard)
     student = read_manifest(data / "student/student.json", StudentCard)
     transfer = read_manifest(data / "transfer/manifest.json", TransferManifest)
-    samples = manifest_of(data, "samples")
+    samples = read_manifest(data / "samples/manifest.json", SamplesManifest)
+    search = read_manifest(data / "decisions/manifest.json", DecisionsManifest)
     decisions = read_array(data / "transfer/decisions.npy")
     pairs = len(decisions), card.classes
     dataset = card.dataset
@@ -62,7 +71,7 @@ def read_run(data: Path) -> Run:
         variants=_read_variants(data / "student/variants.json"),
         metrics=read_manifest(data / "evaluation/metrics.json", Metrics),
         samples=_samples(samples),
-        search=_search(manifest_of(data, "decisions")),
+        search=_search(search),
         transfer=_transfer(transfer),
         environments=[dict(sorted(to_json(part.environment).items())) for part in (card, student)],
         images=_read_shaped(data / "transfer/images.npy", (len(decisions), *card.input_shape)),
@@ -78,26 +87,26 @@ def read_run(data: Path) -> Run:
     )
 
 
-def _samples(manifest: dict[str, Any]) -> SampleFacts:
+def _samples(manifest: SamplesManifest) -> SampleFacts:
     return SampleFacts(
-        manifest["method"],
-        manifest["digest"],
-        manifest["queries"]["asked"],
-        manifest.get("sources", {}),
-        manifest.get("proposed", 0),
-        manifest.get("purposes", {}),
+        manifest.method,
+        manifest.digest,
+        manifest.queries.asked,
+        manifest.sources or {},
+        manifest.proposed or 0,
+        manifest.purposes or {},
     )
 
 
-def _search(manifest: dict[str, Any]) -> SearchFacts:
+def _search(manifest: DecisionsManifest) -> SearchFacts:
     return SearchFacts(
-        manifest["method"],
-        manifest["digest"],
-        manifest["budget"],
-        manifest["checkpoints"],
-        manifest["queries"]["augmented"],
-        manifest["spent"],
-        manifest["unfinished"],
+        manifest.method,
+        manifest.digest,
+        manifest.budget,
+        manifest.checkpoints,
+        manifest.queries.augmented,
+        manifest.spent,
+        manifest.unfinished,
     )
 
 
@@ -120,15 +129,15 @@ def _soft_labels(data: Path, transfer: TransferManifest, pairs: tuple[int, int])
     return soft_labels("margin", distances, decisions)[0]
 
 
-def _read_snapshots(folder: Path, samples: dict[str, Any]) -> Snapshots | None:
+def _read_snapshots(folder: Path, samples: SamplesManifest) -> Snapshots | None:
     """The states of made samples to show; None for real ones."""
-    if samples["method"] == "zsdb3":
-        pictured, states = read_array(folder / "pictured.npy", mapped=False), samples["snapshots"]
+    if samples.method == "zsdb3":
+        pictured, states = read_array(folder / "pictured.npy", mapped=False), samples.snapshots or ()
         return Snapshots(
             read_array(folder / "snapshots.npy", mapped=False),
             read_array(folder / "decisions.npy", mapped=False)[pictured],
-            tuple(int(state["iterations"]) for state in states),
-            tuple(int(state["queries"]) for state in states),
+            tuple(state.iterations for state in states),
+            tuple(state.queries for state in states),
         )
     if (folder / "rounds.npy").is_file():
         return snapshots_by_round(*(read_array(folder / f"{name}.npy") for name in ("images", "decisions", "rounds")))

@@ -13,7 +13,7 @@ from db3.errors import BudgetSpent, ConfigError
 from db3.files import write_array
 from db3.images.priors import prior_images
 from db3.search.starts import check_classes
-from db3.teachers.decide_images import decide_images, recheck
+from db3.teachers.decide import decide_images, recheck
 from db3.teachers.folder import read_card
 from db3.work import Arrays
 from db3.zero_shot.rounds import SOURCES, RoundSettings, gather
@@ -53,11 +53,11 @@ class Taken:
 
     Attributes:
         arrays: by the name of their file: `images` uint8 [n, C, H, W], `decisions` int64 [n] and what else there is.
-        told: fields of the manifest that samples taken so have.
+        facts: fields of the manifest that samples taken so have.
     """
 
     arrays: Arrays
-    told: dict[str, Any]
+    facts: dict[str, Any]
 
 
 def take_samples(config: Config, asking: Asking, card: dict[str, Any] | None = None) -> Taken:
@@ -91,8 +91,8 @@ def _rounds(config: Config, asking: Asking, card: dict[str, Any] | None) -> Take
     found = gather(asking, group.budget or 0, settings, seed=group.seed, real=real, run=asking.run)
     arrays = {name: getattr(found, name) for name in ("images", "decisions", "rounds", "sources")}
     sources = {name: int((found.sources == number).sum()) for number, name in enumerate(SOURCES)}
-    told = {"sources": sources, "proposed": found.proposed}
-    return Taken(arrays | ({} if index is None else {"index": index}), told)
+    facts = {"sources": sources, "proposed": found.proposed}
+    return Taken(arrays | ({} if index is None else {"index": index}), facts)
 
 
 def _pseudo(config: Config, asking: Asking) -> Taken:
@@ -106,8 +106,8 @@ def _pseudo(config: Config, asking: Asking) -> Taken:
     found = zsdb3(asking, zsdb3_of(group), source, device=device_of(config), rows=_ROWS, run=asking.run)
     names = ("images", "decisions", "margins", "snapshots", "pictured")
     states = zip(found.snapshot_iterations, found.snapshot_queries, strict=True)
-    told = {"purposes": found.queries, "snapshots": tuple(Snapshot(*state) for state in states), "tried": found.tried}
-    return Taken({name: getattr(found, name) for name in names}, told)
+    facts = {"purposes": found.queries, "snapshots": tuple(Snapshot(*state) for state in states), "tried": found.tried}
+    return Taken({name: getattr(found, name) for name in names}, facts)
 
 
 def _flips(config: Config, asking: Asking, arrays: Arrays) -> FlipRate:
@@ -143,7 +143,7 @@ def _manifest(config: Config, card: dict[str, Any], asking: Asking, taken: Taken
         flips=flips,
         teacher=card["identity"],
         digest=digest_arrays({"images": images, "decisions": decisions}),
-        **taken.told,
+        **taken.facts,
     )
 
 

@@ -1,7 +1,6 @@
 """Stage soft_labels: distances become class distributions, asked images become samples; the set gets its digest."""
 
 from pathlib import Path
-from typing import Any
 
 from db3.digest import digest_arrays
 from db3.files import read_array, write_array
@@ -17,20 +16,29 @@ from db3.soft_labels import (
 )
 from flows.config import Config
 from flows.engine.stage import stage
-from flows.inputs import manifest_of, transfer_images
-from flows.manifests import TransferManifest, TransferQueries, TransferSize, write_manifest
+from flows.inputs import transfer_images
+from flows.manifests import (
+    DecisionsManifest,
+    SamplesManifest,
+    TransferManifest,
+    TransferQueries,
+    TransferSize,
+    read_manifest,
+    write_manifest,
+)
 
 
 @stage("soft_labels")
 def soft_labels(config: Config, data: Path) -> str:
     """Build the transfer set: samples with soft labels, boundary points and queried images, sealed by one digest."""
-    samples, decided = manifest_of(data, "samples"), manifest_of(data, "decisions")
-    recipe = _recipe(config, decided)
+    samples = read_manifest(data / "samples" / "manifest.json", SamplesManifest)
+    search = read_manifest(data / "decisions" / "manifest.json", DecisionsManifest)
+    recipe = _recipe(config, search)
     transfer = build_transfer_set(_searched(data), recipe, given_scale(config.soft_labels, recipe.mapping))
     arrays = transfer.arrays()
     for name, array in arrays.items():
         write_array(data / "transfer" / f"{name}.npy", array)
-    manifest = _manifest(transfer, digest_arrays(arrays), samples, decided)
+    manifest = _manifest(transfer, digest_arrays(arrays), samples, search)
     write_manifest(data / "transfer" / "manifest.json", manifest)
     names = ("images", "boundary_points", "queried_images")
     said = ", ".join(f"{len(arrays[name]):,} {name}" for name in names if name in arrays)
@@ -38,13 +46,13 @@ def soft_labels(config: Config, data: Path) -> str:
     return f"{said}; {recipe.mapping}{at}, transfer set {manifest.digest[:12]}"
 
 
-def _recipe(config: Config, decided: dict[str, Any]) -> Recipe:
+def _recipe(config: Config, search: DecisionsManifest) -> Recipe:
     return choose_recipe(
         config.soft_labels,
-        decided["queries"]["per_pair"],
-        points=decided["points"] > 0,
-        answers=decided["queried_images"] > 0,
-        distances=decided["method"] != "none",
+        search.queries.per_pair,
+        points=search.points > 0,
+        answers=search.queried_images > 0,
+        distances=search.method != "none",
         temperature=config.distill.temperature,
     )
 
@@ -57,9 +65,11 @@ def _searched(data: Path) -> SearchedSamples:
     return SearchedSamples(pool.images, pool.decisions, distances, points, QueriedImages(*queried))
 
 
-def _manifest(transfer: TransferSet, digest: str, samples: dict[str, Any], decided: dict[str, Any]) -> TransferManifest:
+def _manifest(
+    transfer: TransferSet, digest: str, samples: SamplesManifest, search: DecisionsManifest
+) -> TransferManifest:
     points, queried, mapping = transfer.boundary_points, transfer.queried_images, transfer.recipe.mapping
-    asked, votes = (samples["queries"][name] + decided["queries"][name] for name in ("asked", "votes"))
+    asked, votes = samples.queries.asked + search.queries.asked, samples.queries.votes + search.queries.votes
     count = len(transfer.images)
     return TransferManifest(
         digest=digest,
@@ -67,12 +77,12 @@ def _manifest(transfer: TransferSet, digest: str, samples: dict[str, Any], decid
         recipe=transfer.recipe,
         samples_of=TransferSize(count, len(points.images) if points else 0, len(queried.images) if queried else 0),
         queries=TransferQueries(asked, votes, round(votes / count, 6)),
-        spent=decided["spent"],
-        unfinished=decided["unfinished"],
-        class_names=tuple(samples["decided"]),
-        teacher=samples["teacher"],
-        samples=samples["digest"],
-        decisions=decided["digest"],
+        spent=search.spent,
+        unfinished=search.unfinished,
+        class_names=tuple(samples.decided),
+        teacher=samples.teacher,
+        samples=samples.digest,
+        decisions=search.digest,
         beta=transfer.scale if mapping == "margin" else None,
         temperature=transfer.scale if mapping == "inverse" else None,
     )

@@ -80,8 +80,8 @@ def serve() -> str:
     for command in (pool, ["prefect", "--no-prompt", "deploy", "--all"]):
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            told = " ".join((done.stderr or done.stdout).split())
-            raise ServerError(f"`{' '.join(command)}` ended with status {done.returncode}: {told[-300:]}")
+            message = " ".join((done.stderr or done.stdout).split())
+            raise ServerError(f"`{' '.join(command)}` ended with status {done.returncode}: {message[-300:]}")
     print("db3-pipeline is deployed: Deployments, on-demand, Run; nightly comes at 02:00 UTC.", flush=True)
     worker = ["worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--install-policy", "never"]
     os.execv(sys.executable, [sys.executable, "-m", "prefect", *worker])  # noqa: S606

@@ -24,15 +24,15 @@ from db3.teachers.answers.recorded import RecordedTeacher
 from db3.teachers.answers.recording import Recording, empty, read_whole, spec_of
 from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Costs
-from db3.teachers.decide_images import decide_images
+from db3.teachers.decide import decide_images
 from db3.work import Work
 from flows.config import Config, load_config
 from flows.engine.stage import DATA, run_entry_point
 from flows.engine.store import Arrays
 from flows.engine.teacher_work import Asking
 from flows.engine.threads import set_threads
-from flows.inputs import manifest_of, transfer_images
-from flows.manifests import SamplesManifest, read_manifest
+from flows.inputs import transfer_images
+from flows.manifests import SamplesManifest, TransferManifest, read_manifest
 from flows.query_decisions import decide_boundaries
 from flows.samples import take_samples
 from flows.soft_labels import soft_labels
@@ -58,8 +58,7 @@ def verify(config: Config, data: Path) -> str:
         (own / "transfer").mkdir()
         soft_labels(config, own)
         _compare(own, data, "transfer")
-    digest: str = manifest_of(data, "transfer")["digest"]
-    return digest
+    return read_manifest(data / "transfer" / "manifest.json", TransferManifest).digest
 
 
 class Replay(Asking):
@@ -137,16 +136,16 @@ def _check_samples(config: Config, data: Path, replay: Replay) -> None:
         raise DataError(f"{data}/samples: images.npy and decisions.npy are not those of manifest.json")
     if manifest.teacher != replay.spec.identity:
         raise DataError(f"{data}/samples/manifest.json names another teacher than its journal")
-    told = _told(config, pool.images, replay)
-    wrong = np.flatnonzero(told != pool.decisions)
+    decided = _decided(config, pool.images, replay)
+    wrong = np.flatnonzero(decided != pool.decisions)
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
-            f"{data}/samples/decisions.npy, sample {row}: {pool.decisions[row]}, but the journal says {told[row]}"
+            f"{data}/samples/decisions.npy, sample {row}: {pool.decisions[row]}, but the journal says {decided[row]}"
         )
 
 
-def _told(config: Config, images: npt.NDArray[np.uint8], replay: Replay) -> npt.NDArray[np.int64]:
+def _decided(config: Config, images: npt.NDArray[np.uint8], replay: Replay) -> npt.NDArray[np.int64]:
     """The decisions by the journal; samples that were made are made again, and have to be the same."""
     if config.samples.method == "real":
         return decide_images(replay, images, run=replay.run)

@@ -10,7 +10,7 @@ import pytest
 
 # Use, the name as misspelt, and the name that is meant.
 MISSPELT = [
-    ("Method('{}')", "mdb", "mbd"),
+    ("SearchSettings('{}')", "mdb", "mbd"),
     ("soft_labels('{}', np.array([[0.0, 1.0]]), np.array([0]))", "margn", "margin"),
     ("Recipe('{}', 2.0, 1.0, 0, 0, 0)", "invers", "inverse"),
     ("SoftLabelSettings(mapping='{}')", "haard", "hard"),
@@ -27,7 +27,7 @@ import numpy as np
 from db3.datasets import open_dataset
 from db3.errors import ConfigError
 from db3.networks import build
-from db3.search import Method
+from db3.search import SearchSettings
 from db3.soft_labels import Recipe, SoftLabelSettings, soft_labels
 from db3.students import VariantSettings
 from db3.training.augmentation import augmentation

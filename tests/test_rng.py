@@ -38,8 +38,8 @@ def _python_philox(counter: list[int], key: list[int]) -> list[int]:
     return [a, b, c, d]
 
 
-def _words(seed: int, step: int, klass: int, sample: int, count: int, purpose: Purpose = _ANY) -> list[int]:
-    who = (torch.tensor(number) for number in (step, klass, sample))
+def _words(seed: int, step: int, target: int, sample: int, count: int, purpose: Purpose = _ANY) -> list[int]:
+    who = (torch.tensor(number) for number in (step, target, sample))
     drawn: list[int] = rng.words(seed, purpose, *who, count).tolist()
     return drawn
 
@@ -60,31 +60,31 @@ def test_philox_gives_the_published_words(counter: str, key: str, expected: str)
     seed=st.integers(0, 2**64 - 1),
     purpose=st.sampled_from(Purpose),
     step=st.integers(0, 2**32 - 1),
-    klass=st.integers(0, 2**32 - 1),
+    target=st.integers(0, 2**32 - 1),
     sample=st.integers(0, 2**32 - 1),
 )
 def test_words_are_philox_of_purpose_block_step_class_and_sample(
-    seed: int, purpose: Purpose, step: int, klass: int, sample: int
+    seed: int, purpose: Purpose, step: int, target: int, sample: int
 ) -> None:
     key, first = [seed % 2**32, seed >> 32], purpose * 2**24
-    expected = [word for block in range(3) for word in _python_philox([first + block, step, klass, sample], key)]
-    assert _words(seed, step, klass, sample, 10, purpose) == expected[:10]
+    expected = [word for block in range(3) for word in _python_philox([first + block, step, target, sample], key)]
+    assert _words(seed, step, target, sample, 10, purpose) == expected[:10]
 
 
-@pytest.mark.parametrize("changed", ["seed", "seed's upper half", "step", "klass", "sample"])
+@pytest.mark.parametrize("changed", ["seed", "seed's upper half", "step", "target", "sample"])
 def test_every_part_of_the_key_counts(changed: str) -> None:
-    key = {"seed": 5, "step": 1, "klass": 1, "sample": 1}
+    key = {"seed": 5, "step": 1, "target": 1, "sample": 1}
     name, by = ("seed", 2**32) if changed == "seed's upper half" else (changed, 1)
     assert _words(**key, count=8) != _words(**{**key, name: key[name] + by}, count=8)
 
 
 def test_a_draw_does_not_depend_on_the_batch() -> None:
-    step, klass, sample = _keys(4, 5)
-    signs, numbers = rng.signs(3, _ANY, step, klass, sample, 77), rng.uniform(3, _ANY, step, klass, sample, 11)
+    step, target, sample = _keys(4, 5)
+    signs, numbers = rng.signs(3, _ANY, step, target, sample, 77), rng.uniform(3, _ANY, step, target, sample, 11)
     assert signs.shape == (4, 5, 77)
     for row in range(4):
         for column in range(5):
-            one = (step[row, column], klass[row, column], sample[row, column])
+            one = (step[row, column], target[row, column], sample[row, column])
             assert torch.equal(rng.signs(3, _ANY, *one, 77), signs[row, column])
             assert torch.equal(rng.uniform(3, _ANY, *one, 11), numbers[row, column])
 

@@ -7,7 +7,7 @@ import pytest
 
 from db3.images import augmented
 from db3.search.methods import auto
-from db3.teachers import decide_images
+from db3.teachers import decide
 from db3.work import Arrays, Work, cut, run_here
 from db3.zero_shot import rounds, zsdb3
 from tests.flows.modules import needed
@@ -87,7 +87,7 @@ NEUTRAL = {"digest.py", "errors.py", "extras.py", "files.py", "settings", "types
         ("db3.zero_shot.rounds", rounds._CODE),
         ("db3.zero_shot.zsdb3", zsdb3._CODE),
         ("db3.images.augmented", augmented._CODE),
-        ("db3.teachers.decide_images", decide_images._CODE),
+        ("db3.teachers.decide", decide._CODE),
     ],
 )
 def test_a_key_covers_all_code_that_its_piece_reaches(module: str, code: tuple[str, ...]) -> None:

@@ -51,9 +51,9 @@ def list_names(where: Path, train: dict[str, list[str]], test: dict[str, list[st
             f"{where} has test images of class {absent[0]!r} but no training image of it; "
             f"expected the same classes in train and test: add some, or remove it ({len(absent)} such)"
         )
-    number = {"": -1} | {name: klass for klass, name in enumerate(class_names)}
+    number = {"": -1} | {name: label for label, name in enumerate(class_names)}
     rows = [
-        (name, number[klass]) for part in (train, test or {}) for klass in sorted(part) for name in sorted(part[klass])
+        (name, number[label]) for part in (train, test or {}) for label in sorted(part) for name in sorted(part[label])
     ]
     return Listing(
         names=tuple(name for name, _ in rows),

@@ -36,9 +36,9 @@ def held_out(
         quota[place] += 1
     quota = np.minimum(quota, counts - 1)
     test = np.zeros(len(labels), dtype=np.bool_)
-    for klass, share in zip(classes.tolist(), quota.tolist(), strict=True):
-        members = np.flatnonzero(labels == klass)
-        test[members[rng.permutation(len(members), seed, Purpose.SPLIT, klass)[:share]]] = True
+    for label, share in zip(classes.tolist(), quota.tolist(), strict=True):
+        members = np.flatnonzero(labels == label)
+        test[members[rng.permutation(len(members), seed, Purpose.SPLIT, label)[:share]]] = True
     return np.flatnonzero(~test).astype(np.int64), np.flatnonzero(test).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation: what a student is worth, told in accuracy, agreement with the teacher, size and queries."""
+"""Evaluation: what a student is worth: accuracy, agreement with the teacher, size and queries."""
 
 from db3.evaluation.evaluate import Evaluation, VariantStudents, evaluate_students
 from db3.evaluation.measures import accuracy, agreement, confusion, summary

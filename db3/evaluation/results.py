@@ -248,7 +248,7 @@ def build_metrics(
         teacher_decisions: on the test split; None: it was not asked.
         variants: decisions of their students on the test split.
         labels: true classes of the test split, if there are any.
-        facts: what else is told.
+        facts: what else the metrics hold.
 
     Raises:
         DataError: there is no variant named `student`, or a variant has no seeds or another number of images.

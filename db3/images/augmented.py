@@ -28,7 +28,7 @@ _KNOTS = 4  # the displacement field is drawn on a 4x4 grid and interpolated
 _CHUNK = 1024  # images made at once: what fits a processor's cache; changes no image
 _DRAWS = 4 + 2 * _KNOTS * _KNOTS
 _PIECE = 16384  # images decided in one piece of work
-_CODE = ("teachers", "networks", "arithmetic", "rng", "images")
+_CODE = ("teachers", "networks", "arithmetic", "rng", "images", "pixels")
 
 
 def augmented_images(
@@ -58,13 +58,13 @@ def decide_augmented(
 
     def compute(index: int) -> Arrays:
         images, size = augmented_images(pool.images, parts[index], seed), teacher.spec.max_batch
-        told = [np.empty(0, np.int64)]
+        answers = [np.empty(0, np.int64)]
         try:
             for start in range(0, len(images), size):
-                told.append(decide_all(teacher, images[start : start + size], size))
+                answers.append(decide_all(teacher, images[start : start + size], size))
         except BudgetSpent:
             pass
-        return {"decisions": np.concatenate(told)}
+        return {"decisions": np.concatenate(answers)}
 
     def decided_by(index: int) -> list[object]:
         return [teacher.spec.identity, pool.digest, seed, parts[index]]

@@ -34,12 +34,12 @@ def draw_parents(
 
 
 def _of_any_class(
-    decisions: Int64[np.ndarray, " n"], klass: Float64[np.ndarray, "m p"], member: Float64[np.ndarray, "m p"]
+    decisions: Int64[np.ndarray, " n"], class_draw: Float64[np.ndarray, "m p"], member_draw: Float64[np.ndarray, "m p"]
 ) -> Int64[np.ndarray, "m p"]:
     order = np.argsort(decisions, kind="stable")
     counts = np.bincount(decisions)
     present = np.flatnonzero(counts)
     starts = np.cumsum(counts) - counts
-    chosen = present[(klass * len(present)).astype(np.int64)]
-    parents: Int64[np.ndarray, "m p"] = order[starts[chosen] + (member * counts[chosen]).astype(np.int64)]
+    chosen = present[(class_draw * len(present)).astype(np.int64)]
+    parents: Int64[np.ndarray, "m p"] = order[starts[chosen] + (member_draw * counts[chosen]).astype(np.int64)]
     return parents

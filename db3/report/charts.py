@@ -73,8 +73,8 @@ def _visible(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, floa
 
 
 def _point(frame: Frame, mark: Mark, x: float, low: float, unit: str) -> Markup:
-    told = f"{mark.name}: {mark.mean:.2f} ± {mark.sd:.2f} %, "
-    title = element("title", f"{told}{number(mark.queries, 1)} {unit}")
+    shown = f"{mark.name}: {mark.mean:.2f} ± {mark.sd:.2f} %, "
+    title = element("title", f"{shown}{number(mark.queries, 1)} {unit}")
     if mark.mean < low:
         y = frame.y.start
         return element("path", title, d=f"M{x - 5:.1f} {y - 9:.1f}h10l-5 8z", class_=f"dot {mark.kind}")

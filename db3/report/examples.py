@@ -38,8 +38,8 @@ def typical(run: Run, count: int = 6) -> list[Example]:
     margins, decisions = _margins(run), np.asarray(run.decisions)
     present = np.unique(decisions)
     chosen = []
-    for klass in present[_evenly(len(present), count)]:
-        members = np.flatnonzero(decisions == klass)
+    for label in present[_evenly(len(present), count)]:
+        members = np.flatnonzero(decisions == label)
         chosen.append(int(members[np.argsort(margins[members], kind="stable")[len(members) // 2]]))
     return [_example(run, index) for index in chosen]
 

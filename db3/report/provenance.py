@@ -11,7 +11,7 @@ Rows = list[tuple[str, str]]
 
 # `runtime` decides no result, so it is no part of where one comes from.
 _LEFT_OUT = ("runtime",)
-_KINDS = {
+KINDS = {
     "train": "trained here",
     "checkpoint": "from a checkpoint",
     "exported": "a compiled program",
@@ -41,7 +41,7 @@ def facts(run: Run) -> Rows:
     extra = f"{number(run.search.augmented)} more, for the augmented baseline"
     return [
         ("Dataset", f"{dataset.name}, {split}"),
-        ("Teacher", f"{network(teacher.architecture)}, {_KINDS.get(teacher.kind, teacher.kind)}"),
+        ("Teacher", f"{network(teacher.architecture)}, {KINDS[teacher.kind]}"),
         ("Student", network(run.student)),
         ("Samples", f"{number(len(run.decisions))}, {run.samples.method}"),
         ("Search", _search(run)),
@@ -81,7 +81,7 @@ def environment(run: Run) -> Rows:
 
 
 def parameters(params: Mapping[str, Any]) -> list[tuple[str, Rows]]:
-    """Rows of each parameter group. Of a path only its last part is told: folders name people and machines."""
+    """Rows of each parameter group. Of a path only its last part is shown: folders name people and machines."""
     groups = {name: value for name, value in params.items() if name not in _LEFT_OUT}
     return [
         (name, [(key, _pathless(text)) for key, text in flatten(value)])

@@ -77,8 +77,8 @@ def _grid(shown: Snapshots, class_names: Sequence[str], titles: tuple[str, str],
     parts += [element("text", text, x=0, y=y, class_="tick") for text, y in named]
     for column, state in enumerate(states):
         x = left + column * (across + _APART * scale) / len(states)
-        told = (number(shown.iterations[state]), compact(shown.queries[state]))
-        parts += [element("text", text, x=x, y=y) for text, y in zip(told, lines, strict=True)]
+        texts = (number(shown.iterations[state]), compact(shown.queries[state]))
+        parts += [element("text", text, x=x, y=y) for text, y in zip(texts, lines, strict=True)]
     after = ", ".join(str(shown.iterations[state]) for state in states)
     label = f"Samples of {len(classes)} classes, {titles[0]} {after}"
     return drawing(width, round(top + down), label, parts)

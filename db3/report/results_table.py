@@ -128,8 +128,8 @@ def query_marks(run: Run) -> list[Mark]:
     marks = []
     for variant in run.variants:
         if variant.name in values:
-            told, cost = summary(values[variant.name]), samples * variant.queries_per_sample
-            marks.append(Mark(variant.name, cost, told["mean"], told["sd"], _kind(variant)))
+            spread, cost = summary(values[variant.name]), samples * variant.queries_per_sample
+            marks.append(Mark(variant.name, cost, spread["mean"], spread["sd"], _kind(variant)))
     teacher = run.metrics.teacher.accuracy
     if measure == "accuracy" and teacher is not None:
         marks.append(Mark("teacher", 0.0, 100 * teacher, 0.0, "level"))

@@ -19,8 +19,8 @@ def summary_line(metrics: Metrics, titles: Mapping[str, str]) -> str:
     measured = {name: getattr(values, measure) for name, values in metrics.baselines.items() if values.black_box}
     rivals: dict[str, Spread] = {name: score for name, score in measured.items() if score}
     if not rivals:
-        told = f"{measure} of {spread(own, decimals, seeds)}{HARD}%"
-        return f"No baseline was trained beside the student, so its {told} stands alone."
+        shown = f"{measure} of {spread(own, decimals, seeds)}{HARD}%"
+        return f"No baseline was trained beside the student, so its {shown} stands alone."
     best = max(rivals, key=lambda name: rivals[name].mean)
     first = "hard" if "hard" in rivals else best
     named = {name: f"“{titles.get(name, name)}”" for name in rivals} | {"hard": "training on decisions only"}
@@ -34,11 +34,11 @@ def summary_line(metrics: Metrics, titles: Mapping[str, str]) -> str:
 
 def _compare(own: Spread, other: Spread, name: str, decimals: int, seeds: int) -> str:
     gap, noise = own.mean - other.mean, own.sd + other.sd
-    told, points = f"{name} ({spread(other, decimals, seeds)}{HARD}%)", f"{percent(abs(gap), decimals)} points"
+    shown, points = f"{name} ({spread(other, decimals, seeds)}{HARD}%)", f"{percent(abs(gap), decimals)} points"
     if round(abs(gap), 6) == 0:
-        return f"equals {told}"
+        return f"equals {shown}"
     if seeds > 1 and abs(gap) <= noise:
         side = "above" if gap > 0 else "below"
-        return f"is within noise of {told}: {points} {side}, no more than both deviations together"
+        return f"is within noise of {shown}: {points} {side}, no more than both deviations together"
     clear = "" if seeds == 1 else ", more than both deviations together"
-    return f"{'beats' if gap > 0 else 'falls behind'} {told} by {points}{clear}"
+    return f"{'beats' if gap > 0 else 'falls behind'} {shown} by {points}{clear}"

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int64
 
 from db3.errors import BudgetSpent, DataError
+from db3.pixels import to_bytes, to_floats
 from db3.search.boundary_points import NearestPoints
+from db3.search.catalogue import SearchSettings, asks_of
 from db3.search.distances import Distances
 from db3.search.ledger import Asks, Log, Pairs, Search
-from db3.search.method import Method, asks_of
 from db3.search.queried_images import QueriedImages
 from db3.search.starts import nearest_starts
-from db3.teachers.adapters.quantised import to_bytes
 from db3.teachers.base import TeacherSpec
 from db3.types import TransferImages
 
@@ -33,7 +33,7 @@ class Blocks:
         spec: of the teacher.
         pool: all samples.
         rows: the samples to search.
-        method: how.
+        settings: how.
         device: where the searches compute.
 
     Raises:
@@ -41,10 +41,15 @@ class Blocks:
     """
 
     def __init__(
-        self, spec: TeacherSpec, pool: TransferImages, rows: range, method: Method, device: str | torch.device = "cpu"
+        self,
+        spec: TeacherSpec,
+        pool: TransferImages,
+        rows: range,
+        settings: SearchSettings,
+        device: str | torch.device = "cpu",
     ) -> None:
         check_pool(spec, pool)
-        self._spec, self._pool, self._rows, self._method = spec, pool, rows, method
+        self._spec, self._pool, self._rows, self._settings = spec, pool, rows, settings
         self._device = torch.device(device)
         decisions = pool.decisions[rows.start : rows.stop]
         self._row, self._class = np.nonzero(np.arange(spec.classes) != decisions[:, None])
@@ -53,9 +58,9 @@ class Blocks:
         self._distances[np.arange(len(rows)), decisions] = 0
         self._asked = np.zeros(shape, np.int32)
         self._unfinished = np.zeros(shape, np.bool_)
-        self._at = np.repeat(self._distances[None], len(method.checkpoints), axis=0)
-        self._points = NearestPoints(len(rows), min(method.points, spec.classes - 1), spec.input_shape)
-        self.queried_images = QueriedImages(method.queried_images, spec.input_shape, method.seed)
+        self._at = np.repeat(self._distances[None], len(settings.checkpoints), axis=0)
+        self._points = NearestPoints(len(rows), min(settings.points, spec.classes - 1), spec.input_shape)
+        self.queried_images = QueriedImages(settings.queried_images, spec.input_shape, settings.seed)
 
     def __len__(self) -> int:
         """Pairs of all blocks."""
@@ -63,7 +68,7 @@ class Blocks:
 
     def parts(self) -> Iterator[slice]:
         """The blocks: places among all pairs, which come sample by sample, their classes in order."""
-        values = int(np.prod(self._spec.input_shape)) * (3 + self._method.starts)  # sample, best point, an ask, starts
+        values = int(np.prod(self._spec.input_shape)) * (3 + self._settings.starts)  # sample, best, an ask, starts
         size = min(_PAIRS_PER_SEARCH, max(1, _VALUES_PER_BLOCK // values))
         return (slice(start, min(start + size, len(self))) for start in range(0, len(self), size))
 
@@ -78,8 +83,8 @@ class Blocks:
             shape=self._spec.input_shape,
             bounds=self._spec.bounds,
         )
-        method = self._method
-        return Search(pairs, method.budget, method.checkpoints, levels=self._spec.levels, absolute=method.absolute)
+        how = self._settings
+        return Search(pairs, how.budget, how.checkpoints, levels=self._spec.levels, absolute=how.absolute)
 
     def starts(self, part: slice) -> Float[torch.Tensor, "n q d"]:
         """The nearest samples decided as each pair's class, nearest first; NaN where there are fewer."""
@@ -89,7 +94,7 @@ class Blocks:
         return starts
 
     def _pixels(self, samples: Int64[np.ndarray, "*n"]) -> Float[torch.Tensor, "*n d"]:
-        return self._here(self._pool.images[samples].reshape(*samples.shape, -1)).float() / 255
+        return to_floats(self._here(self._pool.images[samples].reshape(*samples.shape, -1)))
 
     def _here(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device)
@@ -98,21 +103,21 @@ class Blocks:
     def _nearest(self) -> Int64[np.ndarray, "r k q"]:
         images = self._pool.images[self._rows.start : self._rows.stop]
         found, _ = nearest_starts(
-            images, self._pool.images, self._pool.decisions, self._spec.classes, self._method.starts
+            images, self._pool.images, self._pool.decisions, self._spec.classes, self._settings.starts
         )
         return found
 
     def asks(self) -> Iterator[Asks]:
         """A search for each block, from its first ask to its results; its images live no longer than that."""
-        return iter(()) if self._method.method == "none" else (self._asks(part) for part in self.parts())
+        return iter(()) if self._settings.method == "none" else (self._asks(part) for part in self.parts())
 
     def _asks(self, part: slice) -> Asks:
         search = self.search(part)
-        if self._method.queried_images:
+        if self._settings.queried_images:
             search.log = Log(search.pairs)
         finished = True
         try:
-            yield from asks_of(search, self.starts(part), self._method)
+            yield from asks_of(search, self.starts(part), self._settings)
         except BudgetSpent:
             finished = False
         self.keep(search, part, finished)

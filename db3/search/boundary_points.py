@@ -24,7 +24,7 @@ class NearestPoints:
     def offer(
         self,
         row: Int64[np.ndarray, " n"],
-        klass: Int64[np.ndarray, " n"],
+        targets: Int64[np.ndarray, " n"],
         distance: Float32[np.ndarray, " n"],
         points: UInt8[np.ndarray, "n d"],
         found: Bool[np.ndarray, " n"],
@@ -36,7 +36,7 @@ class NearestPoints:
         for r in np.unique(row[found]):
             new = np.flatnonzero(found & (row == r))
             distances = np.concatenate([self._distances[r], distance[new]])
-            classes = np.concatenate([self.classes[r], klass[new]])
+            classes = np.concatenate([self.classes[r], targets[new]])
             images = np.concatenate([self.images[r], points[new].reshape(-1, *self.images.shape[2:])])
             order = np.lexsort((classes, distances))[:count]
             self._distances[r], self.classes[r], self.images[r] = distances[order], classes[order], images[order]

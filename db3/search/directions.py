@@ -16,7 +16,7 @@ def random_signs(
     cell: int,
     seed: int,
     step: Int[Tensor, "*n"],
-    klass: Int[Tensor, "*n"],
+    target: Int[Tensor, "*n"],
     sample: Int[Tensor, "*n"],
 ) -> Float[Tensor, "*n d"]:
     """Directions of ±1, constant over square cells of `cell` pixels, flattened to D = C·H·W.
@@ -26,7 +26,7 @@ def random_signs(
     """
     channels, height, width = shape
     rows, columns = -(-height // cell), -(-width // cell)
-    coarse = rng.signs(seed, Purpose.DIRECTION, step, klass, sample, channels * rows * columns)
+    coarse = rng.signs(seed, Purpose.DIRECTION, step, target, sample, channels * rows * columns)
     if cell == 1:
         return coarse
     flat = coarse.view(-1, coarse.shape[-1])  # many times faster on a matrix than on the last axis of more

@@ -19,7 +19,7 @@ class Distances:
         points: boundary points of each sample's nearest classes, rounded to uint8: the nearest image known to be
             decided k, where a query found one.
         point_pairs: (sample, class k) of each point.
-        queried_images: images asked, at most `Method.queried_images` of each sample, rounded to uint8.
+        queried_images: images asked, at most `SearchSettings.queried_images` of each sample, rounded to uint8.
         queried_decisions: the decision on each.
         queried_keys: (sample, class, place) of each: the pair it was asked for, and its place among that pair's.
         unfinished: pairs that would have asked more, had the teacher not refused: their distances are as far as they

@@ -28,7 +28,7 @@ class _Live:
     images: Float[Tensor, "m d"]
     kept: bool
     sent: int = 0
-    told: list[Int[Tensor, " _"]] = field(default_factory=list)
+    decided: list[Int[Tensor, " _"]] = field(default_factory=list)
     answers: list[Int[Tensor, " _"]] = field(default_factory=list)
 
     def journal(self) -> Int[Tensor, " _"]:
@@ -66,7 +66,7 @@ def drive(
         teacher: decides; asked a multiple of `spec.max_batch` images at a time while enough are waiting, so wrapped in
             `Batching`, which cuts that into calls of one shape.
         in_flight: how many searches run at once. Results do not depend on it.
-        on_asked: told the number of images after every call (progress).
+        on_asked: called with the number of images after every call (progress).
         keep: whether answers are kept; each takes eight bytes.
 
     Returns:
@@ -117,9 +117,9 @@ def _drive(
             decisions = decided.result()
         except BudgetSpent as spent:
             return _cut_short(spent, live, waiting, answers)
-        for (search, _), told in zip(parts, torch.split(decisions, sizes), strict=True):
-            search.told.append(told)
-            if sum(part.shape[0] for part in search.told) == search.images.shape[0] and not _tell(search):
+        for (search, _), part in zip(parts, torch.split(decisions, sizes), strict=True):
+            search.decided.append(part)
+            if sum(map(len, search.decided)) == search.images.shape[0] and not _tell(search):
                 live.remove(search)
                 answers[search.place] = search.journal()
         on_asked(sum(sizes))
@@ -179,10 +179,10 @@ def _take(live: Sequence[_Live], size: int, whole: bool) -> list[_Part]:
 
 def _tell(search: _Live) -> bool:
     """Hand a search all its decisions; false when that ended it."""
-    decisions = search.told[0] if len(search.told) == 1 else torch.cat(search.told)
+    decisions = search.decided[0] if len(search.decided) == 1 else torch.cat(search.decided)
     if search.kept:
         search.answers.append(decisions)
-    search.told = []
+    search.decided = []
     try:
         search.images, search.sent = search.asks.send(decisions), 0
     except StopIteration:
@@ -200,10 +200,10 @@ def replay(asks: Asks, journal: Int[Tensor, " _"]) -> int:
     try:
         images = next(asks)
         while True:
-            told = journal[used : used + len(images)]
-            if len(told) < len(images):
+            decisions = journal[used : used + len(images)]
+            if len(decisions) < len(images):
                 raise ValueError(f"the journal ends after {len(journal)} answers, but the search asks for more")
             used += len(images)
-            images = asks.send(told.to(images.device))
+            images = asks.send(decisions.to(images.device))
     except StopIteration:
         return used

@@ -1,4 +1,4 @@
-"""Ask/tell: a search owns the state of its pairs, proposes images, and is told decisions.
+"""Ask/tell: a search owns the state of its pairs, proposes images, and receives decisions.
 
 A search is a Python generator. It yields images (float32 [m, D], already clipped to the bounds: exactly what the
 teacher shall see) and receives int64 [m] decisions; it never calls a teacher. The driver packs the asks of many
@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from db3.arithmetic.sums import row_norm
-from db3.teachers.adapters.quantised import rounded, to_bytes
+from db3.pixels import to_bytes
+from db3.teachers.adapters.quantised import rounded
 from db3.teachers.base import ImageShape
 
 _TINY = 1e-12

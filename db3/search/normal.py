@@ -62,8 +62,8 @@ def _signed_sum(
     """Σ_j (s_j − s̄)·u_j of the pairs."""
     pairs, distance, v = search.pairs, search.distance[rows], v[:, None]
     steps = iteration * count + torch.arange(count, device=search.device).expand(len(rows), count)
-    klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
-    u = directions(steps, klass, sample)
+    target, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
+    u = directions(steps, target, sample)
     # In place where it can be: fresh memory costs a small teacher's search more than arithmetic does.
     points = u * v
     along = row_sum(points)[..., None]

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from db3.search.blocks import Blocks
+from db3.search.catalogue import WITH_SURROGATES, SearchSettings
 from db3.search.distances import DistanceParts, Distances
 from db3.search.driver import drive, replay
 from db3.search.ledger import Asks
-from db3.search.method import WITH_SURROGATES, Method
 from db3.search.methods.auto import CODE, IN_FLIGHT, SurrogateSearch, replayed
 from db3.search.surrogate.surrogate import SurrogateSettings
 from db3.teachers.base import Teacher, TeacherSpec
@@ -23,7 +23,7 @@ _FIELDS = tuple(field.name for field in fields(Distances))
 def search_pairs(
     teacher: Teacher,
     pool: TransferImages,
-    method: Method,
+    settings: SearchSettings,
     parts: Sequence[range] | None = None,
     surrogate: SurrogateSettings | None = None,
     *,
@@ -42,35 +42,35 @@ def search_pairs(
     Args:
         teacher: decides.
         pool: all samples, uint8 [n, C, H, W], and their decisions [n].
-        method: how.
+        settings: how.
         parts: samples of each piece of the work; None: all in one.
         surrogate: of `guided` and `auto`; None: as fits the images.
         device: where the searches compute, best the teacher's own: then no image is copied between the two.
         workers: networks of a surrogate that are trained at the same time.
-        on_asked: told the number of images after every call (progress).
+        on_asked: called with the number of images after every call (progress).
         run: brings the pieces about (`db3.work`).
 
     Raises:
         DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
     """
     spec, parts = teacher.spec, cut(len(pool.decisions), None) if parts is None else parts
-    if method.method in WITH_SURROGATES:
+    if settings.method in WITH_SURROGATES:
 
         def answer(_: int | None, searches: Iterable[Asks]) -> list[torch.Tensor]:
             return drive(searches, teacher, IN_FLIGHT, on_asked)
 
-        settings = surrogate or SurrogateSettings(seed=method.seed)
-        return SurrogateSearch(answer, spec, pool, parts, method, settings, device, workers).distances(run)
+        surrogates = surrogate or SurrogateSettings(seed=settings.seed)
+        return SurrogateSearch(answer, spec, pool, parts, settings, surrogates, device, workers).distances(run)
 
     def compute(index: int) -> Arrays:
-        blocks = Blocks(spec, pool, parts[index], method, device)
+        blocks = Blocks(spec, pool, parts[index], settings, device)
         answers = drive(blocks.asks(), teacher, on_asked=on_asked)
         return _packed(blocks.collect(torch.cat(answers).numpy() if answers else np.empty(0, np.int64)), spec)
 
     def decided_by(index: int) -> list[object]:
-        return [spec.identity, pool.digest, method, parts[index]]
+        return [spec.identity, pool.digest, settings, parts[index]]
 
-    maximum = [len(part) * (spec.classes - 1) * method.asked for part in parts]
+    maximum = [len(part) * (spec.classes - 1) * settings.asked for part in parts]
     pieces = run(Work("search", compute, decided_by, maximum, CODE))
     return DistanceParts(len(parts), lambda index: _unpacked(pieces[index]))
 
@@ -79,7 +79,7 @@ def search_distances(
     teacher: Teacher,
     pool: TransferImages,
     rows: range,
-    method: Method,
+    settings: SearchSettings,
     on_asked: Callable[[int], None] | None = None,
     surrogate: SurrogateSettings | None = None,
     device: str | torch.device = "cpu",
@@ -88,7 +88,7 @@ def search_distances(
 
     Args and errors as in `search_pairs`.
     """
-    found = search_pairs(teacher, pool, method, [rows], surrogate, device=device, on_asked=on_asked)
+    found = search_pairs(teacher, pool, settings, [rows], surrogate, device=device, on_asked=on_asked)
     return _whole(found)
 
 
@@ -96,7 +96,7 @@ def replay_distances(
     spec: TeacherSpec,
     pool: TransferImages,
     rows: range,
-    method: Method,
+    settings: SearchSettings,
     journal: np.ndarray,
     surrogate: SurrogateSettings | None = None,
     device: str | torch.device = "cpu",
@@ -107,14 +107,14 @@ def replay_distances(
         ValueError: the journal belongs to other samples or another method.
     """
     rest = torch.from_numpy(journal.astype(np.int64))
-    if method.method in WITH_SURROGATES:
-        settings = surrogate or SurrogateSettings(seed=method.seed)
-        synthetic = min(settings.synthetic(len(pool.decisions)), len(rest)) if method.budget else 0
+    if settings.method in WITH_SURROGATES:
+        surrogates = surrogate or SurrogateSettings(seed=settings.seed)
+        synthetic = min(surrogates.synthetic(len(pool.decisions)), len(rest)) if settings.budget else 0
         answer, left = replayed(rest[:synthetic].numpy(), [rest[synthetic:].numpy()])
-        search = SurrogateSearch(answer, spec, pool, [rows], method, settings, device)
+        search = SurrogateSearch(answer, spec, pool, [rows], settings, surrogates, device)
         found, unused = _whole(search.distances(run_here)), left()
     else:
-        blocks = Blocks(spec, pool, rows, method, device)
+        blocks = Blocks(spec, pool, rows, settings, device)
         for asks in blocks.asks():
             rest = rest[replay(asks, rest) :]
         found, unused = blocks.collect(journal.astype(np.int64)), len(rest)

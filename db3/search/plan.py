@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import Literal
 
-from db3.search.method import WITH_SURROGATES, Method
+from db3.search.catalogue import WITH_SURROGATES, SearchSettings
 from db3.search.surrogate.surrogate import SurrogateSettings
 
 
@@ -31,7 +31,7 @@ class QueryPlan:
 
 
 def plan_queries(
-    method: Method,
+    settings: SearchSettings,
     samples: int,
     classes: int,
     surrogate: SurrogateSettings | None = None,
@@ -40,16 +40,16 @@ def plan_queries(
     """What `search_pairs` may ask for.
 
     Args:
-        method: how distances are searched.
+        settings: how distances are searched.
         samples: how many are searched.
         classes: K; each sample has K − 1 pairs.
         surrogate: of `guided` and `auto`; None: the default.
         augmented: images of the augmented baseline; `same`: as many as the searches ask.
     """
-    pairs, budget = samples * (classes - 1), method.asked
-    guided = method.method in WITH_SURROGATES and budget
+    pairs, budget = samples * (classes - 1), settings.asked
+    guided = settings.method in WITH_SURROGATES and budget
     synthetic = (surrogate or SurrogateSettings()).synthetic(samples) if guided else 0
-    each = min(budget, _closing(method.tolerance) * method.starts) if method.method == "bd" else budget
+    each = min(budget, _closing(settings.tolerance) * settings.starts) if settings.method == "bd" else budget
     same = synthetic + pairs * budget
     return QueryPlan(synthetic, pairs * budget, pairs * each, same if augmented == "same" else augmented)
 

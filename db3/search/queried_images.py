@@ -1,4 +1,4 @@
-"""Images that searches asked, with the decisions they were told: samples that are paid for already."""
+"""Images that searches asked, with their decisions: samples that are paid for already."""
 
 import numpy as np
 import torch
@@ -54,8 +54,8 @@ class QueriedImages:
         self._keys, self._priority = keys[kept], priority[kept]
 
     def _drawn(self, keys: Int64[np.ndarray, "m 3"]) -> Float32[np.ndarray, " m"]:
-        sample, klass, place = torch.from_numpy(keys).unbind(dim=1)
-        drawn: Float32[np.ndarray, "m 1"] = uniform(self._seed, Purpose.QUERIED_IMAGE, place, klass, sample, 1).numpy()
+        sample, target, place = torch.from_numpy(keys).unbind(dim=1)
+        drawn: Float32[np.ndarray, "m 1"] = uniform(self._seed, Purpose.QUERIED_IMAGE, place, target, sample, 1).numpy()
         return drawn[:, 0]
 
     def read(self) -> tuple[UInt8[np.ndarray, "a c h w"], Int64[np.ndarray, " a"], Int64[np.ndarray, "a 3"]]:

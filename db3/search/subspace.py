@@ -23,7 +23,7 @@ Directions = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def cells(shape: ImageShape, cell: int, seed: int) -> Directions:
     """±1 per cell of pixels, see `random_signs`."""
-    return lambda step, klass, sample: random_signs(shape, cell, seed, step, klass, sample)
+    return lambda step, target, sample: random_signs(shape, cell, seed, step, target, sample)
 
 
 def error_basis(

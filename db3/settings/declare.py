@@ -82,8 +82,8 @@ def build(cls: type[T], values: Any, path: str = "", complete: bool = False) -> 
 
 def to_json(values: Any) -> dict[str, Any]:
     """Settings as nested dictionaries of JSON values; `build` reads them again."""
-    told: dict[str, Any] = _as_lists(asdict(values))
-    return told
+    found: dict[str, Any] = _as_lists(asdict(values))
+    return found
 
 
 def shared(cls: type, values: object) -> dict[str, Any]:
@@ -105,8 +105,8 @@ _hints: dict[type, dict[str, Any]] = {}
 def hints(cls: Any) -> dict[str, Any]:
     """The fields' types, limits and meanings included."""
     if cls not in _hints:
-        told = get_type_hints(cls, include_extras=True)
-        _hints[cls] = {field.name: told[field.name] for field in fields(cls)}
+        found = get_type_hints(cls, include_extras=True)
+        _hints[cls] = {field.name: found[field.name] for field in fields(cls)}
     return _hints[cls]
 
 

@@ -23,7 +23,7 @@ class Surrogates:
 
 
 @settings
-class Method:
+class SearchSettings:
     """How decisions become boundary distances."""
 
     method: Annotated[MethodName, Doc("the search by name, see docs/guides/searches.md")] = "auto"
@@ -47,7 +47,7 @@ class Method:
 
 
 @settings
-class Query(Method):
+class Query(SearchSettings):
     """What is asked after the samples: the boundary search, and the augmented baseline's images."""
 
     surrogate: Surrogates = Surrogates()

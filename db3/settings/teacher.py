@@ -1,5 +1,6 @@
 """Who decides, what a model of one's own is shown, and how a remote one is reached."""
 
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -60,12 +61,26 @@ class Link:
     compress: Annotated[bool, Doc("gzip requests too; answers may always come compressed")] = False
 
 
+Kind = Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable"]
+
+NEEDS: dict[Kind, tuple[str, ...]] = {
+    "train": ("architecture",),
+    "checkpoint": ("architecture", "checkpoint"),
+    "exported": ("checkpoint",),
+    "onnx": ("checkpoint",),
+    "http": ("http.url", "http.model"),
+    "http_image": ("http.url", "http.answer"),
+    "callable": ("function",),
+}
+"""The parameters that a kind cannot do without."""
+
+
 @settings
 class ModelSettings:
     """Which model decides, and where it is."""
 
     kind: Annotated[
-        Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable"],
+        Kind,
         Doc("train: here; checkpoint: weights of a network of db3; the others: see docs/guides/own-teacher.md"),
     ] = "train"
     architecture: Annotated[str | None, Doc("train, checkpoint: a name that db3.networks.build knows")] = "lenet5"
@@ -147,17 +162,8 @@ class TeacherSettings(PixelSettings, ModelSettings):
             raise ConfigError("kind: http_image sends pictures: set mean and std to null and leave layout out")
 
     def _check_needs(self) -> None:
-        needed = {
-            "train": {"architecture": self.architecture},
-            "checkpoint": {"architecture": self.architecture, "checkpoint": self.checkpoint},
-            "exported": {"checkpoint": self.checkpoint},
-            "onnx": {"checkpoint": self.checkpoint},
-            "http": {"http.url": self.http.url, "http.model": self.http.model},
-            "http_image": {"http.url": self.http.url, "http.answer": self.http.answer},
-            "callable": {"function": self.function},
-        }.get(self.kind, {})
-        for name, value in needed.items():
-            if not value:
+        for name in NEEDS[self.kind]:
+            if not attrgetter(name)(self):
                 raise ConfigError(f"{name} has no value; kind {self.kind} needs it: give it one")
 
 

@@ -38,7 +38,7 @@ class BoundaryPoints:
 
 @dataclass(frozen=True)
 class QueriedImages:
-    """Images that searches asked, and what they were told.
+    """Images that searches asked, and the decisions on them.
 
     Attributes:
         images: as asked, in the order of (sample, class, place).

@@ -2,7 +2,7 @@
 
 A student of few weights learns more from a soft label than from a decision, and from many images than from few.
 Teacher assistants are larger networks, several of them, trained on the same decisions: their averaged opinion of any
-number of fresh images costs no query. They know no more of the teacher than its decisions told; what they add is what
+number of fresh images costs no query. They know no more of the teacher than its decisions say; what they add is what
 larger networks make of them (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015; Bucila,
 Caruana and Niculescu-Mizil, "Model Compression", KDD 2006).
 """

@@ -146,15 +146,15 @@ def _mapped(
     return student_variant(labelled, queries_per_sample, name=mapping, title=title, ce=ce, kl=kl)
 
 
-def _augmented(held: TransferSet, told: Int64[np.ndarray, " m"] | None, seed: int) -> Variant:
+def _augmented(held: TransferSet, decided: Int64[np.ndarray, " m"] | None, seed: int) -> Variant:
     """The samples and their variations, which are made again from the samples and the seed."""
-    if told is None:
+    if decided is None:
         raise ConfigError(
             "distill.baselines asks for `augmented`, but no augmented image was asked: set query.augmented=same, "
             "or take it from the list"
         )
-    made = augmented_images(held.images, range(len(told)), seed)
-    images, decisions = np.concatenate([held.images, made]), np.concatenate([held.decisions, told])
+    made = augmented_images(held.images, range(len(decided)), seed)
+    images, decisions = np.concatenate([held.images, made]), np.concatenate([held.decisions, decided])
     return baselines.augmented(images, decisions, originals=len(held.images))
 
 

@@ -4,9 +4,8 @@ Needs the extra `onnx`. Exporting is not safe in two threads at once (torch.expo
 """
 
 import copy
-import importlib
 from dataclasses import dataclass
-from types import ModuleType
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,13 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from db3.errors import ConfigError, Db3Error
+from db3.errors import Db3Error
+from db3.extras import needs
 from db3.training.examples import pixels
 
 OPSET = 18
 _CHUNK = 256
+_OTHERWISE = "set distill.onnx: false"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def export_onnx(network: nn.Module, input_shape: tuple[int, int, int]) -> bytes:
     Raises:
         ConfigError: the extra `onnx` is not installed.
     """
-    _require("onnx", "onnxscript")
+    with needs("onnx", "ONNX export", _OTHERWISE):
+        import_module("onnx")
+        import_module("onnxscript")  # by torch's exporter
     program = torch.onnx.export(
         copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format).eval(),
         # Two images: torch.export takes a dimension of 1 for a constant.
@@ -85,7 +88,8 @@ def check_parity(
         ConfigError: the extra `onnx` is not installed.
         Db3Error: a logit differs by more than the tolerance, or is NaN.
     """
-    runtime = _require("onnxruntime")
+    with needs("onnx", "ONNX export", _OTHERWISE):
+        runtime = import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -115,13 +119,3 @@ def _strip(message: Any) -> None:
         elif field.type == field.TYPE_MESSAGE:
             for part in [value] if hasattr(value, "ListFields") else value:
                 _strip(part)
-
-
-def _require(*names: str) -> ModuleType:
-    """Import the named modules of the extra `onnx` and return the last one."""
-    try:
-        return [importlib.import_module(name) for name in names][-1]
-    except ImportError as error:
-        raise ConfigError(
-            f"ONNX export needs {error.name}, not installed here: pip install 'db3[onnx]' or set distill.onnx: false"
-        ) from error

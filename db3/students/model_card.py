@@ -8,7 +8,7 @@ _NAMES_SHOWN = 20
 _CARD = """\
 # {architecture}: a student distilled from decisions
 
-An image classifier of {parameters:,} parameters, trained by db3 on the answers of a teacher that told nothing but
+An image classifier of {parameters:,} parameters, trained by db3 on the answers of a teacher that gave nothing but
 its decision: the top-1 class of each image it was asked about. No score, gradient or weight of the teacher was used.
 
 | | |

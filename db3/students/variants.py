@@ -118,5 +118,5 @@ def queried_images(
     parents: Int64[np.ndarray, " a"],
     share: float,
 ) -> Group:
-    """Every image that a search asked, with the decision it was told, as a group."""
+    """Every image that a search asked, with its decision, as a group."""
     return Group("queried_images", Examples(images, decisions), share, parents=parents)

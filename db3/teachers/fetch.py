@@ -9,7 +9,7 @@ from torch import nn
 from db3.networks import count_parameters, multiply_adds, save_weights
 from db3.teachers.adapters.call_shape import CallShape
 from db3.teachers.adapters.catalogue import fetch_foreign
-from db3.teachers.adapters.declared import FOLDER, Declared
+from db3.teachers.adapters.foreign_model import FOLDER, ModelDescription
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import ImageShape
 from db3.teachers.folder import WEIGHTS
@@ -57,13 +57,13 @@ def fetch_network(
     return FetchedTeacher(calls.batch, count_parameters(network), size, operations, calls.memory_format or None)
 
 
-def fetch_model(declared: Declared, folder: Path, link: Link | None = None) -> FetchedTeacher:
+def fetch_model(description: ModelDescription, folder: Path, link: Link | None = None) -> FetchedTeacher:
     """Copy what is local of a model from elsewhere, and read its interface.
 
     Raises:
         ConfigError, DataError, TeacherError: see `fetch_foreign`.
     """
-    found = fetch_foreign(declared, folder, link)
+    found = fetch_foreign(description, folder, link)
     size = sum(path.stat().st_size for path in (folder / FOLDER).rglob("*") if path.is_file())
     access = found.access or None
     return FetchedTeacher(found.call_batch, found.parameters, size or None, None, model=found.model, access=access)

@@ -12,7 +12,7 @@ from db3.files import read_json
 from db3.networks import build, load_weights
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.catalogue import open_foreign
-from db3.teachers.adapters.declared import Opening, digest_kept
+from db3.teachers.adapters.foreign_model import StoredModel, digest_kept
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
@@ -147,7 +147,7 @@ def open_adapter(
         network = NetworkTeacher(open_network(folder), spec, device, memory_format)
         teacher: Teacher = Batching(network, sending=sending, answered=answered)
     else:
-        teacher = open_foreign(Opening(card, folder, spec, device, link or Link(), sending, answered))
+        teacher = open_foreign(StoredModel(card, folder, spec, device, link or Link(), sending, answered))
     return Quantised(teacher) if spec.levels else teacher
 
 

@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int, Int32, Int64, UInt8
 from torch import Tensor
 
+from db3.pixels import to_bytes, to_floats
 from db3.search.ledger import Asks, Pairs, Search
 from db3.search.methods.untargeted import Descent, untargeted_boundary
 from db3.settings.declare import Doc, Ge, settings
 from db3.settings.samples import MoveSettings
-from db3.teachers.adapters.quantised import to_bytes
 from db3.teachers.base import TeacherSpec
 from db3.types import TransferImages
 
@@ -137,7 +137,7 @@ class Block:
 
     def _search(self, iteration: int, queries: int) -> Search:
         pairs = Pairs(
-            images=self._levels.float() / 255,
+            images=to_floats(self._levels),
             decisions=self._decisions,
             targets=torch.full_like(self._decisions, iteration),
             samples=self._samples,
@@ -158,7 +158,7 @@ class Block:
             rows, away, candidates = rows[differs], away[differs], candidates[differs]
             if not len(rows):
                 break
-            decisions = yield candidates.float() / 255
+            decisions = yield to_floats(candidates)
             asked[rows] += 1
             same: Bool[Tensor, " _"] = decisions == self._decisions[rows]
             self._levels[rows[same]] = candidates[same]

@@ -28,13 +28,13 @@ def quotas(counts: Int64[np.ndarray, " k"], available: Int64[np.ndarray, " k"], 
     return dealt
 
 
-def _apportion(shares: Float64[np.ndarray, " k"], seats: int) -> Int64[np.ndarray, " k"]:
-    """Whole numbers that sum to `seats`, by largest remainder; the lower class on a tie."""
-    exact = shares / shares.sum() * seats
+def _apportion(shares: Float64[np.ndarray, " k"], total: int) -> Int64[np.ndarray, " k"]:
+    """Whole numbers that sum to `total`, by largest remainder; the lower class on a tie."""
+    exact = shares / shares.sum() * total
     whole: Int64[np.ndarray, " k"] = np.floor(exact).astype(np.int64)
     order = np.argsort(-(exact - whole), kind="stable")
     order = order[shares[order] > 0]
-    whole[order[: seats - int(whole.sum())]] += 1
+    whole[order[: total - int(whole.sum())]] += 1
     return whole
 
 

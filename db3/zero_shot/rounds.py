@@ -38,7 +38,10 @@ Images = UInt8[np.ndarray, "_ c h w"]
 SOURCES = ("real", "prior", "variation")
 REAL, PRIOR, VARIATION = range(3)
 _CALL = 256  # rows of a surrogate's call
-_CODE = ("teachers", "networks", "images", "zero_shot", "training", "arithmetic", "rng", "search", "datasets", "types")
+_CODE = (
+    *("teachers", "networks", "images", "zero_shot", "training", "arithmetic", "search", "datasets"),
+    *("rng", "types", "pixels"),
+)
 _ARRAYS = ("images", "decisions", "rounds", "sources")
 
 
@@ -100,7 +103,7 @@ def gather(
         settings: how.
         seed: of images, choices and surrogates.
         real: the user's own images, in any number; None: none are used, and none is needed.
-        on_asked: told the number of images after each ask.
+        on_asked: called with the number of images after each ask.
         run: brings the piece about (`db3.work`).
 
     Raises:
@@ -214,9 +217,9 @@ class _Known:
         images = np.concatenate([part for part, _ in parts])
         if not len(images):
             return
-        told = decide_all(self._teacher, images, self._teacher.spec.max_batch)
+        decided = decide_all(self._teacher, images, self._teacher.spec.max_batch)
         self._images = np.concatenate([self._images, images])
-        self._decisions = np.concatenate([self._decisions, told])
+        self._decisions = np.concatenate([self._decisions, decided])
         self._rounds = np.concatenate([self._rounds, np.full(len(images), self._turn)])
         self._sources = np.concatenate([self._sources, *(np.full(len(part), source) for part, source in parts)])
         if self._on_asked:

@@ -15,6 +15,7 @@ from jaxtyping import Int, Int64, UInt8
 
 from db3.errors import ConfigError, DataError, unknown_name
 from db3.images.noise import noise_images
+from db3.pixels import to_floats
 from db3.search.driver import drive
 from db3.search.ledger import Asks
 from db3.teachers.base import Teacher, TeacherSpec
@@ -74,7 +75,7 @@ def find_starts(
         limits: queries that `noise` and `source` may cost.
         seed: of the noise.
         source: further images; None: noise alone.
-        on_asked: told the number of images after every call (progress).
+        on_asked: called with the number of images after every call (progress).
 
     Returns:
         Perhaps fewer images than wanted, see `Starts.missing`.
@@ -151,7 +152,7 @@ def _asks(spec: TeacherSpec, origins: Mapping[str, Source], limits: Mapping[str,
                 return
             images = make(numbers)
             _check_images(images, len(numbers), spec)
-            decisions: Int[torch.Tensor, " m"] = yield torch.from_numpy(images).flatten(1).float() / 255
+            decisions: Int[torch.Tensor, " m"] = yield to_floats(images).flatten(1)
             shares.offer(origin, images, decisions.cpu().numpy())
 
 

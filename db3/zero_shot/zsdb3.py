@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Float32, Int32, Int64, UInt8
 
 from db3.errors import ConfigError
+from db3.pixels import to_floats
 from db3.search.blocks import check_pool
 from db3.search.driver import drive
 from db3.search.ledger import Asks
@@ -36,7 +37,7 @@ from db3.zero_shot.start_images import Source, Starts, check_starts, find_starts
 _ROWS_PER_BLOCK = 512
 _VALUES_PER_BLOCK = 2**24
 _ANSWERS = "answers."
-_CODE = ("teachers", "networks", "images", "zero_shot", "arithmetic", "rng", "search", "types")
+_CODE = ("teachers", "networks", "images", "zero_shot", "arithmetic", "rng", "search", "types", "pixels")
 
 
 @settings
@@ -135,7 +136,7 @@ def zsdb3(
         source: start images to fall back on where noise does not reach a class.
         class_names: for messages; None: the classes' numbers.
         device: where searches compute.
-        on_asked: told the number of images after every call (progress).
+        on_asked: called with the number of images after every call (progress).
         rows: samples that are moved in one piece of the work; None: all. Any number gives the same.
         run: brings the pieces about (`db3.work`).
 
@@ -205,7 +206,7 @@ def move(
         rows: which of them.
         settings: how.
         device: where searches compute.
-        on_asked: told the number of images after every call (progress).
+        on_asked: called with the number of images after every call (progress).
     """
     spec, pool = teacher.spec, TransferImages(starts.images, starts.decisions)
     check_pool(spec, pool)
@@ -287,7 +288,7 @@ def _nearest_others(spec: TeacherSpec, pool: TransferImages, rows: range, count:
     distances[np.arange(len(rows)), pool.decisions[part]] = np.inf
     order = distances[..., 0].argsort(axis=1, kind="stable")[:, :count]
     chosen = np.take_along_axis(index[..., 0], order, axis=1)
-    starts = torch.from_numpy(pool.images[chosen.clip(min=0)].reshape(*chosen.shape, -1)).float() / 255
+    starts = to_floats(pool.images[chosen.clip(min=0)].reshape(*chosen.shape, -1))
     starts[torch.from_numpy(~np.isfinite(np.take_along_axis(distances[..., 0], order, axis=1)))] = torch.nan
     return starts
 

@@ -1,1 +1,1 @@
-"""What Prefect is told of a run: the only place that imports it beside pipeline and ui."""
+"""What Prefect learns of a run: the only place that imports it beside pipeline and ui."""

@@ -78,8 +78,8 @@ def _samples(data: Path) -> None:
     picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(buffer, "PNG")
     url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     decided = read_json(data / "samples" / "manifest.json")["decided"]
-    told = ", ".join(f"{name}: {number:,}" for name, number in list(decided.items())[:20])
-    create_image_artifact(url, "samples", f"The first samples; the teacher decided {told}")
+    shown = ", ".join(f"{name}: {number:,}" for name, number in list(decided.items())[:20])
+    create_image_artifact(url, "samples", f"The first samples; the teacher decided {shown}")
 
 
 def _queries(data: Path) -> None:
@@ -103,10 +103,10 @@ def _metrics(data: Path) -> None:
     metrics = read_json(data / "evaluation" / "metrics.json")
 
     def row(name: str, scores: Mapping[str, Any], queries: Any) -> dict[str, Any]:
-        told = {kind: scores.get(kind) for kind in ("accuracy", "agreement")}
+        shown = {kind: scores.get(kind) for kind in ("accuracy", "agreement")}
         return {
             "variant": name,
-            **{kind: f"{100 * s['mean']:.2f} ± {100 * s['sd']:.2f} %" if s else "" for kind, s in told.items()},
+            **{kind: f"{100 * s['mean']:.2f} ± {100 * s['sd']:.2f} %" if s else "" for kind, s in shown.items()},
             "queries per sample": queries,
         }
 

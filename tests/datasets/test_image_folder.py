@@ -13,7 +13,7 @@ Write = Callable[..., None]
 
 
 def test_class_folders_are_split_here(tmp_path: Path, write_pictures: Write) -> None:
-    write_pictures(tmp_path, *(f"{klass}/{place}.png" for klass in ("dog", "cat") for place in range(10)))
+    write_pictures(tmp_path, *(f"{label}/{place}.png" for label in ("dog", "cat") for place in range(10)))
     data = open_dataset("image_folder", tmp_path, size=8, channels=3, test_fraction=0.3)
     train, test = data.train(), data.test()
     assert data.class_names == ("cat", "dog")

@@ -19,10 +19,10 @@ def test_held_out_parts_are_a_partition_in_proportion(labels: list[int], fractio
     assert list(train) == sorted(train)
     assert list(test) == sorted(test)
     assert set(array[train]) == set(labels)
-    for klass in set(labels):
-        own = fraction * labels.count(klass)
-        assert own - 1 <= (array[test] == klass).sum() + (labels.count(klass) == 1) or len(test) == 0
-        assert (array[test] == klass).sum() <= own + 1
+    for label in set(labels):
+        own = fraction * labels.count(label)
+        assert own - 1 <= (array[test] == label).sum() + (labels.count(label) == 1) or len(test) == 0
+        assert (array[test] == label).sum() <= own + 1
 
 
 def test_held_out_count_is_exact_where_classes_are_large() -> None:

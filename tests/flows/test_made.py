@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from db3.errors import ConfigError
-from db3.search.method import resolve_method
+from db3.search.catalogue import resolve_search
 from flows.compose import compose
 from flows.config import Config, parse_config
 from flows.distill import distill
@@ -20,6 +20,7 @@ from flows.samples import samples
 from flows.soft_labels import soft_labels
 from flows.verify import verify
 from tests.flows.modules import ROOT
+from tests.flows.written import check_written
 
 PRIORS = ("samples=priors", "samples.budget=150", "samples.rounds.count=2", "samples.rounds.steps=4")
 AUGMENTED = ("samples=augmented", "samples.count=20", *PRIORS[1:])
@@ -65,6 +66,9 @@ def test_made_samples_are_counted_and_follow_from_the_journal(data: Path, chosen
         assert (manifest["sources"]["real"] > 0) == (chosen == AUGMENTED)
     transfer = json.loads((data / "transfer" / "manifest.json").read_text())
     assert transfer["mapping"] == "hard"
+    own = {PRIORS: {"rounds", "sources"}, AUGMENTED: {"index", "rounds", "sources"}}
+    kept = own.get(chosen, {"margins", "snapshots", "pictured"}) | {"images", "decisions"}
+    assert {f"samples/{name}.npy" for name in kept} == {name for name in check_written(data) if "samples/" in name}
     shutil.rmtree(data / "teacher")  # neither its weights nor anything else of it is needed any more
     assert verify(config, data) == transfer["digest"]
 
@@ -103,7 +107,7 @@ def test_auto_searches_nothing_after_images_made_by_rounds(data: Path) -> None:
     assert (told["method"], told["budget"], told["queries"]["asked"]) == ("none", 0, 0)
 
     def search_name(config: Config) -> str:
-        return resolve_method(config.query, config.samples.method).method
+        return resolve_search(config.query, config.samples.method).method
 
     assert search_name(configured("query=auto")) == search_name(configured(*PSEUDO, "query=auto")) == "auto"
     assert search_name(configured(*PRIORS, "query=bd")) == "bd"

@@ -8,7 +8,7 @@ import pytest
 
 from db3.errors import DataError
 from db3.soft_labels import alone
-from flows.manifest_docs import BEGIN, END, PAGE, described, generated
+from flows.manifest_docs import BEGIN, BEGIN_FILES, END, PAGE, described, generated
 from flows.manifests import (
     FILES,
     TransferManifest,
@@ -96,4 +96,6 @@ def test_every_field_has_a_meaning_and_the_page_is_current() -> None:
 def test_a_page_without_its_marks_is_refused() -> None:
     with pytest.raises(DataError, match="has lost the lines"):
         generated(f"{END} no beginning")
-    assert generated(f"a {BEGIN} old {END} z").startswith(f"a {BEGIN}\n\n**`data/teacher/teacher.json`**")
+    page = generated(f"a {BEGIN_FILES} old {END} b {BEGIN} old {END} z")
+    assert page.startswith(f"a {BEGIN_FILES}\n\n| folder |")
+    assert f"{END} b {BEGIN}\n\n**`data/teacher/teacher.json`**" in page

@@ -8,7 +8,7 @@ import pytest
 from db3.digest import digest_arrays
 from db3.images.augmented import decide_augmented
 from db3.search import search_pairs
-from db3.search.method import resolve_method
+from db3.search.catalogue import resolve_search
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.teachers.folder import open_teacher
 from db3.work import cut
@@ -26,7 +26,7 @@ def test_a_search_without_the_pipeline_gives_the_pipelines_bytes(data: Path, met
     teacher, pool = open_teacher(data / "teacher"), transfer_images(data)
     surrogate = surrogates_of(config.query)
     found = search_pairs(
-        teacher, pool, resolve_method(config.query, config.samples.method), cut(len(pool.images), 9), surrogate
+        teacher, pool, resolve_search(config.query, config.samples.method), cut(len(pool.images), 9), surrogate
     )
     assert told["queries"]["synthetic_queries"] == len(found.synthetic_answers)
     for field in FIELDS:

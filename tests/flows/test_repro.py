@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from flows.compose import compose
+from flows.data_files import ARRAYS, TABLES
+from tests.flows.written import check_written
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ["fetch_teacher", "samples", "query_decisions", "soft_labels", "distill", "evaluate", "report"]
@@ -82,6 +84,13 @@ def test_the_metrics_hold_what_the_report_and_the_docs_promise(clone: Clone) -> 
     assert decided["augmented"] == decided["asked"]  # type: ignore[index]
     for file in ("student/student.onnx", "student/README.md", "report/index.html", "evaluation/curve.csv"):
         assert (clone.folder / "data" / file).stat().st_size > 0
+
+
+def test_every_file_is_listed_and_as_listed(clone: Clone) -> None:
+    missing = {file.path for file in (*ARRAYS, *TABLES)} - check_written(clone.folder / "data")
+    # Those of generated samples: tests/flows/test_made.py; of boundary points: tests/flows/test_searches.py.
+    others = {f"samples/{name}.npy" for name in ("rounds", "sources", "margins", "snapshots", "pictured")}
+    assert {path for path in missing if "boundary_points" not in path} <= others
 
 
 def test_from_scratch_in_another_folder_order_and_number_of_workers_the_lock_is_the_same(

@@ -21,6 +21,7 @@ from flows.query_decisions import query_decisions
 from flows.samples import samples
 from flows.soft_labels import soft_labels
 from tests.flows.modules import ROOT
+from tests.flows.written import check_written
 
 SMALL = (
     "experiment=smoke",
@@ -178,6 +179,8 @@ def test_the_transfer_set_holds_what_the_recipe_says(data: Path) -> None:
     (data / "transfer").mkdir()
     chosen = ("soft_labels.mapping=margin", "soft_labels.boundary_points=0.25", "soft_labels.queried_images=0.25")
     soft_labels(configured(*chosen), data)
+    points = {f"transfer/boundary_points{name}.npy" for name in ("", "_soft_labels", "_pairs")}
+    assert points <= check_written(data)
     told = manifest(data, "transfer")
     assert told["recipe"] == {
         "mapping": "margin",

@@ -22,7 +22,12 @@ from db3.evaluation import (
 from db3.soft_labels import alone
 from flows.manifests import (
     DatasetFacts,
+    DecisionsManifest,
+    DecisionsQueries,
     Environment,
+    FlipRate,
+    SampleQueries,
+    SamplesManifest,
     StudentCard,
     TeacherCard,
     TransferManifest,
@@ -148,17 +153,35 @@ def _manifests(plan: Plan, data: Path, asked: Any) -> None:
         "7e" * 32,
     )
     write_manifest(data / "teacher/teacher.json", teacher)
-    samples = {"method": "real", "count": plan.count, "digest": "5a" * 32, "queries": {"asked": plan.count}}
-    _dump(data / "samples/manifest.json", samples)
+    steady, asked_once = FlipRate(0, 0, None), SampleQueries(plan.count, plan.count)
+    samples = SamplesManifest("real", plan.count, {}, asked_once, steady, "7e" * 32, "5a" * 32)
+    write_manifest(data / "samples/manifest.json", samples)
     total = int(asked.sum())
-    queries = {
-        "asked": total,
-        "per_sample": total / plan.count,
-        "per_pair": total / (plan.count * (plan.classes - 1)),
-        "augmented": total + plan.count if "augmented" in plan.baselines else 0,
-    }
-    search = {"method": "mbd", "budget": plan.budget, "checkpoints": list(plan.checkpoints), "queries": queries}
-    _dump(data / "decisions/manifest.json", search | {"digest": "b0" * 32, "spent": False, "unfinished": 0})
+    search = DecisionsManifest(
+        method="mbd",
+        budget=plan.budget,
+        checkpoints=tuple(plan.checkpoints),
+        queries=DecisionsQueries(
+            asked=total,
+            votes=total,
+            synthetic_queries=0,
+            augmented=total + plan.count if "augmented" in plan.baselines else 0,
+            per_sample=total / plan.count,
+            per_pair=total / (plan.count * (plan.classes - 1)),
+        ),
+        flips=steady,
+        spent=False,
+        unfinished=0,
+        unreached=0,
+        points=0,
+        queried_images=0,
+        shard=64,
+        seed=0,
+        teacher="7e" * 32,
+        samples="5a" * 32,
+        digest="b0" * 32,
+    )
+    write_manifest(data / "decisions/manifest.json", search)
     transfer = TransferManifest(
         "c3" * 32,
         "margin",

@@ -9,6 +9,7 @@ from torch import nn
 
 from db3.datasets import open_dataset
 from db3.search import TransferImages
+from db3.search.surrogate import surrogate
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.base import TeacherSpec
@@ -23,6 +24,13 @@ class RealTeacher:
     network: nn.Module
     teacher: Batching
     pool: TransferImages
+
+
+@pytest.fixture
+def small_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Surrogates compute 8 rows a call instead of 64 and find their basis at 24 points: the same code, much sooner."""
+    monkeypatch.setattr(surrogate, "CALL", 8)
+    monkeypatch.setattr(surrogate, "_BASIS_SAMPLES", 24)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from db3.search.boundary_points import NearestPoints
 from tests.search.problems import GREY, brightest, pool
 
@@ -40,8 +40,8 @@ def test_a_point_is_an_image_that_a_query_found() -> None:
     """With no budget only start samples are known: they are samples already, not boundary points."""
     teacher = brightest(GREY)
     images = pool(teacher, 30)
-    assert len(search_distances(teacher, images, range(5), Method("bd", budget=0, points=3)).points) == 0
-    found = search_distances(teacher, images, range(5), Method("bd", budget=20, points=2))
+    assert len(search_distances(teacher, images, range(5), SearchSettings("bd", budget=0, points=3)).points) == 0
+    found = search_distances(teacher, images, range(5), SearchSettings("bd", budget=20, points=2))
     assert np.bincount(found.point_pairs[:, 0]).tolist() == [2] * 5
     for (sample, klass), point in zip(found.point_pairs, found.points, strict=True):
         apart = (point / 255.0 - images.images[sample] / 255.0).ravel()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db3.errors import DataError
-from db3.search import Distances, Method, TransferImages, replay_distances, search_distances
+from db3.search import Distances, SearchSettings, TransferImages, replay_distances, search_distances
 from db3.settings.search import MethodName
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.budget import Budget
@@ -28,7 +28,7 @@ from tests.search.problems import (
     truth,
 )
 
-MBD = Method("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, queried_images=9)
+MBD = SearchSettings("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, queried_images=9)
 LISTS = ("answers", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
 FIELDS = ("distances", "asked", "at", *LISTS[1:], "unfinished")
 
@@ -89,12 +89,12 @@ def test_budgets_are_kept_and_every_query_is_counted(method: str, budget: int) -
     teacher = Recording(brightest(GREY, 5))
     images = pool(teacher, 40)
     teacher.calls.clear()
-    found = search_distances(teacher, images, range(10), Method(method, budget=budget, starts=2))
+    found = search_distances(teacher, images, range(10), SearchSettings(method, budget=budget, starts=2))
     assert found.asked.max() <= budget
     assert found.asked.sum() == teacher.asked == len(found.answers)
     assert (found.asked[np.arange(10), images.decisions[:10]] == 0).all()
     if method == "sd" or budget == 0:
-        nearest = search_distances(teacher, images, range(10), Method("sd")).distances
+        nearest = search_distances(teacher, images, range(10), SearchSettings("sd")).distances
         assert np.array_equal(found.distances, nearest)
         assert teacher.asked == 0
 
@@ -126,7 +126,7 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
 ) -> None:
     teacher = TEACHERS[name](SMALL)
     recording, images = Recording(teacher), pool(teacher, 20)
-    chosen = Method(
+    chosen = SearchSettings(
         method,
         budget=budget,
         starts=starts,
@@ -142,7 +142,7 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
     assert found.asked.max(initial=0) <= budget
     assert found.asked.sum() == recording.asked
     assert (found.distances >= truth(teacher, images)[:5] * (1 - 1e-6)).all()
-    nearest = search_distances(teacher, images, range(5), Method("sd")).distances
+    nearest = search_distances(teacher, images, range(5), SearchSettings("sd")).distances
     assert (found.distances <= nearest * (1 + 1e-6)).all()
 
 
@@ -150,7 +150,7 @@ def test_no_setting_breaks_a_budget_a_bound_or_the_truth(
 def test_large_images_and_a_thousand_classes(method: MethodName) -> None:
     for teacher, count in ((brightest((3, 224, 224), 2), 4), (brightest((1, 32, 32), 1000), 3)):
         images = pool(teacher, count)
-        found = search_distances(teacher, images, range(1), Method(method, budget=6, directions=2))
+        found = search_distances(teacher, images, range(1), SearchSettings(method, budget=6, directions=2))
         assert found.distances.shape == (1, teacher.spec.classes)
         assert found.asked.max() <= 6
         assert np.isfinite(found.distances[0, images.decisions]).all()
@@ -160,7 +160,7 @@ def test_two_classes_and_many() -> None:
     for teacher in (half_space(), brightest(COLOUR, 20)):
         images = pool(teacher, 30)
         exact = truth(teacher, images)
-        found = search_distances(teacher, images, range(3), Method("mbd", budget=25, directions=10, cell=1))
+        found = search_distances(teacher, images, range(3), SearchSettings("mbd", budget=25, directions=10, cell=1))
         assert found.distances.shape == found.asked.shape == (3, teacher.spec.classes)
         decided = np.isin(np.arange(teacher.spec.classes), images.decisions)
         assert np.isfinite(found.distances[:, decided]).all()
@@ -204,7 +204,7 @@ def test_a_teacher_that_contradicts_its_recorded_decisions_ends_at_the_start_sam
     """It never says again what it is recorded to have said: the recorded starts are all that is known."""
     recorded = pool(brightest(GREY, 3), 30)
     found = search_distances(Constant(5, classes=6), recorded, range(5), MBD)
-    nearest = search_distances(Constant(5, classes=6), recorded, range(5), Method("sd")).distances
+    nearest = search_distances(Constant(5, classes=6), recorded, range(5), SearchSettings("sd")).distances
     assert np.array_equal(found.distances, nearest)
     assert found.asked.max() <= MBD.budget
 
@@ -224,7 +224,7 @@ def test_results_do_not_depend_on_samples_that_are_no_start() -> None:
     few = TransferImages(images.images[:60], images.decisions[:60])
     more = search_distances(teacher, images, range(10), replace(MBD, starts=1))
     less = search_distances(teacher, few, range(10), replace(MBD, starts=1))
-    start = [search_distances(teacher, part, range(10), Method("sd")).distances for part in (few, images)]
+    start = [search_distances(teacher, part, range(10), SearchSettings("sd")).distances for part in (few, images)]
     unchanged = start[0] == start[1]
     assert 0.2 < unchanged.mean() < 1
     assert np.array_equal(more.distances[unchanged], less.distances[unchanged])
@@ -233,7 +233,7 @@ def test_results_do_not_depend_on_samples_that_are_no_start() -> None:
 def test_the_curve_of_bd_is_the_run_with_that_budget() -> None:
     teacher = brightest()
     images = pool(teacher, 40)
-    method = Method("bd", budget=60, starts=3, checkpoints=(0, 1, 5, 12, 60, 99))
+    method = SearchSettings("bd", budget=60, starts=3, checkpoints=(0, 1, 5, 12, 60, 99))
     found = search_distances(teacher, images, range(12), method)
     for at, budget in zip(found.at, method.checkpoints, strict=True):
         alone = search_distances(teacher, images, range(12), replace(method, budget=min(budget, 60), checkpoints=()))
@@ -245,7 +245,7 @@ def test_the_curve_of_mbd_falls_and_is_never_worse_than_the_run_with_that_budget
     """A smaller budget leaves out the estimate it cannot pay whole; the longer run may have begun it by then."""
     teacher = shells()
     images = pool(teacher, 40)
-    method = Method("mbd", budget=90, starts=2, checkpoints=(0, 10, 25, 50, 90))
+    method = SearchSettings("mbd", budget=90, starts=2, checkpoints=(0, 10, 25, 50, 90))
     found = search_distances(teacher, images, range(12), method)
     assert (np.diff(found.at[:, np.isfinite(found.distances)], axis=0) <= 0).all()
     assert np.array_equal(found.at[-1], found.distances)
@@ -300,7 +300,7 @@ def test_other_bounds_than_those_of_the_pixels_are_refused(bounds: tuple[float, 
 def test_no_search_asks_nothing_and_knows_no_distance_but_the_decisions_own() -> None:
     teacher = shells()
     images = pool(teacher, 20)
-    found = search_distances(teacher, images, range(6), Method("none", budget=9, points=3, queried_images=5))
+    found = search_distances(teacher, images, range(6), SearchSettings("none", budget=9, points=3, queried_images=5))
     assert found.asked.sum() == len(found.answers) == len(found.points) == len(found.queried_images) == 0
     own = np.arange(4) == images.decisions[:6, None]
     assert (found.distances[own] == 0).all()

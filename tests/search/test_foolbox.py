@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from db3.search.starts import nearest_starts
 from tests.search.conftest import RealTeacher
 
@@ -53,7 +53,7 @@ def test_mbd_finds_distances_like_hop_skip_jump_with_no_more_queries(real_teache
     theirs = (found - images[:SAMPLES]).flatten(1).norm(dim=1).numpy()
     budget = counting.asked // SAMPLES
 
-    method = Method("mbd", budget=budget, starts=1, directions=20, cell=1)
+    method = SearchSettings("mbd", budget=budget, starts=1, directions=20, cell=1)
     ours = search_distances(real_teacher.teacher, pool, rows, method)
     mine = ours.distances[np.arange(SAMPLES), targets]
     assert (ours.distances > 0).sum() == SAMPLES * 9

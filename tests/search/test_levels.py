@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from db3.testing.analytic import Analytic
 from tests.search.problems import GREY, Recording, brightest, half_space, pool, shells, truth
 
 METHODS = {
-    "bd": Method("bd", budget=30),
-    "mbd": Method("mbd", budget=400, cell=2),
-    "hopskipjump": Method("hopskipjump", budget=400, smoothing=0.05, cell=2),
-    "semicircle": Method("semicircle", budget=400, smoothing=0.05, cell=2),
+    "bd": SearchSettings("bd", budget=30),
+    "mbd": SearchSettings("mbd", budget=400, cell=2),
+    "hopskipjump": SearchSettings("hopskipjump", budget=400, smoothing=0.05, cell=2),
+    "semicircle": SearchSettings("semicircle", budget=400, smoothing=0.05, cell=2),
 }
 
 
@@ -55,7 +55,7 @@ def test_a_bracket_ends_where_pixels_do_not_move() -> None:
     """With 256 levels a bracket is closed long before a tolerance that no grid point can meet."""
     budget = 60
     found = [
-        search_distances(teacher, pool(teacher, 20), range(5), Method("bd", budget=budget, tolerance=1e-7))
+        search_distances(teacher, pool(teacher, 20), range(5), SearchSettings("bd", budget=budget, tolerance=1e-7))
         for teacher in (brightest(GREY), _uint8(brightest(GREY)))
     ]
     assert found[1].asked.max() < found[0].asked.max()
@@ -65,7 +65,7 @@ def test_a_bracket_ends_where_pixels_do_not_move() -> None:
 def test_an_absolute_tolerance_ends_brackets_too() -> None:
     teacher = brightest(GREY)
     images = pool(teacher, 20)
-    loose = search_distances(teacher, images, range(5), Method("bd", budget=60, tolerance=1e-6, absolute=0.1))
-    tight = search_distances(teacher, images, range(5), Method("bd", budget=60, tolerance=1e-6))
+    loose = search_distances(teacher, images, range(5), SearchSettings("bd", budget=60, tolerance=1e-6, absolute=0.1))
+    tight = search_distances(teacher, images, range(5), SearchSettings("bd", budget=60, tolerance=1e-6))
     assert (loose.distances <= tight.distances + 0.1).all()
     assert loose.asked.sum() < tight.asked.sum() / 2

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from db3.search.queried_images import QueriedImages
 from tests.search.problems import GREY, Recording, brightest, pool
 
@@ -57,7 +57,7 @@ def test_they_are_images_that_were_asked_with_what_was_told() -> None:
     teacher = Recording(brightest(GREY))
     images = pool(teacher, 20)
     teacher.calls.clear()
-    found = search_distances(teacher, images, range(3), Method("bd", budget=12, queried_images=1000))
+    found = search_distances(teacher, images, range(3), SearchSettings("bd", budget=12, queried_images=1000))
     asked = torch.cat(teacher.calls)
     assert len(found.queried_images) == len(asked) == found.asked.sum()
     rows = {row.tobytes() for row in (asked * 255).round().to(torch.uint8).numpy()}

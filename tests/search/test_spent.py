@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from db3.errors import BudgetSpent
-from db3.search import Method, TransferImages, search_distances
+from db3.search import SearchSettings, TransferImages, search_distances
 from db3.search.driver import drive
 from db3.search.ledger import Asks
 from db3.search.surrogate.surrogate import SurrogateSettings
@@ -17,6 +17,8 @@ from db3.settings.search import MethodName
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import Teacher, TeacherSpec
 from tests.search.problems import GREY, brightest, pool, truth
+
+pytestmark = pytest.mark.usefixtures("small_calls")
 
 SURROGATE = SurrogateSettings(architecture="compact", networks=1, steps=4, retrain=2)
 
@@ -52,7 +54,7 @@ def _problem() -> tuple[Teacher, TransferImages]:
 @pytest.mark.parametrize("maximum", [0, 150])
 def test_what_is_known_stands_and_what_is_not_is_said(name: MethodName, maximum: int) -> None:
     teacher, samples = _problem()
-    method = Method(name, budget=20, starts=2, checkpoints=(5,), points=2, queried_images=9)
+    method = SearchSettings(name, budget=20, starts=2, checkpoints=(5,), points=2, queried_images=9)
     rows = range(10)
     whole = search_distances(teacher, samples, rows, method, surrogate=SURROGATE)
     refusing = Refusing(teacher, maximum)
@@ -71,7 +73,7 @@ def test_what_is_known_stands_and_what_is_not_is_said(name: MethodName, maximum:
 
 def test_more_money_never_makes_a_bisection_worse() -> None:
     teacher, samples = _problem()
-    method = Method("bd", budget=12)
+    method = SearchSettings("bd", budget=12)
     found = [
         search_distances(Refusing(teacher, maximum), samples, range(20), method) for maximum in (0, 100, 300, 10**6)
     ]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from db3.search import Method, replay_distances, search_distances
+from db3.search import SearchSettings, replay_distances, search_distances
 from db3.teachers.budget import Costs
 from db3.teachers.votes import Votes
 from tests.search.problems import GREY, brightest, pool
@@ -29,7 +29,7 @@ def test_budgets_hold_and_the_journal_replays_what_was_told(name: str, rate: flo
 def test_a_majority_brings_distances_back() -> None:
     """Each answer of a bisection counts, so one wrong one shifts its distance; votes undo most of that."""
     steady = brightest(GREY)
-    images, method = pool(steady, 40), Method("bd", budget=12)
+    images, method = pool(steady, 40), SearchSettings("bd", budget=12)
     right = search_distances(steady, images, range(20), method).distances
     shifted = []
     for votes in (1, 7):

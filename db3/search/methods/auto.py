@@ -21,10 +21,10 @@ import torch
 from db3.errors import BudgetSpent
 from db3.rng import Purpose, uniform
 from db3.search.blocks import Blocks
+from db3.search.catalogue import SearchSettings
 from db3.search.distances import DistanceParts, Distances
 from db3.search.driver import replay
 from db3.search.ledger import Asks, Log, Search
-from db3.search.method import Method
 from db3.search.methods.phases import Phase, phase_asks, plan
 from db3.search.methods.sd import sample_distance
 from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings, ask_synthetic
@@ -32,7 +32,7 @@ from db3.teachers.base import TeacherSpec
 from db3.types import TransferImages
 from db3.work import Arrays, Pieces, Run, Work
 
-CODE = ("search", "teachers", "networks", "arithmetic", "rng", "types")
+CODE = ("search", "teachers", "networks", "arithmetic", "rng", "types", "pixels")
 """What decides a search, beside its parameters and the answers."""
 
 _LEARNT = 200_000  # answers that a retraining holds in memory at most
@@ -61,7 +61,7 @@ class SurrogateSearch:
         spec: of the teacher.
         pool: all samples.
         parts: the samples of each shard.
-        method: how distances are searched.
+        search: how distances are searched.
         settings: how surrogates are built and trained, and how many images they make and ask before the search begins.
         device: where searches and surrogates compute.
         workers: networks of a surrogate that are trained at the same time.
@@ -73,19 +73,19 @@ class SurrogateSearch:
         spec: TeacherSpec,
         pool: TransferImages,
         parts: Sequence[range],
-        method: Method,
+        search: SearchSettings,
         settings: SurrogateSettings,
         device: str | torch.device = "cpu",
         workers: int = 1,
     ) -> None:
         self._answer, self._spec, self._pool, self._parts = answer, spec, pool, parts
-        self._method, self._settings, self._device = method, settings, torch.device(device)
+        self._search, self._settings, self._device = search, settings, torch.device(device)
         self._synthetic_queries = settings.synthetic(len(pool.decisions))
         self._workers = workers
 
     def distances(self, run: Run) -> DistanceParts:
         """Run all phases."""
-        groups = _groups(plan(self._method.budget, probing=self._method.method == "auto"))
+        groups = _groups(plan(self._search.budget, probing=self._search.method == "auto"))
         if not groups:
             return DistanceParts(len(self._parts), lambda index: self._collected(index, []))
         first = surrogate = self._step(run, "surrogate", self._first_surrogate, [self._synthetic_queries], lambda _: [])
@@ -106,7 +106,7 @@ class SurrogateSearch:
         maximum: Sequence[int],
         decided_by: Callable[[int], Sequence[object]],
     ) -> _Step:
-        always = [self._spec.identity, self._method, self._settings]
+        always = [self._spec.identity, self._search, self._settings]
 
         def decides(index: int) -> list[object]:
             return [*always, self._pool.digest, *decided_by(index)]
@@ -136,7 +136,7 @@ class SurrogateSearch:
     def _maximum(self, part: range, group: Sequence[Phase]) -> int:
         """Queries of a shard in these phases, about: what earlier ones leave unspent may be asked here."""
         begun = group[0].until - group[0].round.queries
-        return len(part) * (self._spec.classes - 1) * (min(group[-1].until, self._method.budget) - begun)
+        return len(part) * (self._spec.classes - 1) * (min(group[-1].until, self._search.budget) - begun)
 
     def _natural(self) -> Answers:
         """The samples and their decisions, paid for already."""
@@ -180,16 +180,16 @@ class SurrogateSearch:
 
     def _shard(self, index: int, group: Sequence[Phase], surrogate: Surrogate, before: Sequence[Arrays]) -> Arrays:
         """Some phases of one shard: its pairs' state after them, what they asked, and the answers."""
-        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
+        blocks = Blocks(self._spec, self._pool, self._parts[index], self._search, self._device)
         after = [_Part(blocks, part, before) for part in blocks.parts()]
-        answers = self._answer(index, (part.asks(group, surrogate, self._method.seed) for part in after))
+        answers = self._answer(index, (part.asks(group, surrogate, self._search.seed) for part in after))
         return {
             **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG, _CUT)},
             "answers": torch.cat(answers).numpy() if answers else np.empty(0, np.int64),
         }
 
     def _collected(self, index: int, phases: Sequence[Pieces]) -> Distances:
-        blocks = Blocks(self._spec, self._pool, self._parts[index], self._method, self._device)
+        blocks = Blocks(self._spec, self._pool, self._parts[index], self._search, self._device)
         state = phases[-1][index] if phases else None
         for part in blocks.parts():
             search = blocks.search(part)
@@ -260,12 +260,12 @@ def replayed(
     journals |= {index: torch.from_numpy(answers.astype(np.int64)) for index, answers in enumerate(shards)}
 
     def answer(shard: int | None, searches: Iterable[Asks]) -> list[torch.Tensor]:
-        told = []
+        answers = []
         for asks in searches:
             used = replay(asks, journals[shard])
-            told.append(journals[shard][:used])
+            answers.append(journals[shard][:used])
             journals[shard] = journals[shard][used:]
-        return told
+        return answers
 
     return answer, lambda: sum(map(len, journals.values()))
 
@@ -311,6 +311,6 @@ def _learnable(phases: Sequence[Pieces], seed: int) -> Answers:
 def _chosen(keys: npt.NDArray[np.generic], share: float, seed: int) -> npt.NDArray[np.bool_]:
     if share >= 1:
         return np.ones(len(keys), np.bool_)
-    sample, klass, place = torch.from_numpy(keys).unbind(dim=1)
-    chosen: npt.NDArray[np.bool_] = (uniform(seed, Purpose.RETRAINING, place, klass, sample, 1)[:, 0] < share).numpy()
+    sample, target, place = torch.from_numpy(keys).unbind(dim=1)
+    chosen: npt.NDArray[np.bool_] = (uniform(seed, Purpose.RETRAINING, place, target, sample, 1)[:, 0] < share).numpy()
     return chosen

@@ -149,8 +149,8 @@ def _probes(
     here, pairs = _corrected(search, surrogate, history, settings, rows), search.pairs
     best, distance = search.best[rows], search.distance[rows]
     turns = search.asked[rows, None] + torch.arange(count, device=search.device)
-    klass, sample = (identity[rows, None].expand(-1, count) for identity in (pairs.targets, pairs.samples))
-    drawn = here.fit.draw(signs(settings.seed, Purpose.PROBE, turns, klass, sample, len(surrogate.basis)))
+    target, sample = (identity[rows, None].expand(-1, count) for identity in (pairs.targets, pairs.samples))
+    drawn = here.fit.draw(signs(settings.seed, Purpose.PROBE, turns, target, sample, len(surrogate.basis)))
     across = (drawn @ surrogate.basis) * here.free[:, None]
     across = across - row_sum(across * here.normal[:, None])[..., None] * here.normal[:, None]
     radius = (settings.radius * distance).clamp(min=search.probe)

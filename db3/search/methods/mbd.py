@@ -86,8 +86,8 @@ def _sign_gradient(
     pairs, width = search.pairs, search.pairs.images.shape[1]
     theta, distance = search.direction(rows), search.distance[rows]
     steps = iteration * count + torch.arange(count, device=search.device).expand(len(rows), count)
-    klass, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
-    u = random_signs(pairs.shape, cell, seed, steps, klass, sample)
+    target, sample = (identity[rows, None].expand(len(rows), count) for identity in (pairs.targets, pairs.samples))
+    u = random_signs(pairs.shape, cell, seed, steps, target, sample)
     epsilon = torch.maximum(epsilon, search.probe / distance)
     probe = (u * (epsilon / width**0.5)[:, None, None]).add_(theta[:, None])
     probe.mul_((distance[:, None] / row_norm(probe).clamp(min=_TINY))[..., None])

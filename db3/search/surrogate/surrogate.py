@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from db3.errors import BudgetSpent
 from db3.networks import build
 from db3.networks.fitting import fitted
+from db3.pixels import to_bytes, to_floats
 from db3.rng import Purpose, derived_seed, generator
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.subspace import error_basis
 from db3.search.surrogate.parallel import run_parallel
 from db3.settings.declare import Doc, Ge, Gt, settings
 from db3.settings.search import Query, Surrogates
-from db3.teachers.adapters.quantised import to_bytes
 from db3.teachers.base import ImageShape
 
 CALL = 64
@@ -153,8 +153,7 @@ class Surrogate:
 
     def pixels(self, levels: UInt8[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """Images kept at 1/255 of the bounds' span."""
-        low, high = self.bounds
-        return levels.float() / 255 * (high - low) + low  # divided first: on [0, 1] the very float of a stored pixel
+        return to_floats(levels, self.bounds)
 
     def learn(self, old: Answers, new: Answers | None = None) -> None:
         """Train on answers and find the basis; with `new`, go on from the weights there are, half of each batch new."""
@@ -204,7 +203,7 @@ class Surrogate:
     def orient(self, known: Answers) -> None:
         """Find the basis: directions along which the networks differ, at points on their own boundary."""
         draw = generator(self.settings.seed, Purpose.BASIS)
-        images, targets = strangers(self, known.to(self.device), _BASIS_SAMPLES, draw)
+        images, targets = draw_targets(self, known.to(self.device), _BASIS_SAMPLES, draw)
         points, _ = minimal_perturbation(self.margin, images, targets, Steps(5), self.bounds)
         members = [functools.partial(self.margin, member=number) for number in range(len(self.networks))]
         self.basis = error_basis(members, points, targets, self.bounds, self.settings.basis)
@@ -259,7 +258,7 @@ def _margin(
     return value.detach(), gradient.contiguous()
 
 
-def strangers(
+def draw_targets(
     surrogate: Surrogate, known: Answers, count: int, draw: torch.Generator
 ) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
     """Images drawn from `known`, and for each a random class other than its decision."""
@@ -295,7 +294,7 @@ def ask_synthetic(
     for number in range(rounds):
         count = (decisions - kept) // rounds
         draw = generator(surrogate.settings.seed, Purpose.SYNTHETIC_QUERIES, number)
-        images, targets = strangers(surrogate, samples, count, draw)
+        images, targets = draw_targets(surrogate, samples, count, draw)
         found, _ = minimal_perturbation(surrogate.margin, images, targets, _SYNTHETIC_STEPS, surrogate.bounds)
         overshoot = 0.9 + 0.6 * torch.rand(count, 1, generator=draw).to(surrogate.device)
         made = (images + (found - images) * overshoot).clamp(*surrogate.bounds)

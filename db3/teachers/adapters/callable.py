@@ -13,7 +13,7 @@ from torch import Tensor
 from db3.digest import digest_file
 from db3.errors import ConfigError, DataError, Db3Error, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
-from db3.teachers.adapters.declared import Declared, Fetched, Opening
+from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
@@ -66,26 +66,26 @@ class CallableTeacher:
         return read_decisions(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
 
 
-def fetch_callable(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
+def fetch_callable(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
     """Find the function; it is not called, since that may cost money."""
-    name = str(declared.function)
+    name = str(description.function)
     find(name)
-    model = {"function": name, "version": declared.version, "source": source_digest(name)}
-    return Fetched(model, declared.call_batch)
+    model = {"function": name, "version": description.version, "source": source_digest(name)}
+    return FetchedModel(model, description.call_batch)
 
 
-def open_callable(opening: Opening) -> Batching:
+def open_callable(stored: StoredModel) -> Batching:
     """The function that a card describes, never called with padding.
 
     Raises:
         DataError: the module's source changed since the teacher was fetched.
     """
-    model = opening.model
+    model = stored.model
     function = find(model["function"])
     if source_digest(model["function"]) != model["source"]:
         raise DataError(f"the source of {model['function']} changed; run the stage fetch_teacher again")
-    teacher = CallableTeacher(function, opening.spec, from_json(model["preprocessing"]), labels=model["labels"])
-    return Batching(teacher, pad=False, sending=opening.sending, answered=opening.answered)
+    teacher = CallableTeacher(function, stored.spec, from_json(model["preprocessing"]), labels=model["labels"])
+    return Batching(teacher, pad=False, sending=stored.sending, answered=stored.answered)
 
 
 def find(name: str) -> Answering:

@@ -1,12 +1,14 @@
 """The kinds of foreign models: how each is fetched onto a card, and opened from one. Back ends are imported lazily."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from db3.errors import ConfigError, unknown_name
-from db3.teachers.adapters.declared import Declared, Fetched, Opening
+from db3.errors import unknown_name
+from db3.extras import needs
+from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import Teacher
 
@@ -20,7 +22,7 @@ ADAPTERS: dict[str, tuple[str, str | None]] = {
 }
 
 
-def fetch_foreign(declared: Declared, folder: Path, link: Link | None = None) -> Fetched:
+def fetch_foreign(description: ModelDescription, folder: Path, link: Link | None = None) -> FetchedModel:
     """Copy what is local of a model into `folder`, read its interface, and check both against the images.
 
     Local files are tried once on black images; a remote model is asked for its metadata and decides nothing.
@@ -28,12 +30,12 @@ def fetch_foreign(declared: Declared, folder: Path, link: Link | None = None) ->
     Raises:
         ConfigError, DataError, TeacherError: one line.
     """
-    fetched: Fetched = _function("fetch", declared.kind)(declared, folder, link or Link())
-    shown = {"preprocessing": declared.preprocessing.to_json(), "labels": list(declared.labels)}
-    return replace(fetched, model={"kind": declared.kind, **shown, **fetched.model})
+    fetched: FetchedModel = _function("fetch", description.kind)(description, folder, link or Link())
+    shown = {"preprocessing": description.preprocessing.to_json(), "labels": list(description.labels)}
+    return replace(fetched, model={"kind": description.kind, **shown, **fetched.model})
 
 
-def open_foreign(opening: Opening) -> Teacher:
+def open_foreign(stored: StoredModel) -> Teacher:
     """The teacher that a card describes; it takes any number of images and announces what it sends.
 
     Local files are called with one padded shape. Whatever may cost money is never padded.
@@ -41,7 +43,7 @@ def open_foreign(opening: Opening) -> Teacher:
     Raises:
         ConfigError, DataError, TeacherError: one line.
     """
-    teacher: Teacher = _function("open", opening.model["kind"])(opening)
+    teacher: Teacher = _function("open", stored.model["kind"])(stored)
     return teacher
 
 
@@ -49,11 +51,5 @@ def _function(verb: str, kind: str) -> Any:
     if kind not in ADAPTERS:
         raise unknown_name("teacher.kind", kind, ADAPTERS)
     module, extra = ADAPTERS[kind]
-    try:
+    with nullcontext() if extra is None else needs(extra, f"teacher.kind={kind}"):
         return getattr(import_module(f"db3.teachers.adapters.{module}"), f"{verb}_{kind}")
-    except ModuleNotFoundError as error:
-        if extra is None or str(error.name).startswith("db3"):
-            raise
-        raise ConfigError(
-            f"teacher.kind={kind} needs the package {error.name}, which is not installed: pip install 'db3[{extra}]'"
-        ) from error

@@ -20,7 +20,7 @@ from torch.export.passes import move_to_device_pass
 
 from db3.errors import ConfigError, DataError, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
-from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, Opening, keep
+from db3.teachers.adapters.foreign_model import FOLDER, FetchedModel, ModelDescription, StoredModel, keep
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
@@ -78,27 +78,29 @@ class ExportedTeacher:
         return read_decisions(output, len(images), self.spec.classes, self._who).to(images.device)
 
 
-def fetch_exported(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
+def fetch_exported(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
     """Copy the file, and try the program once on black images."""
-    source = declared.file
+    source = description.file
     if source.suffix not in SUFFIXES:
         raise DataError(f"{source} is no known program; expected one of {', '.join(SUFFIXES)}: export or rename it")
     path = keep(source, folder, f"model{'.pt2' if source.suffix == '.pt2' else '.pt'}")
-    spec = TeacherSpec(declared.input_shape, (0.0, 1.0), declared.classes, declared.call_batch, "not fetched yet")
-    teacher = ExportedTeacher(path, spec, declared.preprocessing)
-    rows = teacher.fixed_batch or declared.call_batch
+    spec = TeacherSpec(
+        description.input_shape, (0.0, 1.0), description.classes, description.call_batch, "not fetched yet"
+    )
+    teacher = ExportedTeacher(path, spec, description.preprocessing)
+    rows = teacher.fixed_batch or description.call_batch
     try:
-        teacher.decide(torch.zeros(rows, *declared.input_shape))
+        teacher.decide(torch.zeros(rows, *description.input_shape))
     except TeacherError as error:
         raise ConfigError(str(error)) from None
-    return Fetched({"file": path.name}, rows, teacher.parameters)
+    return FetchedModel({"file": path.name}, rows, teacher.parameters)
 
 
-def open_exported(opening: Opening) -> Batching:
+def open_exported(stored: StoredModel) -> Batching:
     """The teacher that a card describes, called with one padded shape."""
-    file, see = opening.folder / FOLDER / opening.model["file"], from_json(opening.model["preprocessing"])
-    teacher = ExportedTeacher(file, opening.spec, see, device=opening.device)
-    return Batching(teacher, sending=opening.sending, answered=opening.answered)
+    file, see = stored.folder / FOLDER / stored.model["file"], from_json(stored.model["preprocessing"])
+    teacher = ExportedTeacher(file, stored.spec, see, device=stored.device)
+    return Batching(teacher, sending=stored.sending, answered=stored.answered)
 
 
 _Loaded = tuple[Callable[[Tensor], Any], int | None, int]

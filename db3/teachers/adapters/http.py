@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.declared import Declared, Fetched, Opening
+from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_client import Client, Reply, Request
 from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import (
@@ -36,7 +36,7 @@ _SEEN: dict[str, str] = {}  # versions that answered first, of models whose meta
 class HttpTeacher:
     """A remote model that is asked several requests at a time.
 
-    Before the first request the server's and the model's metadata are read; a model that is not the one declared is
+    Before the first request the server's and the model's metadata are read; a model that is not the one described is
     never asked.
 
     Args:
@@ -169,47 +169,47 @@ class _Server:
         return self.client.ask(lambda: Request("GET", url), lambda reply: read_json_object(reply.content, self.who))
 
 
-def fetch_http(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
+def fetch_http(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
     """Read the metadata of server and model; the model is asked nothing."""
-    http, see = declared.http, declared.preprocessing
-    see.check(declared.input_shape)
+    http, see = description.http, description.preprocessing
+    see.check(description.input_shape)
     auth = Auth.declared(http)
     url, name = str(http["url"]).rstrip("/"), str(http["model"])
-    server = _Server(url, name, declared.version, auth, link)
+    server = _Server(url, name, description.version, auth, link)
     server.extensions()
     metadata = server.metadata()
     interface = read_interface(
-        metadata, see.shape(declared.input_shape), see.dtype, declared.input, declared.output, server.who
+        metadata, see.shape(description.input_shape), see.dtype, description.input, description.output, server.who
     )
     for entry in metadata.get("outputs") or []:
         if entry.get("name") == interface.output:
-            check_classes(entry.get("shape") or [], declared.classes, server.who)
+            check_classes(entry.get("shape") or [], description.classes, server.who)
     model = {
         "url": url,
         "name": name,
-        "version": declared.version or _only_version(metadata, server.who),
+        "version": description.version or _only_version(metadata, server.who),
         "interface": asdict(interface),
         "metadata": metadata,
     }
-    return Fetched(model, interface.rows or declared.call_batch, access=asdict(auth))
+    return FetchedModel(model, interface.rows or description.call_batch, access=asdict(auth))
 
 
-def open_http(opening: Opening) -> HttpTeacher:
+def open_http(stored: StoredModel) -> HttpTeacher:
     """The teacher that a card describes."""
-    model = opening.model
+    model = stored.model
     return HttpTeacher(
         model["url"],
         model["name"],
-        opening.spec,
+        stored.spec,
         Interface(**model["interface"]),
         from_json(model["preprocessing"]),
         version=model["version"],
         metadata=model["metadata"],
         labels=model["labels"],
-        auth=Auth(**opening.card["access"]),
-        link=opening.link,
-        sending=opening.sending,
-        answered=opening.answered,
+        auth=Auth(**stored.card["access"]),
+        link=stored.link,
+        sending=stored.sending,
+        answered=stored.answered,
     )
 
 

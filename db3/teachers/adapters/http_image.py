@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from db3.errors import ConfigError, TeacherError, unknown_name
-from db3.teachers.adapters.declared import Declared, Fetched, Opening
+from db3.pixels import to_bytes
+from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_client import Client, Reply, Request
 from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import read_json_object
@@ -114,7 +115,7 @@ class HttpImageTeacher:
 
 def encode_picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
     """A grey or colour picture of an image in [0, 1], its pixels rounded to 1/255; JPEG at quality 100."""
-    pixels = (image * 255).round().clamp(0, 255).to(torch.uint8)
+    pixels = to_bytes(image)
     if pixels.shape[0] not in (1, 3):
         raise ConfigError(
             f"images have {pixels.shape[0]} channels; expected 1 or 3 for a picture: set dataset.channels"
@@ -150,34 +151,34 @@ def compile_path(answer: str) -> Any:
         ) from None
 
 
-def fetch_http_image(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
-    """Check what was declared; the service is asked nothing, since every question may cost money."""
-    http: Mapping[str, Any] = declared.http
+def fetch_http_image(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
+    """Check the description; the service is asked nothing, since every question may cost money."""
+    http: Mapping[str, Any] = description.http
     compile_path(str(http["answer"]))
     _check_form(http["body"], http["format"])
-    if declared.input_shape[0] not in (1, 3):
-        raise ConfigError(f"images have {declared.input_shape[0]} channels; expected 1 or 3: set dataset.channels")
+    if description.input_shape[0] not in (1, 3):
+        raise ConfigError(f"images have {description.input_shape[0]} channels; expected 1 or 3: set dataset.channels")
     auth = Auth.declared(http)
     auth.secret()
     own = {name: http[name] for name in ("answer", "body", "field", "format")}
-    model = {"url": str(http["url"]), "version": declared.version, **own}
-    return Fetched(model, declared.call_batch, access=asdict(auth))
+    model = {"url": str(http["url"]), "version": description.version, **own}
+    return FetchedModel(model, description.call_batch, access=asdict(auth))
 
 
-def open_http_image(opening: Opening) -> HttpImageTeacher:
+def open_http_image(stored: StoredModel) -> HttpImageTeacher:
     """The teacher that a card describes."""
-    model = opening.model
+    model = stored.model
     return HttpImageTeacher(
         model["url"],
-        opening.spec,
+        stored.spec,
         model["answer"],
         model["labels"],
         Preprocessing(resize=from_json(model["preprocessing"]).resize),
         **{name: model[name] for name in ("body", "field", "format")},
-        auth=Auth(**opening.card["access"]),
-        link=opening.link,
-        sending=opening.sending,
-        answered=opening.answered,
+        auth=Auth(**stored.card["access"]),
+        link=stored.link,
+        sending=stored.sending,
+        answered=stored.answered,
     )
 
 

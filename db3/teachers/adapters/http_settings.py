@@ -34,7 +34,7 @@ class Auth:
         """The token, read now.
 
         Raises:
-            ConfigError: the variable is not set, or holds what no header can; its value is never told.
+            ConfigError: the variable is not set, or holds what no header can; its value is never shown.
         """
         if self.token is None:
             return None

@@ -12,7 +12,7 @@ from torch import Tensor
 from db3.errors import ConfigError, DataError, TeacherError, one_line
 from db3.extras import needs
 from db3.teachers.adapters.batching import Batching
-from db3.teachers.adapters.declared import FOLDER, Declared, Fetched, Opening, keep
+from db3.teachers.adapters.foreign_model import FOLDER, FetchedModel, ModelDescription, StoredModel, keep
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
@@ -86,9 +86,9 @@ class OnnxTeacher:
         return read_decisions(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
 
 
-def fetch_onnx(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa: ARG001  (as all)
+def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
     """Copy the file and its external weights, and try the model once on black images."""
-    source = declared.file
+    source = description.file
     try:
         graph = onnx.load(str(source), load_external_data=False)
     except Exception as error:  # protobuf's DecodeError shares no base class with onnx's own
@@ -101,29 +101,36 @@ def fetch_onnx(declared: Declared, folder: Path, link: Link) -> Fetched:  # noqa
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise DataError(f"{source} keeps weights in {name}, outside its folder; expected them beside it: move them")
         keep(source.parent / name, folder, name)
-    spec = TeacherSpec(declared.input_shape, (0.0, 1.0), declared.classes, declared.call_batch, "not fetched yet")
-    teacher = OnnxTeacher(
-        path, spec, declared.preprocessing, labels=declared.labels, input=declared.input, output=declared.output
+    spec = TeacherSpec(
+        description.input_shape, (0.0, 1.0), description.classes, description.call_batch, "not fetched yet"
     )
-    rows = teacher.fixed_batch or declared.call_batch
-    teacher.decide(torch.zeros(rows, *declared.input_shape))
-    model = dict(zip(("input", "output"), teacher.names, strict=True))
-    return Fetched(model, rows, sum(math.prod(tensor.dims) for tensor in tensors))
-
-
-def open_onnx(opening: Opening) -> Batching:
-    """The teacher that a card describes, called with one padded shape."""
-    model = opening.model
     teacher = OnnxTeacher(
-        opening.folder / FOLDER / FILE,
-        opening.spec,
+        path,
+        spec,
+        description.preprocessing,
+        labels=description.labels,
+        input=description.input,
+        output=description.output,
+    )
+    rows = teacher.fixed_batch or description.call_batch
+    teacher.decide(torch.zeros(rows, *description.input_shape))
+    model = dict(zip(("input", "output"), teacher.names, strict=True))
+    return FetchedModel(model, rows, sum(math.prod(tensor.dims) for tensor in tensors))
+
+
+def open_onnx(stored: StoredModel) -> Batching:
+    """The teacher that a card describes, called with one padded shape."""
+    model = stored.model
+    teacher = OnnxTeacher(
+        stored.folder / FOLDER / FILE,
+        stored.spec,
         from_json(model["preprocessing"]),
         labels=model["labels"],
         input=model["input"],
         output=model["output"],
-        device=opening.device,
+        device=stored.device,
     )
-    return Batching(teacher, sending=opening.sending, answered=opening.answered)
+    return Batching(teacher, sending=stored.sending, answered=stored.answered)
 
 
 def _session(model: Path, device: str) -> Any:

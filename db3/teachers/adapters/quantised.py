@@ -1,7 +1,6 @@
 """Quantised: a teacher behind an interface of uint8 pixels sees every image rounded to 1/255."""
 
-import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.teachers.base import Teacher
@@ -22,12 +21,6 @@ def levels_of(images: Float[Tensor, "*n"], bounds: tuple[float, float], levels: 
     """The number of each pixel's nearest level, 0 … levels − 1."""
     low, high = bounds
     return ((images - low) * ((levels - 1) / (high - low))).round()
-
-
-def to_bytes(images: Float[Tensor, "*n"], bounds: tuple[float, float]) -> UInt8[Tensor, "*n"]:
-    """Images as they are kept: the nearest of 256 levels, 0 … 255."""
-    low, high = bounds
-    return ((images - low) * (255 / (high - low))).round().to(torch.uint8)
 
 
 class Quantised:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from db3.search.driver import drive, replay
 from db3.search.ledger import Asks, Pairs, Search
 from db3.search.methods.bd import boundary_distance
@@ -101,12 +101,13 @@ def test_a_pair_alone_finds_the_same_bits_and_its_answers_replay(
 def test_a_surrogate_of_few_decisions_finds_nearer_points_than_bd_with_few_queries(
     real_teacher: RealTeacher, name: MethodName, budget: int
 ) -> None:
-    surrogate = SurrogateSettings(networks=2, steps=60, retrain=20, batch=64)
+    surrogate = SurrogateSettings("lenet5_half", networks=2, steps=60, retrain=20, batch=64)
     pool, rows = real_teacher.pool, range(5)
-    found = search_distances(real_teacher.teacher, pool, rows, Method(name, budget, points=9), surrogate=surrogate)
+    settings = SearchSettings(name, budget, points=9)
+    found = search_distances(real_teacher.teacher, pool, rows, settings, surrogate=surrogate)
     assert found.asked.max() <= budget
     assert np.isfinite(found.distances).all()
     decided = real_teacher.teacher.decide(torch.from_numpy(found.points).float() / 255).numpy()
     assert (decided == found.point_pairs[:, 1]).mean() > 0.8  # a point is rounded to 1/255, so not always across
-    bd = search_distances(real_teacher.teacher, pool, rows, Method("bd", BUDGET))
+    bd = search_distances(real_teacher.teacher, pool, rows, SearchSettings("bd", BUDGET))
     assert found.distances.sum() < 0.9 * bd.distances.sum()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from db3.search.ledger import Search
 from db3.search.methods.bd import boundary_distance
 from tests.search.problems import TEACHERS, Constant, Recording, block, drawn, half_space, pool, run, truth
@@ -30,8 +30,8 @@ def test_no_distance_is_below_the_exact_one_or_above_the_nearest_sample(name: st
     teacher = TEACHERS[name]()
     images = pool(teacher, 60)
     exact = truth(teacher, images)
-    nearest = search_distances(teacher, images, range(30), Method("sd")).distances
-    found = search_distances(teacher, images, range(30), Method("bd", budget=20, starts=2)).distances
+    nearest = search_distances(teacher, images, range(30), SearchSettings("sd")).distances
+    found = search_distances(teacher, images, range(30), SearchSettings("bd", budget=20, starts=2)).distances
     assert (found >= exact[:30] * (1 - 1e-6)).all()
     assert (found <= nearest).all()
     assert (found < nearest).mean() > 0.3
@@ -41,7 +41,7 @@ def test_more_starts_never_make_a_distance_larger() -> None:
     teacher = half_space()
     images = pool(teacher, 60)
     found = [
-        search_distances(teacher, images, range(20), Method("bd", budget=100, starts=starts)).distances
+        search_distances(teacher, images, range(20), SearchSettings("bd", budget=100, starts=starts)).distances
         for starts in (1, 2, 5)
     ]
     assert (found[1] <= found[0]).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from db3.search.ledger import Asks, Search
 from db3.search.methods.bd import boundary_distance
 from db3.search.methods.mbd import minimal_boundary_distance
@@ -45,7 +45,7 @@ def _search(teacher: Teacher, images: Tensor, starts: Tensor, budget: int, **cha
 def test_no_distance_is_below_the_exact_one(name: str) -> None:
     teacher = TEACHERS[name]()
     images = pool(teacher, 40)
-    found = search_distances(teacher, images, range(12), Method("mbd", budget=90, starts=2, cell=1)).distances
+    found = search_distances(teacher, images, range(12), SearchSettings("mbd", budget=90, starts=2, cell=1)).distances
     assert (found >= truth(teacher, images)[:12] * (1 - 1e-6)).all()
 
 
@@ -55,8 +55,8 @@ def test_it_goes_on_where_bd_ends(name: str) -> None:
     teacher = TEACHERS[name]()
     images = pool(teacher, 40)
     exact = truth(teacher, images)[:12]
-    by_bd = search_distances(teacher, images, range(12), Method("bd", budget=150)).distances
-    by_mbd = search_distances(teacher, images, range(12), Method("mbd", budget=150, cell=1)).distances
+    by_bd = search_distances(teacher, images, range(12), SearchSettings("bd", budget=150)).distances
+    by_mbd = search_distances(teacher, images, range(12), SearchSettings("mbd", budget=150, cell=1)).distances
     assert (by_mbd <= by_bd).all()
     other = exact > 0.05
     excess = [float((found[other] / exact[other] - 1).mean()) for found in (by_bd, by_mbd)]
@@ -130,7 +130,7 @@ def test_cells_help_where_the_boundary_is_smooth() -> None:
 def test_the_seed_decides_the_directions() -> None:
     teacher, images = brightest(), pool(brightest(), 30)
     found = [
-        search_distances(teacher, images, range(5), Method("mbd", budget=60, seed=seed, cell=1)).distances.tolist()
+        search_distances(teacher, images, range(5), SearchSettings("mbd", 60, seed=seed, cell=1)).distances.tolist()
         for seed in (0, 0, 1)
     ]
     assert found[0] == found[1] != found[2]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from db3.search import Method, search_distances
+from db3.search import SearchSettings, search_distances
 from tests.search.problems import Recording, brightest, pool
 
 
@@ -11,7 +11,7 @@ def test_distances_are_those_to_the_nearest_sample_of_each_class() -> None:
     teacher = Recording(brightest())
     images = pool(teacher, 60)
     teacher.calls.clear()
-    found = search_distances(teacher, images, range(60), Method("sd", budget=100, starts=2, checkpoints=(0, 7)))
+    found = search_distances(teacher, images, range(60), SearchSettings("sd", budget=100, starts=2, checkpoints=(0, 7)))
     pixels = images.images.reshape(60, -1) / 255
     for sample in range(60):
         for k in range(4):

@@ -12,7 +12,7 @@ import torch
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.callable import CallableTeacher, fetch_callable, find, open_callable
-from db3.teachers.adapters.declared import Declared, Opening
+from db3.teachers.adapters.foreign_model import ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import TeacherSpec
 from tests.contracts.teacher import TeacherContract
@@ -76,12 +76,17 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 
 def test_a_named_function_is_found_fetched_and_opened(module: Callable[[str], Path], tmp_path: Path) -> None:
     file = module("class Model:\n    def decide(self, images):\n        return ['b'] * len(images)\n\nown = Model()\n")
-    declared = Declared("callable", SPEC.input_shape, 3, ("a", "b", "c"), 8, function="own_teacher:own.decide")
-    model = fetch_callable(declared, tmp_path, Link()).model | {"preprocessing": {}, "labels": ["a", "b", "c"]}
-    assert open_callable(Opening({"model": model}, tmp_path, SPEC)).decide(torch.rand(2, 1, 4, 4)).tolist() == [1, 1]
+    description = ModelDescription(
+        "callable", SPEC.input_shape, 3, ("a", "b", "c"), 8, function="own_teacher:own.decide"
+    )
+    model = fetch_callable(description, tmp_path, Link()).model | {"preprocessing": {}, "labels": ["a", "b", "c"]}
+    assert open_callable(StoredModel({"model": model}, tmp_path, SPEC)).decide(torch.rand(2, 1, 4, 4)).tolist() == [
+        1,
+        1,
+    ]
     file.write_text(file.read_text() + "# changed\n")
     with pytest.raises(DataError, match=r"the source of own_teacher:own\.decide changed"):
-        open_callable(Opening({"model": model}, tmp_path, SPEC))
+        open_callable(StoredModel({"model": model}, tmp_path, SPEC))
 
 
 @pytest.mark.parametrize(

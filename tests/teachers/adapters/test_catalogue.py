@@ -1,15 +1,18 @@
 """Foreign models as teacher folders: a card that holds, and no model that was exchanged in silence."""
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from db3.errors import ConfigError, DataError
 from db3.files import read_json, write_json
-from db3.teachers.adapters.catalogue import fetch_foreign
-from db3.teachers.adapters.declared import Declared
+from db3.report.provenance import KINDS
+from db3.settings.teacher import NEEDS, Kind, TeacherSettings
+from db3.teachers.adapters.catalogue import ADAPTERS, fetch_foreign
+from db3.teachers.adapters.foreign_model import ModelDescription
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.answers.place import close_answers, open_answers
@@ -30,9 +33,9 @@ from tests.teachers.models import CLASSES, SHAPE, as_onnx, as_pt2, network, pixe
 LABELS = tuple("0123456789")
 
 
-def write_folder(folder: Path, kind: str, call_batch: int = 8, **declared: Any) -> Path:
+def write_folder(folder: Path, kind: str, call_batch: int = 8, **description: Any) -> Path:
     """A teacher's folder as the stage fetch_teacher writes it."""
-    fetched = fetch_foreign(Declared(kind, SHAPE, CLASSES, LABELS, call_batch, **declared), folder, Link())
+    fetched = fetch_foreign(ModelDescription(kind, SHAPE, CLASSES, LABELS, call_batch, **description), folder, Link())
     card: dict[str, Any] = {
         "kind": kind,
         "architecture": None,
@@ -68,8 +71,8 @@ def test_a_file_is_copied_opened_and_decides_as_its_network(files: Path, tmp_pat
 
 def test_the_identity_tells_models_and_what_they_see_apart(files: Path, tmp_path: Path) -> None:
     cards = [
-        read_card(write_folder(tmp_path / str(number), "onnx", **declared))
-        for number, declared in enumerate(
+        read_card(write_folder(tmp_path / str(number), "onnx", **description))
+        for number, description in enumerate(
             [
                 {"checkpoint": files / "m.onnx"},
                 {"checkpoint": files / "other.onnx"},
@@ -142,8 +145,16 @@ def test_a_missing_back_end_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
         write_folder(tmp_path, "onnx", checkpoint=tmp_path / "m.onnx")
 
 
+def test_every_kind_is_listed_wherever_kinds_differ() -> None:
+    """What it needs, how it is fetched and opened (beside the networks of db3), and what the report calls it."""
+    kinds = set(get_args(Kind))
+    assert kinds == set(NEEDS) == {"train", "checkpoint", *ADAPTERS} == set(KINDS)
+    fields = {field.name for field in dataclasses.fields(TeacherSettings)}
+    assert {name.partition(".")[0] for needed in NEEDS.values() for name in needed} <= fields
+
+
 def test_an_unknown_kind_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown teacher\.kind 'tarot'; known here: callable, exported, http"):
-        fetch_foreign(Declared("tarot", SHAPE, CLASSES, LABELS), tmp_path)
+        fetch_foreign(ModelDescription("tarot", SHAPE, CLASSES, LABELS), tmp_path)
     with pytest.raises(ConfigError, match=r"unknown teacher\.kind 'onx'; did you mean onnx\?"):
-        fetch_foreign(Declared("onx", SHAPE, CLASSES, LABELS), tmp_path)
+        fetch_foreign(ModelDescription("onx", SHAPE, CLASSES, LABELS), tmp_path)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from db3.errors import ConfigError, DataError, TeacherError
-from db3.teachers.adapters.declared import Declared
 from db3.teachers.adapters.exported import ExportedTeacher, fetch_exported
+from db3.teachers.adapters.foreign_model import ModelDescription
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import TeacherSpec
 from tests.contracts.teacher import TeacherContract
@@ -48,27 +48,27 @@ class TestTorchScript(_Program):
     FILE = "lenet.pt"
 
 
-def declared(checkpoint: Path) -> Declared:
-    return Declared("exported", SHAPE, CLASSES, tuple("0123456789"), 8, checkpoint=checkpoint)
+def description(checkpoint: Path) -> ModelDescription:
+    return ModelDescription("exported", SHAPE, CLASSES, tuple("0123456789"), 8, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize(("name", "rows"), [("lenet.pt2", 8), ("five.pt2", 5), ("lenet.pt", 8)])
 def test_fetching_keeps_the_file_and_finds_its_rows(folder: Path, tmp_path: Path, name: str, rows: int) -> None:
-    fetched = fetch_exported(declared(folder / name), tmp_path, Link())
+    fetched = fetch_exported(description(folder / name), tmp_path, Link())
     assert fetched.call_batch == rows
     assert fetched.parameters == sum(weights.numel() for weights in network().parameters())
     assert (tmp_path / "model" / fetched.model["file"]).read_bytes() == (folder / name).read_bytes()
 
 
 def test_a_program_of_other_images_is_one_line(folder: Path, tmp_path: Path) -> None:
-    other = Declared("exported", (3, 16, 16), CLASSES, tuple("0123456789"), 8, checkpoint=folder / "lenet.pt2")
+    other = ModelDescription("exported", (3, 16, 16), CLASSES, tuple("0123456789"), 8, checkpoint=folder / "lenet.pt2")
     with pytest.raises(ConfigError, match=r"failed on 8 images of shape \[3, 16, 16\]") as raised:
         fetch_exported(other, tmp_path, Link())
     assert "\n" not in str(raised.value)
 
 
 def test_another_number_of_classes_is_one_line(folder: Path, tmp_path: Path) -> None:
-    other = Declared("exported", SHAPE, 7, tuple("0123456"), 8, checkpoint=folder / "lenet.pt2")
+    other = ModelDescription("exported", SHAPE, 7, tuple("0123456"), 8, checkpoint=folder / "lenet.pt2")
     with pytest.raises(ConfigError, match=r"output of shape \[8, 10\] in float32; expected \[8, 7\] scores"):
         fetch_exported(other, tmp_path, Link())
 
@@ -124,7 +124,7 @@ def test_a_pickle_inside_an_archive_never_runs(
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.bin").write_bytes(b"")
     with pytest.raises(DataError, match=r"no known program; expected one of \.pt2"):
-        fetch_exported(declared(tmp_path / "m.bin"), tmp_path / "teacher", Link())
+        fetch_exported(description(tmp_path / "m.bin"), tmp_path / "teacher", Link())
 
 
 def test_the_call_shape_stays_the_specs(folder: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.serving import UnavailableError, served
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.declared import Declared, Opening
+from db3.teachers.adapters.foreign_model import ModelDescription, StoredModel
 from db3.teachers.adapters.http import HttpTeacher, fetch_http, open_http
 from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import Interface
@@ -56,10 +56,10 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def opened(url: str, link: Link, sending: Callable[[int], None] | None = None, **http: Any) -> HttpTeacher:
     """Fetched and opened as the pipeline does."""
     names = tuple("0123456789")
-    declared = Declared("http", SHAPE, CLASSES, names, 8, http={"url": url, "model": "lenet", **http})
-    fetched = fetch_http(declared, Path(), link)
+    description = ModelDescription("http", SHAPE, CLASSES, names, 8, http={"url": url, "model": "lenet", **http})
+    fetched = fetch_http(description, Path(), link)
     card = {"model": {**fetched.model, "preprocessing": {}, "labels": list(names)}, "access": fetched.access}
-    return open_http(Opening(card, Path(), SPEC, link=link, sending=sending))
+    return open_http(StoredModel(card, Path(), SPEC, link=link, sending=sending))
 
 
 class TestRealServer(TeacherContract):
@@ -89,14 +89,16 @@ class TestRealServer(TeacherContract):
     def test_a_wrong_shape_is_refused_before_anything_is_asked(self, real_server: str) -> None:
         http = {"url": real_server, "model": "lenet"}
         with pytest.raises(ConfigError, match=r"\[-1, 1, 16, 16\], but would be shown \[n, 3, 32, 32\]"):
-            fetch_http(Declared("http", (3, 32, 32), 10, (), 8, http=http), Path(), Link())
+            fetch_http(ModelDescription("http", (3, 32, 32), 10, (), 8, http=http), Path(), Link())
         with pytest.raises(ConfigError, match=r"tells 10 classes apart, the dataset 7: set teacher\.classes=10"):
-            fetch_http(Declared("http", SHAPE, 7, (), 8, http=http), Path(), Link())
+            fetch_http(ModelDescription("http", SHAPE, 7, (), 8, http=http), Path(), Link())
 
     def test_a_version_that_it_does_not_have_is_one_line(self, real_server: str) -> None:
-        declared = Declared("http", SHAPE, 10, (), 8, version="7", http={"url": real_server, "model": "lenet"})
+        description = ModelDescription(
+            "http", SHAPE, 10, (), 8, version="7", http={"url": real_server, "model": "lenet"}
+        )
         with pytest.raises(TeacherError, match="answered 404"):
-            fetch_http(declared, Path(), Link())
+            fetch_http(description, Path(), Link())
 
 
 def teacher_of(server: Hostile, link: Link = QUICK, sent: list[int] | None = None, **more: Any) -> HttpTeacher:
@@ -337,8 +339,10 @@ def test_a_fixed_number_of_rows_is_filled_up_and_counted_as_sent() -> None:
 
 
 def fetched_from(server: Hostile, **more: Any) -> Any:
-    declared = Declared("http", FOUR.input_shape, 4, tuple("abcd"), 3, http={"url": server.url, "model": "m"}, **more)
-    return fetch_http(declared, Path(), QUICK)
+    description = ModelDescription(
+        "http", FOUR.input_shape, 4, tuple("abcd"), 3, http={"url": server.url, "model": "m"}, **more
+    )
+    return fetch_http(description, Path(), QUICK)
 
 
 def test_a_model_that_changed_since_it_was_fetched_is_never_asked() -> None:
@@ -348,7 +352,7 @@ def test_a_model_that_changed_since_it_was_fetched_is_never_asked() -> None:
         server.metadata = {**server.metadata, "versions": ["2"]}
         model = {**fetched.model, "preprocessing": {}, "labels": []}
         with pytest.raises(TeacherError, match="describes itself otherwise than when it was fetched"):
-            open_http(Opening({"model": model, "access": fetched.access}, Path(), FOUR, link=QUICK)).decide(IMAGES)
+            open_http(StoredModel({"model": model, "access": fetched.access}, Path(), FOUR, link=QUICK)).decide(IMAGES)
         assert server.images == []
 
 
@@ -396,11 +400,11 @@ def test_the_token_is_sent_and_told_nowhere(
     caplog.set_level(logging.DEBUG)
     with hostile(Hostile(always=echo)) as server:
         http = {"url": server.url, "model": "m", "token": "OWN_TOKEN", "header": header, "scheme": scheme}
-        fetched = fetch_http(Declared("http", FOUR.input_shape, 4, tuple("abcd"), 3, http=http), Path(), QUICK)
+        fetched = fetch_http(ModelDescription("http", FOUR.input_shape, 4, tuple("abcd"), 3, http=http), Path(), QUICK)
         assert SECRET not in repr(fetched)
         model = {**fetched.model, "preprocessing": {}, "labels": []}
         with pytest.raises(TeacherError, match=r"answered 403 Forbidden \(the token \*\*\* is not welcome\)"):
-            open_http(Opening({"model": model, "access": fetched.access}, Path(), FOUR, link=QUICK)).decide(IMAGES)
+            open_http(StoredModel({"model": model, "access": fetched.access}, Path(), FOUR, link=QUICK)).decide(IMAGES)
     assert all(headers[header] == f"{scheme} {SECRET}".strip() for headers in server.seen)
     assert SECRET not in caplog.text
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.declared import Declared, Opening
+from db3.teachers.adapters.foreign_model import ModelDescription, StoredModel
 from db3.teachers.adapters.http_image import HttpImageTeacher, encode_picture, fetch_http_image, open_http_image
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import TeacherSpec
@@ -149,11 +149,13 @@ def test_fetching_asks_nothing_and_the_card_is_enough(service: Any, monkeypatch:
         "format": "png",
         "token": "OWN_TOKEN",
     }
-    fetched = fetch_http_image(Declared("http_image", (3, 4, 5), 3, NAMES, 16, version="May", http=http), Path(), QUICK)
+    fetched = fetch_http_image(
+        ModelDescription("http_image", (3, 4, 5), 3, NAMES, 16, version="May", http=http), Path(), QUICK
+    )
     assert service.pictures == []
     assert "s3cr3t" not in repr(fetched)
     model = {**fetched.model, "preprocessing": {"resize": [8, 8]}, "labels": list(NAMES)}
-    teacher = open_http_image(Opening({"model": model, "access": fetched.access}, Path(), SPEC, link=QUICK))
+    teacher = open_http_image(StoredModel({"model": model, "access": fetched.access}, Path(), SPEC, link=QUICK))
     assert teacher.decide(LEVELS).tolist() == THIRDS
     assert service.pictures[0].shape == (8, 8, 3)
 
@@ -161,7 +163,7 @@ def test_fetching_asks_nothing_and_the_card_is_enough(service: Any, monkeypatch:
 def test_a_path_that_cannot_be_read_is_one_line() -> None:
     http = {"url": "http://127.0.0.1:9", "answer": "a[", "body": "raw", "field": "image", "format": "png"}
     with pytest.raises(ConfigError, match=r"teacher\.http\.answer is 'a\['; expected a JMESPath") as raised:
-        fetch_http_image(Declared("http_image", (3, 4, 5), 3, NAMES, 16, http=http), Path(), QUICK)
+        fetch_http_image(ModelDescription("http_image", (3, 4, 5), 3, NAMES, 16, http=http), Path(), QUICK)
     assert "\n" not in str(raised.value)
 
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.teachers.adapters.batching import Batching
-from db3.teachers.adapters.declared import Declared
+from db3.teachers.adapters.foreign_model import ModelDescription
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.onnx import OnnxTeacher, fetch_onnx
 from db3.teachers.adapters.preprocessing import Preprocessing
@@ -150,13 +150,13 @@ def test_no_cuda_is_one_line(tmp_path: Path) -> None:
         OnnxTeacher(brightest_pixel(tmp_path / "m.onnx"), ROW, device="cuda")
 
 
-def declared(checkpoint: Path, **more: object) -> Declared:
-    return Declared("onnx", ROW.input_shape, ROW.classes, tuple("abcd"), 3, checkpoint=checkpoint, **more)  # type: ignore[arg-type]
+def description(checkpoint: Path, **more: object) -> ModelDescription:
+    return ModelDescription("onnx", ROW.input_shape, ROW.classes, tuple("abcd"), 3, checkpoint=checkpoint, **more)  # type: ignore[arg-type]
 
 
 def test_fetching_keeps_the_file_and_tells_its_interface(tmp_path: Path) -> None:
     file = brightest_pixel(tmp_path / "m.onnx", 2)
-    fetched = fetch_onnx(declared(file), tmp_path / "teacher", Link())
+    fetched = fetch_onnx(description(file), tmp_path / "teacher", Link())
     assert (tmp_path / "teacher/model/model.onnx").read_bytes() == file.read_bytes()
     assert fetched.model == {"input": "images", "output": "scores"}
     assert fetched.call_batch == 2
@@ -174,14 +174,14 @@ def test_external_weights_travel_with_the_file(tmp_path: Path) -> None:
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     file = tmp_path / "m.onnx"
     onnx.save(model, str(file), save_as_external_data=True, location="m.weights", size_threshold=0)
-    assert fetch_onnx(declared(file), tmp_path / "teacher", Link()).parameters == 16
+    assert fetch_onnx(description(file), tmp_path / "teacher", Link()).parameters == 16
     kept = OnnxTeacher(tmp_path / "teacher/model/model.onnx", ROW)
     assert kept.decide(BRIGHT).tolist() == [1, 0, 0]
     (tmp_path / "m.weights").rename(tmp_path / "lost")
     with pytest.raises(DataError, match=r"m\.weights: No such file"):
-        fetch_onnx(declared(file), tmp_path / "again", Link())
+        fetch_onnx(description(file), tmp_path / "again", Link())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.onnx: no such file"):
-        fetch_onnx(declared(tmp_path / "nothing.onnx"), tmp_path / "teacher", Link())
+        fetch_onnx(description(tmp_path / "nothing.onnx"), tmp_path / "teacher", Link())

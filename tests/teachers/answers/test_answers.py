@@ -21,7 +21,7 @@ from db3.teachers.answers.sqlite import SqliteDatabase
 from db3.teachers.answers.store import Account, AnswerStore
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.budget import Budget, Costs
-from db3.teachers.decide_images import recheck
+from db3.teachers.decide import recheck
 from db3.teachers.votes import Votes, asking_again
 from db3.testing.analytic import Brightest
 from tests.contracts.teacher import TeacherContract

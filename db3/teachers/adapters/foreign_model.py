@@ -1,4 +1,4 @@
-"""A foreign model as parameters describe it, and what fetching it found out."""
+"""A foreign model: as parameters describe it, as fetching found it, as it lies in the teacher's folder to be opened."""
 
 import shutil
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ FOLDER = "model"  # below data/teacher/: the files of a foreign model, as they w
 
 
 @dataclass(frozen=True)
-class Declared:
+class ModelDescription:
     """What the user says of a model.
 
     Attributes:
@@ -62,8 +62,8 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What goes onto the card.
+class FetchedModel:
+    """What fetching a model found out: it goes onto the card.
 
     Attributes:
         model: all that decides an answer beside the files; part of the identity. No secret ever.
@@ -79,8 +79,8 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Opening:
-    """What a fetched model is opened from.
+class StoredModel:
+    """A model that was fetched, and how it is to be opened.
 
     Attributes:
         card: teacher.json.
@@ -102,7 +102,7 @@ class Opening:
 
     @property
     def model(self) -> dict[str, Any]:
-        """What `Fetched.model` wrote onto the card."""
+        """What `FetchedModel.model` wrote onto the card."""
         model: dict[str, Any] = self.card["model"]
         return model
 
