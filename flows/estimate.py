@@ -13,7 +13,7 @@ from db3.errors import BudgetSpent
 from db3.files import read_json
 from db3.images.augmented import decide_augmented
 from db3.search import search_pairs
-from db3.search.method import WITH_SURROGATES, resolve_method
+from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.place import open_answers
@@ -108,10 +108,10 @@ def _count_known(config: Config, data: Path, augmented: int) -> int:
     teacher, card = _Known(folder, place), read_card(folder)
     torch.set_num_threads(config.runtime.threads)
     if (data / "samples" / "manifest.json").is_file():
-        pool, method = transfer_images(data), resolve_method(config.query, config.samples.method)
-        surrogate = surrogates_of(config.query) if method.method in WITH_SURROGATES else None
+        pool, settings = transfer_images(data), resolve_search(config.query, config.samples.method)
+        surrogate = surrogates_of(config.query) if settings.method in WITH_SURROGATES else None
         with suppress(BudgetSpent):
-            search_pairs(teacher, pool, method, cut(len(pool.decisions), config.runtime.shard), surrogate)
+            search_pairs(teacher, pool, settings, cut(len(pool.decisions), config.runtime.shard), surrogate)
         decide_augmented(teacher, pool, augmented, config.query.seed)
     elif config.samples.method == "real":
         with suppress(BudgetSpent):
