@@ -18,8 +18,8 @@ import pytest
 from tests.flows.test_repro import Clone
 
 KILLS = int(os.environ.get("DB3_KILLS", "6"))
-# Counts the images that reach the network, without what fills a call up, where nothing of the store of answers can: in a file of
-# one line a call.
+# Counts the images that reach the network, without what fills a call up, where nothing of the store of answers can: in
+# a file of one line a call.
 COUNTED = """
 import os
 from db3.teachers.adapters.batching import Batching
