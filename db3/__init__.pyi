@@ -38,6 +38,8 @@ from db3.teachers import open_teacher as open_teacher
 from db3.teachers.adapters.callable import CallableTeacher as CallableTeacher
 from db3.teachers.adapters.onnx import OnnxTeacher as OnnxTeacher
 from db3.teachers.adapters.preprocessing import Preprocessing as Preprocessing
+from db3.teachers.answers.place import open_answers as open_answers
+from db3.teachers.answers.store import AnswerStore as AnswerStore
 from db3.teachers.decide import decide_all as decide_all
 from db3.training.examples import Examples as Examples
 from db3.training.examples import Group as Group

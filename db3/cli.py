@@ -8,16 +8,19 @@ from typing import NoReturn
 from db3.errors import Db3Error
 from db3.extras import needs
 
-_USAGE = """usage: db3 replay
+_USAGE = """usage: db3 replay | db3 answers COMMAND
 
-  replay    recompute the transfer set from the sealed journals, without a teacher, and compare every file"""
+  replay    recompute the transfer set from the sealed journals, without a teacher, and compare every file
+  answers   list, export, import, forget or check what teachers have answered (db3 answers --help)"""
 
 
 def main() -> NoReturn:
-    """Console script; `db3 replay` is `python -m flows.verify`."""
+    """Console script; `db3 replay` is `python -m flows.verify`, `db3 answers` is `db3.teachers.answers.command`."""
     name, *rest = sys.argv[1:] or [""]
     if name == "replay":
         _replay(rest)
+    if name == "answers":
+        sys.exit(import_module("db3.teachers.answers.command").main(rest))
     out = sys.stdout if name in ("--help", "-h") else sys.stderr
     out.write(_USAGE + "\n")
     sys.exit(0 if out is sys.stdout else 2)

@@ -58,10 +58,15 @@ class Work:
         return len(self.maximum)
 
     @cached_property
+    def scopes(self) -> tuple[str, ...]:
+        """Digest of what each piece is, whatever code computes it: the account that its queries are booked on."""
+        return tuple(digest_json([self.name, _plain(self.decided_by(i))]) for i in range(len(self)))
+
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         """Digest of all that decides each piece, but for the machine."""
         code = _code(self.code)
-        return tuple(digest_json([self.name, _plain(self.decided_by(i)), code]) for i in range(len(self)))
+        return tuple(digest_json([scope, code]) for scope in self.scopes)
 
     def keys_on(self, device: str, threads: int) -> tuple[str, ...]:
         """Digest of all that decides each piece on such a machine."""

@@ -59,6 +59,10 @@ class Runtime:
         Annotated[float, Ge(0)] | None, Doc("of 1,000 images, for `python -m flows.query_decisions --estimate`")
     ] = None
     latency_runs: Annotated[int, Ge(0), Doc("timed calls of one image; kept outside the versioned metrics")] = 30
+    answers: Annotated[
+        Annotated[str, Matches(r"\S(.*\S)?", "auto, off, a path, or an address DIALECT://USER@HOST/DATABASE")],
+        Doc("where answers are kept; auto: .db3/answers.sqlite, but for db3's own networks without a budget"),
+    ] = "auto"
     link: Link = Link()
 
 
@@ -75,6 +79,27 @@ class Config:
     distill: DistillSettings = DistillSettings()
     evaluate: Evaluate = Evaluate()
     runtime: Runtime = Runtime()
+
+    def rules(self) -> None:
+        """A budget has to know what earlier runs have sent."""
+        if self.runtime.answers == "off" and self.budget.total is not None:
+            raise ConfigError(
+                "runtime.answers is off, but budget.total counts what all runs have sent, which the store of answers "
+                "knows: set runtime.answers=auto, or no budget.total"
+            )
+
+
+def answers_of(config: Config) -> str | None:
+    """Where the answers are kept: an absolute path or an address; None: nowhere.
+
+    Networks of db3's own answer faster than they are looked up; a budget has to know what was sent all the same.
+    """
+    from db3.teachers.answers.place import resolve_place
+
+    answers, own = config.runtime.answers, config.teacher.kind in ("train", "checkpoint")
+    if answers == "off" or (answers == "auto" and own and config.budget.total is None):
+        return None
+    return resolve_place(answers, Path.cwd())
 
 
 def device_of(config: Config) -> str:

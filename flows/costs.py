@@ -11,7 +11,7 @@ QUERIES = "queries.json"
 
 
 def sent_before(data: Path, digests: Mapping[str, str], otherwise: int) -> int:
-    """Images that earlier stages have sent: as this machine counted them, else as a manifest tells.
+    """Images that earlier stages have sent, in all their runs: as this machine counted them, else as a manifest tells.
 
     Args:
         data: the folder.
@@ -20,10 +20,9 @@ def sent_before(data: Path, digests: Mapping[str, str], otherwise: int) -> int:
     """
     counts = read_json(data / QUERIES) if (data / QUERIES).is_file() else {}
     found = [counts.get(stage, {}) for stage in digests]
-    counted = all(
-        count.get("of") == digest and "sent" in count for count, digest in zip(found, digests.values(), strict=True)
-    )
-    return sum(count["sent"] for count in found) if counted else otherwise
+    pairs = zip(found, digests.values(), strict=True)
+    counted = all(count.get("of") == digest and "sent_in_all" in count for count, digest in pairs)
+    return sum(count["sent_in_all"] for count in found) if counted else otherwise
 
 
 def write_costs(data: Path, stage: str, digest: str, asking: Asking) -> str:
@@ -33,12 +32,13 @@ def write_costs(data: Path, stage: str, digest: str, asking: Asking) -> str:
         What a stage's last line says of it; nothing where each image was asked and sent once, in this run.
     """
     costs, path = asking.costs, data / QUERIES
-    lost = costs["sent"] - costs["votes"]
-    entry = {"of": digest, **{name: costs[name] for name in ("asked", "known", "sent")}, "lost": lost}
+    entry = {"of": digest, **{name: costs[name] for name in ("asked", "known", "sent", "sent_in_all", "lost")}}
     write_json(path, {**(read_json(path) if path.is_file() else {}), stage: entry})
+    earlier, lost = costs["sent_in_all"] - costs["sent"], costs["lost"]
     words = [f"{costs['known']:,} of them known already"] if costs["known"] else []
     words += [f"{costs['sent']:,} sent"] if costs["sent"] != costs["asked"] else []
-    words += [f"{lost:,} of these brought no answer (in flight when a run died, or sent again)"] if lost else []
+    words += [f"{earlier:,} by earlier runs"] if earlier else []
+    words += [f"{lost:,} of all these brought no answer (in flight when a run died, or sent again)"] if lost else []
     return "".join(f", {word}" for word in words)
 
 

@@ -1,20 +1,36 @@
 """What a search will ask, how long that takes and what it costs, before anything is sent."""
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from db3.errors import BudgetSpent
 from db3.files import read_json
-from db3.teachers.folder import open_teacher
-from flows.config import Config, device_of
-from flows.inputs import dataset_of, plan_of
+from db3.images.augmented import decide_augmented
+from db3.search import search_pairs
+from db3.search.catalogue import WITH_SURROGATES, resolve_search
+from db3.search.surrogate.surrogate import surrogates_of
+from db3.teachers.answers.answers import Answers
+from db3.teachers.answers.place import open_answers
+from db3.teachers.base import TeacherSpec
+from db3.teachers.budget import Costs
+from db3.teachers.decide import decide_all
+from db3.teachers.folder import account_of, open_teacher, read_card, read_spec, votes_of
+from db3.teachers.votes import Votes
+from db3.work import cut
+from flows.config import Config, answers_of, device_of
+from flows.inputs import dataset_of, drawn_images, plan_of, transfer_images
 from flows.manifests import SamplesManifest, read_manifest
 
 _LOCAL = ("train", "checkpoint", "exported", "onnx")  # asking these costs nothing but time
 _ASSUMED = 100.0  # queries a second of a remote teacher, which is not asked to find out
 _PROBE = 1.0  # seconds
+_LOOK = 30.0  # seconds that are spent on looking up what is known
 
 
 def estimate(config: Config, data: Path) -> str:
@@ -32,6 +48,7 @@ def estimate(config: Config, data: Path) -> str:
     done = (data / "samples" / "manifest.json").is_file()
     beside = tested + (0 if done else samples)
     whole, maximum, votes = expected + beside, plan.maximum + beside, config.teacher.votes
+    known = min(whole, _count_known(config, data, expected - search))
     total, price = config.budget.total, config.runtime.price_per_1000
     rate, source = _rate(config, data)
     lines = [
@@ -47,16 +64,61 @@ def estimate(config: Config, data: Path) -> str:
         lines.append(
             f"  sent           {maximum * votes:>14,} at most, {votes} votes each; a steady teacher needs fewer"
         )
+    if known:
+        lines.append(f"  known          {known:>14,} of these at least: answered already, nothing is sent for them")
     if total is not None:
         lines.append(f"  budget.total   {total:>14,} sent at most, samples and test images included")
-    lines.append(f"  time           {_duration(whole / rate):>14} at {rate:,.0f} queries/s ({source})")
+    lines.append(f"  time           {_duration((whole - known) / rate):>14} at {rate:,.0f} queries/s ({source})")
     if price is None:
         lines.append("  cost           unknown: set runtime.price_per_1000")
     else:
-        ends = [value if total is None else min(value, total) for value in (whole, maximum * votes)]
+        ends = [value if total is None else min(value, total) for value in (whole - known, (maximum - known) * votes)]
         costs = [value * price / 1000 for value in ends]
         lines.append(f"  cost           {costs[0]:>14,.2f} expected, {costs[1]:,.2f} at most, at {price:g} per 1,000")
     return "\n".join(lines)
+
+
+class _Unasked:
+    """The end of what is known: a search ends here as it does where a budget is spent."""
+
+    def __init__(self, spec: TeacherSpec) -> None:
+        self.spec, self.ends = spec, time.monotonic() + _LOOK
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        raise BudgetSpent(f"{len(images)} images are not known, and nothing is sent for an estimate")
+
+
+class _Known:
+    """A teacher that tells what the store knows, until there has been enough time for that."""
+
+    def __init__(self, folder: Path, place: str) -> None:
+        self.spec, self.costs, unasked = read_spec(folder), Costs(), _Unasked(read_spec(folder))
+        answers = Answers(unasked, open_answers(place), account_of(folder), self.costs)
+        self._votes, self._unasked = Votes(answers, votes_of(folder), self.costs), unasked
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        return (self._unasked if time.monotonic() > self._unasked.ends else self._votes).decide(images)
+
+
+def _count_known(config: Config, data: Path, augmented: int) -> int:
+    """Images that are known of those to come: every stage asks until something is not, and nothing is sent."""
+    folder, place = data / "teacher", answers_of(config)
+    if place is None or not (folder / "teacher.json").is_file() or ("://" not in place and not Path(place).is_file()):
+        return 0
+    teacher, card = _Known(folder, place), read_card(folder)
+    torch.set_num_threads(config.runtime.threads)
+    if (data / "samples" / "manifest.json").is_file():
+        pool, settings = transfer_images(data), resolve_search(config.query, config.samples.method)
+        surrogate = surrogates_of(config.query) if settings.method in WITH_SURROGATES else None
+        with suppress(BudgetSpent):
+            search_pairs(teacher, pool, settings, cut(len(pool.decisions), config.runtime.shard), surrogate)
+        decide_augmented(teacher, pool, augmented, config.query.seed)
+    elif config.samples.method == "real":
+        with suppress(BudgetSpent):
+            decide_all(teacher, drawn_images(config, card)[0], 1)
+    with suppress(BudgetSpent):
+        decide_all(teacher, dataset_of(config, card).test().images, 1)
+    return teacher.costs.known
 
 
 def _sizes(config: Config, data: Path) -> tuple[int, int, int]:

@@ -21,14 +21,15 @@ import numpy.typing as npt
 from db3.errors import DataError
 from db3.files import read_array, read_json
 from db3.teachers.answers.recorded import RecordedTeacher
-from db3.teachers.answers.recording import Recording, empty, read_whole, spec_of, whole
+from db3.teachers.answers.recording import Recording, empty, read_whole, spec_of
 from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Costs
 from db3.teachers.decide import decide_images
+from db3.work import Work
 from flows.config import Config, load_config
 from flows.engine.stage import DATA, run_entry_point
 from flows.engine.store import Arrays
-from flows.engine.teacher_work import Asking, Compute
+from flows.engine.teacher_work import Asking
 from flows.engine.threads import set_threads
 from flows.inputs import transfer_images
 from flows.manifests import SamplesManifest, TransferManifest, read_manifest
@@ -93,16 +94,17 @@ class Replay(Asking):
     def _limits(self, maximum: Sequence[int]) -> list[int | None]:
         return [None] * len(maximum)
 
-    def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> Arrays:  # noqa: ARG002
-        nothing = Path(f"{work}.journal"), empty(self._header(work, index))
-        path, recording = self._recordings.get((work, index), nothing)
+    def _recorded(self, work: Work, index: int, key: str, limit: int | None) -> Arrays:  # noqa: ARG002
+        nothing = Path(f"{work.name}.journal"), empty(self._header(work.name, index))
+        path, recording = self._recordings.get((work.name, index), nothing)
         compared, changed = (int(column.sum(dtype=np.int64)) for column in recording.votes[:, 1:].T)
-        costs = Costs(sent=recording.sent, votes=recording.total_votes, compared=compared, changed=changed)
+        costs = Costs(votes=recording.total_votes, compared=compared, changed=changed)
         teacher = RecordedTeacher(self.spec, recording, path)
-        arrays = self._compute(compute, index, teacher, costs)
+        arrays = self._compute(work, index, teacher, costs)
         costs.known = costs.asked
-        self._unused[work, index] = teacher.left
-        self._keep(key, costs, bool(recording.header.get("spent", False)), whole(recording))
+        self._unused[work.name, index] = teacher.left
+        spent = bool(recording.header.get("spent", False))
+        self._keep(key, costs, {"sent_in_all": 0, "lost": 0, "spent": spent}, recording)
         return arrays
 
     def check_used(self) -> None:

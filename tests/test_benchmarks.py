@@ -7,7 +7,18 @@ from pathlib import Path
 import benchmarks
 
 # `scaling` measures the pipeline's runners, `serving` and its like need a server's packages.
-MODULES = ("engine", "generator", "journal", "memory", "priors", "students", "throughput", "zero_shot", "zsdb3")
+MODULES = (
+    "answers",
+    "counting",
+    "engine",
+    "generator",
+    "memory",
+    "priors",
+    "students",
+    "throughput",
+    "zero_shot",
+    "zsdb3",
+)
 PROGRAM = """
 import importlib, sys
 sys.modules.update(dict.fromkeys(("prefect", "dvc", "hydra", "pydantic", "matplotlib")))

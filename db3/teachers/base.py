@@ -14,27 +14,30 @@ Rules that every adapter keeps and `tests/contracts/teacher.py` checks:
 A teacher is a stack of four layers, each of which keeps these rules:
 
     adapter (db3.teachers.adapters)   how a model is asked; batching and call shape belong to it
-    votes   (db3.teachers.votes)      how an unsteady model is settled
-    answers (db3.teachers.answers)    what is known already
+    answers (db3.teachers.answers)    what is known already: every single answer, kept by content
+    votes   (db3.teachers.votes)      how an unsteady model is settled, by the answers known and sent
     budget  (db3.teachers.budget)     what may still be sent, what was asked
 
 One record, `db3.teachers.budget.Costs`, is handed to all of them; nobody asks a layer what it is.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from db3.errors import BudgetSpent, TeacherError
+from db3.errors import TeacherError
 
 ImageShape = tuple[int, int, int]
 Sending = Callable[[int], None]
-"""Called by an adapter with the number of images before every attempt to send them; what it raises forbids it."""
+"""Called by an adapter with the number of images before every attempt to send them; what it raises forbids it. Called
+again with the negative number where the attempt reached nobody: then they were not sent."""
+Answered = Callable[[int, Int[Tensor, " _"]], None]
+"""Called by an adapter with each answered part of a `decide`, as soon as it is there: the place of its first image in
+that call, and its decisions. So what was answered before a failure is not lost."""
 
 
 @dataclass(frozen=True)
@@ -87,32 +90,3 @@ class Teacher(Protocol):
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image."""
         ...
-
-
-class PartlyAnsweredError(TeacherError):
-    """The teacher failed for good, or the budget ended, but some of the images asked had been answered (and billed).
-
-    Attributes:
-        cause: what ended it.
-        known: bool [n], which images.
-        decisions: int64 [n], their classes; 0 elsewhere.
-    """
-
-    def __init__(
-        self, cause: TeacherError | BudgetSpent, known: Bool[Tensor, " n"], decisions: Int[Tensor, " n"]
-    ) -> None:
-        super().__init__(str(cause))
-        self.cause, self.known, self.decisions = cause, known, decisions
-
-    @classmethod
-    def of(
-        cls, error: BaseException, parts: Sequence[Int[Tensor, " _"] | None], counts: Sequence[int]
-    ) -> BaseException:
-        """The error to raise: a stranger's passes through, others take along what was answered in each part."""
-        if not isinstance(error, TeacherError | BudgetSpent) or all(part is None for part in parts):
-            return error
-        sized = list(zip(parts, counts, strict=True))
-        known = torch.cat([torch.full((count,), part is not None) for part, count in sized])
-        empty = torch.zeros(max(counts), dtype=torch.int64)
-        decisions = torch.cat([empty[:count] if part is None else part for part, count in sized])
-        return cls(error, known, decisions)

@@ -1,7 +1,6 @@
 """Budget: what may still be sent to a teacher, and the one record of what its whole stack has cost."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jaxtyping import Float, Int
@@ -11,7 +10,7 @@ from db3.errors import BudgetSpent
 from db3.teachers.base import Teacher
 from db3.teachers.checks import check_decisions, check_images
 
-COUNTS = ("asked", "known", "sent", "votes", "compared", "changed")
+COUNTS = ("asked", "known", "sent", "answered", "votes", "compared", "changed")
 """The numbers of a record, as files and manifests name them."""
 
 
@@ -21,57 +20,61 @@ class Costs:
 
     Attributes:
         asked: images that an algorithm wanted decided (`Budget`).
-        known: those of them that had been answered already (`db3.teachers.answers`).
+        known: those of them for which nothing was sent: they had been answered already (`db3.teachers.answers`).
         sent: images sent, every attempt, without what fills a call up: what is billed (the adapter).
+        answered: answers that came back for these.
         votes: answers that the decisions were made of, those known included (`Votes`).
         compared: images that were answered twice or more (`Votes`).
         changed: those of them whose first two answers differ.
-        limit: `sent` never exceeds it; None: no limit.
-        note: called with every count about to be sent, before it is: so it shows what a killed run had in flight.
+        before: images that earlier runs of the same work have sent.
+        limit: `before` and `sent` together never exceed it; None: no limit.
     """
 
     asked: int = 0
     known: int = 0
     sent: int = 0
+    answered: int = 0
     votes: int = 0
     compared: int = 0
     changed: int = 0
+    before: int = 0
     limit: int | None = None
-    note: Callable[[int], None] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def send(self, count: int) -> None:
         """Count `count` images as sent; to be called just before every attempt to send them, retries included.
+
+        A negative count takes back what was announced but reached nobody.
 
         Raises:
             BudgetSpent: they would be too many: none of them may be sent, and none is counted.
         """
         with self._lock:
             self.require(count)
-            if self.note:
-                self.note(count)
             self.sent += count
 
     def require(self, count: int) -> None:
         """Refuse, as `send` would, a count that is more than what is left; nothing is counted."""
-        if self.limit is not None and self.sent + count > self.limit:
-            raise BudgetSpent(
-                f"{count} images more would make {self.sent + count} sent, of {self.limit} that may be: raise "
-                "budget.total to go on from here"
-            )
+        if self.limit is not None and count > 0 and self.before + self.sent + count > self.limit:
+            raise budget_spent(count, self.before + self.sent, self.limit)
 
-    def add(self, *, asked: int = 0, known: int = 0, votes: int = 0, compared: int = 0, changed: int = 0) -> None:
-        """Add to the counts that need no permission."""
+    def add(self, **counts: int) -> None:
+        """Add to the counts that need no permission, by their names."""
         with self._lock:
-            self.asked += asked
-            self.known += known
-            self.votes += votes
-            self.compared += compared
-            self.changed += changed
+            for name, count in counts.items():
+                setattr(self, name, getattr(self, name) + count)
 
     def counts(self) -> dict[str, int]:
         """The numbers by name."""
         return {name: getattr(self, name) for name in COUNTS}
+
+
+def budget_spent(count: int, sent: int, limit: int) -> BudgetSpent:
+    """The refusal of `count` images after `sent`, of `limit` that may be."""
+    return BudgetSpent(
+        f"{count} images more would make {sent + count} sent, of {limit} that may be: raise budget.total to go on from "
+        "here"
+    )
 
 
 class Budget:
@@ -103,5 +106,6 @@ class Budget:
             self.costs.send(len(images))
         answers = self._teacher.decide(images)
         check_decisions(answers, len(images), self.spec)
-        self.costs.add(asked=len(images), votes=len(images) if self._alone else 0)
+        alone = len(images) if self._alone else 0
+        self.costs.add(asked=len(images), votes=alone, answered=alone)
         return answers

@@ -1,5 +1,7 @@
 """Decisions on images as they lie on the disk: in one go (`decide_all`), in pieces (`decide_images`), a second time."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64, UInt8
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 from db3.arithmetic import is_exact
 from db3.pixels import to_floats
 from db3.teachers.base import Teacher
+from db3.teachers.votes import asking_again
 from db3.work import Arrays, Run, Work, cut, run_here
 
 _CODE = ("teachers", "networks", "arithmetic", "rng", "pixels")
@@ -39,7 +42,11 @@ def decide_all(model: nn.Module | Teacher, images: UInt8[np.ndarray, "n c h w"],
 
 
 def decide_images(
-    teacher: Teacher, images: UInt8[np.ndarray, "n c h w"], name: str = "samples", run: Run = run_here
+    teacher: Teacher,
+    images: UInt8[np.ndarray, "n c h w"],
+    name: str = "samples",
+    run: Run = run_here,
+    again: bool = False,
 ) -> Int64[np.ndarray, " n"]:
     """The teacher's decision on every image.
 
@@ -48,6 +55,7 @@ def decide_images(
         images: uint8, asked as `uint8 / 255`; may be memory-mapped.
         name: what they are, for people; two works of one name and the same images are one.
         run: brings the pieces about.
+        again: decide by later answers than the first ones, which may be known.
 
     Raises:
         BudgetSpent: the teacher refuses to go on; a part of the decisions is of no use.
@@ -55,7 +63,8 @@ def decide_images(
     parts = cut(len(images), _PIECE)
 
     def compute(index: int) -> Arrays:
-        return {"decisions": decide_all(teacher, _rows(images, parts[index]), teacher.spec.max_batch)}
+        with asking_again() if again else nullcontext():
+            return {"decisions": decide_all(teacher, _rows(images, parts[index]), teacher.spec.max_batch)}
 
     def decided_by(index: int) -> list[object]:
         return [teacher.spec.identity, _rows(images, parts[index])]
@@ -87,7 +96,7 @@ def recheck(
         BudgetSpent: the teacher refuses to go on.
     """
     rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(np.int64))
-    again = decide_images(teacher, images[rows], "recheck", run)
+    again = decide_images(teacher, images[rows], "recheck", run, again=True)
     return len(rows), int((decisions[rows] != again).sum())
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from db3.digest import digest_file, digest_json
 from db3.errors import DataError
@@ -16,7 +17,9 @@ from db3.teachers.adapters.foreign_model import StoredModel, digest_kept
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
-from db3.teachers.base import Sending, Teacher, TeacherSpec
+from db3.teachers.answers.answers import Answers
+from db3.teachers.answers.store import Account, AnswerStore
+from db3.teachers.base import Answered, Sending, Teacher, TeacherSpec
 from db3.teachers.budget import Budget, Costs
 from db3.teachers.votes import Votes
 
@@ -48,6 +51,13 @@ def identity(card: dict[str, Any], weights: str) -> str:
     if card.get("arithmetic") == "exact":
         deciding = {key: value for key, value in deciding.items() if key not in _CALLS}
     return digest_json(deciding)
+
+
+def answers_identity(card: dict[str, Any], weights: str) -> str:
+    """Digest of all that decides a single answer to given pixels: how many are let vote, and to which levels an image
+    is rounded before it is asked, decides none.
+    """
+    return identity({name: value for name, value in card.items() if name not in ("votes", "quantise")}, weights)
 
 
 def is_open(card: dict[str, Any]) -> bool:
@@ -96,6 +106,20 @@ def read_spec(folder: Path) -> TeacherSpec:
     )
 
 
+def account_of(folder: Path, scope: str = "") -> Account:
+    """The teacher in the store of answers.
+
+    Args:
+        folder: with teacher.json.
+        scope: of the work that asks: what a budget limits.
+    """
+    card = read_card(folder)
+    model = card.get("model") or {"kind": "network", "name": card["architecture"]}
+    place = model.get("url") or model.get("function") or model.get("file") or ""
+    name = " ".join(str(word) for word in (model["kind"], model.get("name"), place) if word)
+    return Account(answers_identity(card, digest_weights(folder, card)), card["classes"], name, scope)
+
+
 def open_network(folder: Path) -> nn.Module:
     """The teacher's network with its scores: for its own training and the white-box baseline, never for a search.
 
@@ -114,7 +138,12 @@ def open_network(folder: Path) -> nn.Module:
 
 
 def open_adapter(
-    folder: Path, device: str = "cpu", *, sending: Sending | None = None, link: Link | None = None
+    folder: Path,
+    device: str = "cpu",
+    *,
+    sending: Sending | None = None,
+    answered: Answered | None = None,
+    link: Link | None = None,
 ) -> Teacher:
     """The innermost layer: the model itself, asked in its own calls, shown the levels that the card names.
 
@@ -122,7 +151,8 @@ def open_adapter(
         folder: with teacher.json.
         device: where a local model runs.
         sending: called before each attempt with the number of images about to be sent; it may raise to forbid the
-            sending. Possibly from several threads, but one at a time.
+            sending. Possibly from another thread, but one call at a time.
+        answered: called with each part of a call that is answered; likewise.
         link: how a remote teacher is reached.
     """
     card, spec = read_card(folder), read_spec(folder)
@@ -130,9 +160,9 @@ def open_adapter(
         memory_format = card.get("memory_format", _OPTIONAL["memory_format"])
         arithmetic: Arithmetic = "exact" if card.get("arithmetic") == "exact" else "float32"
         network = NetworkTeacher(open_network(folder), spec, device, memory_format, arithmetic)
-        teacher: Teacher = Batching(network, pad=arithmetic != "exact", sending=sending)
+        teacher: Teacher = Batching(network, pad=arithmetic != "exact", sending=sending, answered=answered)
     else:
-        teacher = open_foreign(StoredModel(card, folder, spec, device, link or Link(), sending))
+        teacher = open_foreign(StoredModel(card, folder, spec, device, link or Link(), sending, answered))
     return Quantised(teacher) if spec.levels else teacher
 
 
@@ -141,15 +171,72 @@ def votes_of(folder: Path) -> int:
     return int(read_json(folder / CARD).get("votes", 1))
 
 
-def open_teacher(folder: Path, device: str = "cpu", *, costs: Costs | None = None, link: Link | None = None) -> Budget:
-    """The teacher as the pipeline sees it, without answers kept: adapter, votes, budget.
+class LateAdapter:
+    """The innermost layer, opened when it is first asked; its listeners may change from one call to the next.
+
+    Args:
+        spec: of the teacher.
+        folder: with teacher.json.
+        device: where a local model runs.
+        link: how a remote teacher is reached.
+
+    Attributes:
+        sending: see `open_adapter`.
+        answered: likewise.
+    """
+
+    def __init__(self, spec: TeacherSpec, folder: Path, device: str = "cpu", link: Link | None = None) -> None:
+        self.spec, self._folder, self._device, self._link = spec, folder, device, link
+        self.sending: Sending | None = None
+        self.answered: Answered | None = None
+        self._adapter: Teacher | None = None
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        if self._adapter is None:
+            self._adapter = open_adapter(
+                self._folder, self._device, sending=self._sending, answered=self._answered, link=self._link
+            )
+        return self._adapter.decide(images)
+
+    def _sending(self, count: int) -> None:
+        if self.sending:
+            self.sending(count)
+
+    def _answered(self, place: int, decisions: Int[Tensor, " n"]) -> None:
+        if self.answered:
+            self.answered(place, decisions)
+
+
+def stack_votes(
+    adapter: LateAdapter, votes: int, costs: Costs, store: AnswerStore | None = None, account: Account | None = None
+) -> Votes:
+    """The layers from the adapter up to the votes, with answers kept where there are a store and an account."""
+    if store is None or account is None:
+        adapter.sending, adapter.answered = costs.send, None
+        return Votes(adapter, votes, costs)
+    answers = Answers(adapter, store, account, costs)
+    adapter.sending, adapter.answered = answers.sending, answers.answered
+    return Votes(answers, votes, costs)
+
+
+def open_teacher(
+    folder: Path,
+    device: str = "cpu",
+    *,
+    costs: Costs | None = None,
+    link: Link | None = None,
+    answers: AnswerStore | None = None,
+) -> Budget:
+    """The teacher as the pipeline sees it: adapter, answers where a store is given, votes, budget.
 
     Args:
         folder: with teacher.json.
         device: where a local model runs.
         costs: the record that all layers add to, with its limit.
         link: how a remote teacher is reached.
+        answers: where every answer is kept, and found again (`db3.open_answers`).
     """
     costs = Costs() if costs is None else costs
-    adapter = open_adapter(folder, device, sending=costs.send, link=link)
-    return Budget(Votes(adapter, votes_of(folder), costs), costs=costs)
+    adapter = LateAdapter(read_spec(folder), folder, device, link)
+    account = None if answers is None else account_of(folder)
+    return Budget(stack_votes(adapter, votes_of(folder), costs, answers, account), costs=costs)

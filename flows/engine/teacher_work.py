@@ -1,9 +1,9 @@
-"""Pieces of work that ask the teacher: each with its answers, all within one budget.
+"""Pieces of work that ask the teacher: each with its answers in their order, all within one budget.
 
 What lies where, below `.db3/` (git-ignored; DVC removes a stage's outs before it runs, and must not remove these):
 
-    journal/KEY/         the open journal of a piece that is being asked, or that the budget ended
-    answers/…/KEY.npz    the sealed journal of a finished piece, and what it has cost
+    answers.sqlite       every answer of the teacher, by content (`db3.teachers.answers`; `runtime.answers`)
+    answers/…/KEY.npz    the sealed answers of a finished piece, and what it has cost
     shards/…/KEY.npz     what the piece found (`flows.engine.shards`)
 """
 
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,21 @@ from torch import Tensor
 
 from db3.digest import digest_json
 from db3.errors import DataError
-from db3.files import whole_file, write_bytes
-from db3.teachers.answers.answers import Answers
-from db3.teachers.answers.journal import FILE, Journal, discard
-from db3.teachers.answers.recorded import JournalStore
-from db3.teachers.answers.recording import described, read_whole, whole
+from db3.files import whole_file
+from db3.teachers.answers.place import open_answers
+from db3.teachers.answers.recorded import Recorder
+from db3.teachers.answers.recording import Recording, described, whole
+from db3.teachers.answers.store import Account, AnswerStore
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.budget import COUNTS, Budget, Costs
-from db3.teachers.folder import open_adapter, read_spec, votes_of
-from db3.teachers.votes import Votes
+from db3.teachers.folder import LateAdapter, account_of, read_spec, stack_votes, votes_of
 from db3.work import Work
-from flows.config import Config, device_of
+from flows.config import Config, answers_of, device_of
 from flows.engine.shards import STORE, Shards, map_shards
 from flows.engine.store import Arrays, ShardStore
 
 Compute = Callable[[int], Arrays]
-_KEPT = (*COUNTS, "spent")
+_KEPT = (*COUNTS, "sent_in_all", "lost", "spent")
 # Whom the piece that is being computed asks; `drive` carries it into the thread that its teacher decides in.
 _teacher: ContextVar[Budget] = ContextVar("teacher")
 
@@ -50,14 +50,15 @@ class Asking:
         stage: name for people.
         planned: images that all pieces to come may ask for, about: the budget is shared out by it.
         before: images sent by earlier stages.
-        root: where journals, answers and shards are kept.
+        root: where sealed answers and shards are kept.
 
     Attributes:
         spec: of the teacher.
         reused: pieces found in the store.
         pieces: all of them.
-        costs: sums over all pieces so far, by the names of `db3.teachers.budget.COUNTS`; `sent` by all runs, `known`
-            those that this run had to send nothing for; and `spent`, pieces that the budget ended.
+        costs: sums over all pieces so far: the counts of `db3.teachers.budget.COUNTS` for this run, in which a piece
+            found finished is known and nothing of it sent; `sent_in_all` by all runs of the same pieces, and `lost`,
+            those of them that brought no answer; and `spent`, pieces that the budget ended.
     """
 
     def __init__(
@@ -65,8 +66,8 @@ class Asking:
     ) -> None:
         self._config, self._folder, self._stage = config, data / "teacher", stage
         self._planned, self._before = planned, before
-        self._root = root
         self._shards, self._answers = ShardStore(root / STORE.name), ShardStore(root / "answers")
+        self._place = answers_of(config)
         self._threads = threading.local()
         self._done: list[tuple[str, list[str]]] = []
         self._ended: list[str] = []
@@ -77,37 +78,23 @@ class Asking:
     def _read_spec(self) -> TeacherSpec:
         return read_spec(self._folder)
 
+    @cached_property
+    def _account(self) -> Account:
+        return account_of(self._folder)
+
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """As the teacher of the piece that is being computed decides."""
         return _teacher.get().decide(images)
 
     def run(self, work: Work) -> Shards:
-        """Bring the pieces of a work about: a runner (`db3.work`) that resumes, budgets and distributes."""
-        keys = work.keys_on(device_of(self._config), self._config.runtime.threads)
-        return self.map(work.name, keys, work.compute, work.maximum, work.follows)
+        """Bring the pieces of a work about: a runner (`db3.work`) that resumes, budgets and distributes.
 
-    def affordable(self, work: str, count: int) -> int:  # noqa: ARG002 - a proof looks it up
-        """How many of `count` images the budget still allows, each with all its votes; nothing else is to come."""
-        left, self._planned = self._left(), 0
-        return count if left is None else min(count, left // self._config.teacher.votes)
-
-    def map(
-        self, work: str, keys: Sequence[str], compute: Compute, maximum: Sequence[int], follows: bool = False
-    ) -> Shards:
-        """`map_shards` with a journal for each piece.
-
-        A piece that the budget ended is kept under a key of its own, beside its open journal: with a larger budget it
-        goes on from there.
-
-        Args:
-            work: names these pieces, and the file that their answers are sealed in.
-            keys: digest of all that decides a piece, but for the budget.
-            compute: a piece's arrays; asks this object, one piece at a time in a thread.
-            maximum: images that each piece may ask for, about.
-            follows: the pieces build on those mapped before: where the budget ended one of them, they are others.
+        A piece that the budget ended is kept under a key of its own: with a larger budget it is computed again, by the
+        answers that are known and those still to be sent.
         """
-        keys = self._following(keys) if follows else keys
-        limits = self._limits(maximum)
+        keys = work.keys_on(device_of(self._config), self._config.runtime.threads)
+        keys = self._following(keys) if work.follows else keys
+        limits = self._limits(work.maximum)
 
         def name(index: int) -> str:
             return self._name(keys[index], limits[index])
@@ -117,20 +104,27 @@ class Asking:
             return kept["asked"], kept["sent"]
 
         def compute_piece(index: int) -> Arrays:
-            return self._recorded(work, index, keys[index], limits[index], compute)
+            return self._recorded(work, index, keys[index], limits[index])
 
         names = [name(index) for index in range(len(keys))]
         known = {name for name in names if name in self._shards}
-        label = self._stage if work == "search" else f"{self._stage} {work}"
+        label = self._stage if work.name == "search" else f"{self._stage} {work.name}"
         runtime, store = self._config.runtime, self._shards
-        shards = map_shards(label, names, compute_piece, runtime, maximum, "query", store, name, costs)
-        self._settle(work, keys, limits, known)
+        shards = map_shards(label, names, compute_piece, runtime, work.maximum, "query", store, name, costs)
+        self._settle(work.name, keys, limits, known)
         self.reused += shards.reused
         self.pieces += len(shards)
         return shards
 
+    def affordable(self, work: str, count: int) -> int:  # noqa: ARG002 - a proof looks it up
+        """How many of `count` images the budget still allows, each with all its votes; nothing else is to come."""
+        left, self._planned = self._left(), 0
+        return count if left is None else min(count, left // self._config.teacher.votes)
+
     def seal(self, folder: Path) -> None:
-        """Write the answers of all pieces, a file for each kind of work: the same bytes however often it was killed."""
+        """Write the answers of all pieces, a file for each kind of work: the same bytes whatever was known before, and
+        however often a run was killed.
+        """
         for work, names in self._done:
             if any(self._costs(name)["asked"] or self._costs(name)["spent"] for name in names):
                 with whole_file(folder / f"{work.replace(' ', '-')}.journal") as file:
@@ -153,69 +147,55 @@ class Asking:
 
     def _left(self) -> int | None:
         total = self._config.budget.total
-        return None if total is None else max(0, total - self._before - self.costs["sent"])
+        return None if total is None else max(0, total - self._before - self.costs["sent_in_all"])
 
     def _name(self, key: str, limit: int | None) -> str:
         """The key that a piece's results are kept under: its own, or where the budget ended it, one with its limit."""
         return key if limit is None or self._answers.path(key).exists() else digest_json([key, "limit", limit])
 
-    def _recorded(self, work: str, index: int, key: str, limit: int | None, compute: Compute) -> Arrays:
-        """One piece, computed with its journal open; its answers are kept before its results are."""
-        header, folder = self._header(work, index), self._root / "journal" / key
-        own = {**header, "key": key}
-        self._restore(folder, key, own)
-        with Journal(folder, own, durable=limit is not None) as journal:
-            costs = Costs(sent=journal.sent, limit=limit, note=journal.note)
-            answers = Answers(self.spec, lambda: self._voting(costs), JournalStore(journal), costs)
-            arrays = self._compute(compute, index, answers, costs)
-            sealed = journal.sealed({**header, "spent": True} if answers.spent else header)
-        name = digest_json([key, "limit", limit]) if answers.spent else key
-        self._keep(name, costs, answers.spent, sealed)
+    def _recorded(self, work: Work, index: int, key: str, limit: int | None) -> Arrays:
+        """One piece, computed; its answers are kept in their order before its results are."""
+        costs, header = Costs(limit=limit), self._header(work.name, index)
+        store = None if self._place is None else open_answers(self._place)
+        account = replace(self._account, scope=work.scopes[index])
+        recorder = Recorder(self._stack(costs, store, account), costs)
+        arrays = self._compute(work, index, recorder, costs)
+        sent, answered = (costs.sent, costs.answered) if store is None else store.balance(account)
+        recording = recorder.recording({**header, "spent": True} if recorder.spent else header)
+        name = digest_json([key, "limit", limit]) if recorder.spent else key
+        self._keep(name, costs, {"sent_in_all": sent, "lost": sent - answered, "spent": recorder.spent}, recording)
         return arrays
 
-    def _compute(self, compute: Compute, index: int, teacher: Teacher, costs: Costs) -> Arrays:
+    def _compute(self, work: Work, index: int, teacher: Teacher, costs: Costs) -> Arrays:
         """A piece's arrays; while it is computed, `decide` is this teacher's within its budget."""
         _teacher.set(Budget(teacher, costs=costs))
-        return compute(index)
+        return work.compute(index)
 
-    def _voting(self, costs: Costs) -> Votes:
+    def _stack(self, costs: Costs, store: AnswerStore | None, account: Account) -> Teacher:
         """The teacher itself: a thread opens the model when a piece first needs it, and keeps it for those to come."""
         thread = self._threads
         if not hasattr(thread, "adapter"):
             device, link = device_of(self._config), self._config.runtime.link
-            thread.sending = _Sending()
-            thread.adapter = open_adapter(self._folder, device, sending=thread.sending, link=link)
-        thread.sending.costs = costs
-        return Votes(thread.adapter, votes_of(self._folder), costs)
+            thread.adapter = LateAdapter(self.spec, self._folder, device, link)
+        return stack_votes(thread.adapter, votes_of(self._folder), costs, store, account)
 
-    def _keep(self, name: str, costs: Costs, spent: bool, sealed: bytes) -> None:
-        counts = {**costs.counts(), "spent": int(spent)}
-        entry: Arrays = {count: np.array(value, np.int64) for count, value in counts.items()}
-        self._answers.put(name, {**entry, "journal": np.frombuffer(sealed, np.uint8)})
+    def _keep(self, name: str, costs: Costs, more: dict[str, int], recording: Recording) -> None:
+        entry: Arrays = {count: np.array(value, np.int64) for count, value in {**costs.counts(), **more}.items()}
+        self._answers.put(name, {**entry, "journal": np.frombuffer(whole(recording), np.uint8)})
 
     def _header(self, work: str, index: int) -> dict[str, Any]:
         return {"work": work, "piece": index, "classes": self.spec.classes, "teacher": described(self.spec)}
 
-    def _restore(self, folder: Path, key: str, header: dict[str, Any]) -> None:
-        """Where a finished piece has lost its results but not its answers, begin from those."""
-        entry = self._answers.get(key)
-        path = folder / FILE
-        if entry is not None and not path.exists():
-            (recording,) = read_whole(entry["journal"].tobytes(), self._answers.path(key))
-            write_bytes(path, whole(replace(recording, header=header, sent=int(entry["sent"]))))
-
     def _settle(self, work: str, keys: Sequence[str], limits: Sequence[int | None], known: set[str]) -> None:
-        """Add up what the pieces have cost, those known before nothing, and drop the journals of the finished ones."""
+        """Add up what the pieces have cost; of those found finished all is known, and nothing was sent by this run."""
         names = [self._name(key, limit) for key, limit in zip(keys, limits, strict=True)]
         for key, name in zip(keys, names, strict=True):
             counts = self._costs(name)
             if name in known:
-                counts["known"] = counts["asked"]
+                counts.update(known=counts["asked"], sent=0, answered=0)
             for count, value in counts.items():
                 self.costs[count] += value
-            if name == key:
-                discard(self._root / "journal" / key)
-            else:
+            if name != key:
                 self._ended.append(name)
         self._done.append((work, names))
 
@@ -228,15 +208,6 @@ class Asking:
         if entry is None:
             raise DataError(
                 f"{self._answers.path(name)} is missing or damaged, but the results found with its answers are there: "
-                f"delete {self._root} to ask anew"
+                f"delete {self._shards.root} to compute them again; nothing known is sent twice"
             )
         return entry
-
-
-class _Sending:
-    """What an adapter announces to: the costs of whichever piece it is asked for."""
-
-    costs: Costs
-
-    def __call__(self, count: int) -> None:
-        self.costs.send(count)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from db3.teachers.adapters.batching import Batching
+from db3.teachers.answers.place import close_answers
 from flows.estimate import estimate
 from flows.inputs import plan_of
 from tests.flows.test_searches import configured, searched
@@ -51,3 +52,31 @@ def test_before_the_samples_the_parameters_tell(data: Path, monkeypatch: pytest.
     told = estimate(configured("query.method=bd", "samples.recheck=5"), data)
     assert re.search(r"samples +25\n", told)
     assert "an assumption: it is not asked to find out" in told
+
+
+def test_what_is_known_is_told_and_costs_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = (
+        "query.method=bd",
+        "query.augmented=30",
+        "runtime.answers=.db3/answers.sqlite",
+        "runtime.price_per_1000=10",
+    )
+    assert " of these at least" not in estimate(configured(*chosen), data)
+    asked = searched(data, *chosen)["queries"]
+    close_answers()
+
+    def sent(self: Batching, images: object) -> object:
+        raise AssertionError("something was sent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batching, "_call", sent)
+        patch.setattr("flows.estimate._rate", lambda *_: (100.0, "assumed"))
+        told = estimate(configured(*chosen), data)
+    known = re.search(r"known +([\d,]+) of these at least", told)
+    assert known
+    assert int(known[1].replace(",", "")) == asked["asked"] + 30  # the test images were not asked yet
+    whole = re.search(r"queries +([\d,]+) expected", told)
+    cost = re.search(r"cost +([\d.]+) expected", told)
+    assert whole
+    assert cost
+    assert float(cost[1]) == pytest.approx((int(whole[1].replace(",", "")) - asked["asked"] - 30) / 100, abs=0.01)

@@ -74,15 +74,16 @@ def test_made_samples_are_counted_and_follow_from_the_journal(data: Path, chosen
 
 
 def test_a_second_run_pays_nothing_and_writes_the_same_bytes(data: Path) -> None:
-    config = configured(*PRIORS)
+    config = configured(*PRIORS, "runtime.answers=.db3/answers.sqlite")
     first = made(data, config)
+    assert json.loads((data / "queries.json").read_text())["samples"]["sent"] == 150
     before = {path.name: path.read_bytes() for path in (data / "samples").iterdir() if path.is_file()}
     shutil.rmtree(data / "samples")
     shutil.rmtree(data.parent / ".db3" / "shards")  # the answers stay
     assert made(data, config) == first
     assert {path.name: path.read_bytes() for path in (data / "samples").iterdir() if path.is_file()} == before
     costs = json.loads((data / "queries.json").read_text())["samples"]
-    assert costs["known"] == costs["asked"] == costs["sent"] == 150
+    assert (costs["asked"], costs["known"], costs["sent"], costs["sent_in_all"]) == (150, 150, 0, 150)
 
 
 @pytest.mark.parametrize("chosen", [PRIORS, PSEUDO], ids=["priors", "zsdb3"])
@@ -90,7 +91,7 @@ def test_a_budget_below_the_samples_own_is_refused_before_anything_is_paid(data:
     (data / "samples").mkdir()
     with pytest.raises(ConfigError, match=r"budget.total is 40.*samples.budget"):
         samples(configured(*chosen, "budget.total=40"), data)
-    assert not (data.parent / ".db3" / "journal").exists()
+    assert not (data.parent / ".db3" / "answers.sqlite").exists()
 
 
 @pytest.mark.parametrize("method", ["priors", "augmented", "zsdb3"])

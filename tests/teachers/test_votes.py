@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from db3.errors import TeacherError
-from db3.teachers.base import PartlyAnsweredError, TeacherSpec
+from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Budget, Costs
 from db3.teachers.votes import Votes
 from db3.testing.analytic import Brightest
@@ -62,24 +61,6 @@ def test_images_asked_and_votes_are_told_apart() -> None:
     teacher.decide(torch.zeros(1, 1, 1, 1))
     teacher.decide(torch.zeros(1, 1, 1, 1))
     assert (costs.asked, costs.votes, costs.changed) == (2, 5, 1)
-
-
-def test_a_vote_before_a_failure_decides_nothing() -> None:
-    """With one vote an answer is a decision, and what was answered goes on to be kept."""
-
-    class Failing:
-        spec = _Told.spec
-
-        def decide(self, images: Tensor) -> Tensor:
-            known = torch.arange(len(images)) == 0
-            raise PartlyAnsweredError(TeacherError("gone"), known, known.to(torch.int64))
-
-    with pytest.raises(TeacherError) as alone:
-        Votes(Failing(), 1, Costs()).decide(torch.zeros(2, 1, 1, 1))
-    assert isinstance(alone.value, PartlyAnsweredError)
-    with pytest.raises(TeacherError, match="gone") as voting:
-        Votes(Failing(), 3, Costs()).decide(torch.zeros(2, 1, 1, 1))
-    assert not isinstance(voting.value, PartlyAnsweredError)
 
 
 def test_votes_make_an_unsteady_teacher_steadier() -> None:

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import TeacherError
-from db3.teachers.base import Sending, Teacher
+from db3.teachers.base import Answered, Sending, Teacher
 
 
 class Batching:
@@ -19,14 +19,22 @@ class Batching:
         teacher: takes at most `spec.max_batch` images a call.
         pad: false for a teacher that charges for every image: then the last call is short.
         sending: called before each call with its images, without padding; it may raise to forbid it.
+        answered: called after each call, before the next one.
     """
 
-    def __init__(self, teacher: Teacher, pad: bool = True, sending: Sending | None = None) -> None:
-        self._teacher, self._pad, self._sending, self.spec = teacher, pad, sending, teacher.spec
+    def __init__(
+        self, teacher: Teacher, pad: bool = True, sending: Sending | None = None, answered: Answered | None = None
+    ) -> None:
+        self._teacher, self._pad, self.spec = teacher, pad, teacher.spec
+        self._sending, self._answered = sending, answered
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         size = self.spec.max_batch
-        answers = [self._call(part) for part in torch.split(images, size)] if images.shape[0] else []
+        answers = []
+        for place, part in enumerate(torch.split(images, size) if images.shape[0] else ()):
+            answers.append(self._call(part))
+            if self._answered:
+                self._answered(place * size, answers[-1])
         if len(answers) == 1:
             return answers[0]
         return torch.cat(answers) if answers else torch.empty(0, dtype=torch.int64, device=images.device)

@@ -85,7 +85,7 @@ def open_callable(stored: StoredModel) -> Batching:
     if source_digest(model["function"]) != model["source"]:
         raise DataError(f"the source of {model['function']} changed; run the stage fetch_teacher again")
     teacher = CallableTeacher(function, stored.spec, from_json(model["preprocessing"]), labels=model["labels"])
-    return Batching(teacher, pad=False, sending=stored.sending)
+    return Batching(teacher, pad=False, sending=stored.sending, answered=stored.answered)
 
 
 def find(name: str) -> Answering:

@@ -99,7 +99,8 @@ def fetch_exported(description: ModelDescription, folder: Path, link: Link) -> F
 def open_exported(stored: StoredModel) -> Batching:
     """The teacher that a card describes, called with one padded shape."""
     file, see = stored.folder / FOLDER / stored.model["file"], from_json(stored.model["preprocessing"])
-    return Batching(ExportedTeacher(file, stored.spec, see, device=stored.device), sending=stored.sending)
+    teacher = ExportedTeacher(file, stored.spec, see, device=stored.device)
+    return Batching(teacher, sending=stored.sending, answered=stored.answered)
 
 
 _Loaded = tuple[Callable[[Tensor], Any], int | None, int]

@@ -11,7 +11,7 @@ from db3.errors import DataError
 from db3.files import whole_file
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.preprocessing import Preprocessing
-from db3.teachers.base import ImageShape, Sending, TeacherSpec
+from db3.teachers.base import Answered, ImageShape, Sending, TeacherSpec
 
 FOLDER = "model"  # below data/teacher/: the files of a foreign model, as they were given
 
@@ -89,6 +89,7 @@ class StoredModel:
         device: where a local model runs.
         link: how a remote one is reached.
         sending: called before every attempt to send images; None: nobody counts.
+        answered: called with every part of a call that is answered; None: nobody keeps it.
     """
 
     card: Mapping[str, Any]
@@ -97,6 +98,7 @@ class StoredModel:
     device: str = "cpu"
     link: Link = field(default_factory=Link)
     sending: Sending | None = None
+    answered: Answered | None = None
 
     @property
     def model(self) -> dict[str, Any]:

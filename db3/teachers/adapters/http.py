@@ -28,7 +28,7 @@ from db3.teachers.adapters.inference_protocol import (
 from db3.teachers.adapters.outputs import read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes
-from db3.teachers.base import PartlyAnsweredError, Sending, TeacherSpec
+from db3.teachers.base import Answered, Sending, TeacherSpec
 
 _SEEN: dict[str, str] = {}  # versions that answered first, of models whose metadata tell none: one for all threads
 
@@ -51,6 +51,7 @@ class HttpTeacher:
         auth: the token's variable.
         link: limits, retries, encoding.
         sending: called before each attempt with the number of images about to be sent; what it raises passes through.
+        answered: called with each request's answers.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class HttpTeacher:
         auth: Auth | None = None,
         link: Link | None = None,
         sending: Sending | None = None,
+        answered: Answered | None = None,
     ) -> None:
         self._see, self._link, self._labels = preprocessing or Preprocessing(), link or Link(), labels
         self._see.check(spec.input_shape)
@@ -74,13 +76,13 @@ class HttpTeacher:
         self.spec = replace(spec, max_batch=self._rows * self._link.concurrency)
         self._server = _Server(url, model, version, auth or Auth(), self._link)
         self._interface, self._version, self._metadata = interface, version, metadata
-        self._sending, self._binary, self._met = sending, False, False
+        self._sending, self._answered, self._binary, self._met = sending, answered, False, False
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image; any number of them.
 
         Raises:
-            TeacherError: one line; `PartlyAnsweredError` where some of the images had been answered.
+            TeacherError: one line; what had been answered was told to `answered`.
         """
         if not len(images):
             return torch.empty(0, dtype=torch.int64)
@@ -98,12 +100,15 @@ class HttpTeacher:
             return Request("POST", self._server.infer_url, body, headers, len(part))
 
         def read(place: int, reply: Reply) -> Int[Tensor, " _"]:
-            return self._decisions(reply, names[place], len(parts[place]))
+            decisions = self._decisions(reply, names[place], len(parts[place]))
+            if self._answered:
+                self._answered(place * self._rows, decisions)
+            return decisions
 
         ask = [lambda place=place: request(place) for place in range(len(parts))]
         decisions, error = self._server.client.ask_all(ask, read, self._sending)
         if error is not None:
-            raise PartlyAnsweredError.of(error, decisions, [len(part) for part in parts])
+            raise error
         return torch.cat([part for part in decisions if part is not None]).to(images.device)
 
     def _decisions(self, reply: Reply, name: str, count: int) -> Int[Tensor, " _"]:
@@ -204,6 +209,7 @@ def open_http(stored: StoredModel) -> HttpTeacher:
         auth=Auth(**stored.card["access"]),
         link=stored.link,
         sending=stored.sending,
+        answered=stored.answered,
     )
 
 

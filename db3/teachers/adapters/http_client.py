@@ -26,7 +26,10 @@ from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.base import Sending
 
 T = TypeVar("T")
+_GUARD = threading.Lock()
 _LARGEST = 1 << 28  # bytes of an answer: more is no decision
+# No connection came about: nothing was sent.
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _IDLE = 4.0  # seconds that a connection is kept: many servers close theirs after five
 
 
@@ -71,7 +74,8 @@ class Client:
         parts = urlsplit(url)
         self.link, self.who, self._secret = link, who, auth.secret()
         token = f"{auth.scheme} {self._secret}".strip() if self._secret else ""
-        self.shared = _shared(f"{parts.scheme}://{parts.netloc}", link, auth.header, token)
+        with _GUARD:  # two threads that meet a server at once would each have limits of their own
+            self.shared = _shared(f"{parts.scheme}://{parts.netloc}", link, auth.header, token)
 
     def ask(self, request: Callable[[], Request], read: Callable[[Reply], T]) -> T:
         """One request; see `ask_all`."""
@@ -109,8 +113,8 @@ class Client:
             if isinstance(acquired, Awaitable):
                 await acquired
 
-    async def exchange(self, request: Request) -> Reply:
-        """Send a request once.
+    async def exchange(self, request: Request, unsent: Callable[[], None]) -> Reply:
+        """Send a request once; `unsent` is called where no connection came about, so that no server saw it.
 
         Raises:
             RetryableError: a failure that may pass.
@@ -122,6 +126,8 @@ class Client:
         except TimeoutError:
             raise RetryableError(f"it had not answered in full after {self.link.timeout:g} s") from None
         except httpx2.HTTPError as error:
+            if isinstance(error, _UNSENT):
+                unsent()
             raise broken_exchange(error, self._clean(str(error)) or type(error).__name__, self.who) from None
         if status == HTTPStatus.OK:
             return reply
@@ -199,9 +205,12 @@ class _Batch(Generic[T]):
         await self._client.permitted(self._stopped)
         if self._stopped.is_set():
             raise RetryableError("another request failed")
-        if request.images and self._sending:
-            self._sending(request.images)
-        return self._read(place, await self._client.exchange(request))
+        self._announce(request.images)
+        return self._read(place, await self._client.exchange(request, lambda: self._announce(-request.images)))
+
+    def _announce(self, images: int) -> None:
+        if images and self._sending:
+            self._sending(images)
 
 
 class _Shared:

@@ -24,7 +24,7 @@ from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import read_json_object
 from db3.teachers.adapters.outputs import read_class
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
-from db3.teachers.base import PartlyAnsweredError, Sending, TeacherSpec
+from db3.teachers.base import Answered, Sending, TeacherSpec
 
 BODIES, FORMATS = ("raw", "multipart", "json"), ("png", "jpeg")
 
@@ -44,6 +44,7 @@ class HttpImageTeacher:
         auth: the token's variable.
         link: limits and retries.
         sending: called with 1 before each attempt; what it raises passes through.
+        answered: called with each answer.
 
     Raises:
         ConfigError: an unknown body or format, a path that cannot be read, or no token.
@@ -63,9 +64,11 @@ class HttpImageTeacher:
         auth: Auth | None = None,
         link: Link | None = None,
         sending: Sending | None = None,
+        answered: Answered | None = None,
     ) -> None:
         _check_form(body, format)
-        self._url, self.spec, self._labels, self._sending = url, spec, labels, sending
+        self._url, self.spec, self._labels = url, spec, labels
+        self._sending, self._answered = sending, answered
         self._see, self._form, self._format = preprocessing or Preprocessing(), (body, field), format
         self._who, self._answer = f"the service {url}", compile_path(answer)
         self._client = Client(url, link or Link(), auth or Auth(), self._who)
@@ -74,7 +77,7 @@ class HttpImageTeacher:
         """Top-1 class of each image; any number of them.
 
         Raises:
-            TeacherError: one line; `PartlyAnsweredError` where some of the images had been answered.
+            TeacherError: one line; what had been answered was told to `answered`.
         """
         shown = self._see(images.cpu())
 
@@ -83,13 +86,18 @@ class HttpImageTeacher:
             return Request("POST", self._url, content, {"Content-Type": kind}, 1)
 
         ask = [lambda place=place: request(place) for place in range(len(shown))]
-        found, error = self._client.ask_all(ask, lambda _, reply: self._decision(reply), self._sending)
+        found, error = self._client.ask_all(ask, self._read, self._sending)
         if error is not None:
-            each = [None if decision is None else torch.tensor([decision]) for decision in found]
-            raise PartlyAnsweredError.of(error, each, [1] * len(found))
+            raise error
         return torch.tensor([decision for decision in found if decision is not None], dtype=torch.int64).to(
             images.device
         )
+
+    def _read(self, place: int, reply: Reply) -> int:
+        decision = self._decision(reply)
+        if self._answered:
+            self._answered(place, torch.tensor([decision]))
+        return decision
 
     def _decision(self, reply: Reply) -> int:
         value = read_json_object(reply.content, self._who)
@@ -170,6 +178,7 @@ def open_http_image(stored: StoredModel) -> HttpImageTeacher:
         auth=Auth(**stored.card["access"]),
         link=stored.link,
         sending=stored.sending,
+        answered=stored.answered,
     )
 
 

@@ -130,7 +130,7 @@ def open_onnx(stored: StoredModel) -> Batching:
         output=model["output"],
         device=stored.device,
     )
-    return Batching(teacher, sending=stored.sending)
+    return Batching(teacher, sending=stored.sending, answered=stored.answered)
 
 
 def _session(model: Path, device: str) -> Any:

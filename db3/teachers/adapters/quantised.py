@@ -14,8 +14,13 @@ def rounded(images: Float[Tensor, "*n"], bounds: tuple[float, float], levels: in
     if not levels:
         return images
     low, high = bounds
-    steps = levels - 1
-    return ((images - low) * (steps / (high - low))).round() / steps * (high - low) + low
+    return levels_of(images, bounds, levels) / (levels - 1) * (high - low) + low
+
+
+def levels_of(images: Float[Tensor, "*n"], bounds: tuple[float, float], levels: int) -> Float[Tensor, "*n"]:
+    """The number of each pixel's nearest level, 0 … levels − 1."""
+    low, high = bounds
+    return ((images - low) * ((levels - 1) / (high - low))).round()
 
 
 class Quantised:

@@ -1,1 +1,1 @@
-"""What is known already: answers, kept on the disk and read again, so that nothing is sent twice."""
+"""What is known already: every answer, kept by its content and found again, so that nothing is sent twice."""

@@ -1,117 +1,141 @@
-"""Answers: what is known already is answered from a store, the rest asked and kept before it is told."""
+"""Answers: what is known already is answered from the store, the rest sent and kept before it is told."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+import threading
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import BudgetSpent
-from db3.teachers.base import PartlyAnsweredError, TeacherSpec
+from db3.teachers.answers.digests import digest_images
+from db3.teachers.answers.recording import width
+from db3.teachers.answers.store import Account, AnswerStore
+from db3.teachers.base import Teacher
 from db3.teachers.budget import Costs
 from db3.teachers.checks import check_decisions
-from db3.teachers.votes import Votes
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a store knows of the images of one call.
-
-    Attributes:
-        known: which of them it has an answer to.
-        decisions: these answers; 0 elsewhere.
-        votes: answers that they were made of, images compared, images changed (`db3.teachers.budget.Costs`).
-    """
-
-    known: Bool[np.ndarray, " n"]
-    decisions: Int[np.ndarray, " n"]
-    votes: tuple[int, int, int]
-
-
-@runtime_checkable
-class Store(Protocol):
-    """Where answers are kept: of each call it is asked `find` first, then told at most one of the others."""
-
-    def find(self, images: Float[Tensor, "n c h w"]) -> Known:
-        """What is known of the images."""
-        ...
-
-    def add(self, decisions: Int[np.ndarray, " n"], votes: tuple[int, int, int]) -> None:
-        """Keep the answers to all images that were looked for last."""
-        ...
-
-    def add_part(self, known: Bool[np.ndarray, " n"], decisions: Int[np.ndarray, " n"]) -> None:
-        """Keep the answers to some of them; the call failed before there were more."""
-        ...
 
 
 class Answers:
-    """A teacher whose every answer is kept, and asked for only once.
+    """The single answers of a teacher, each of which is sent for once and kept (`db3.teachers.votes.Ballots`).
 
-    Once a call has failed every later one fails likewise: a store may know answers by their order, and theirs would
-    stand in the wrong place.
+    The adapter has to announce what it sends to `sending`, and should tell `answered` what comes back. Both may be
+    called from another thread than the one that waits in `decide`.
 
     Args:
-        spec: of the teacher.
-        ask: gives the layers below, which add to `costs`; called when something is to be asked that is not known.
-        store: of this piece of work.
-        costs: the stack's record.
+        teacher: the adapter; asked when something is not known.
+        store: where the answers are kept.
+        account: whose they are, and where what is sent is booked.
+        costs: the stack's record; its `before` is set to what the account has sent already.
     """
 
-    def __init__(self, spec: TeacherSpec, ask: Callable[[], Votes], store: Store, costs: Costs) -> None:
-        self.spec = spec
-        self._ask, self._store, self._costs = ask, store, costs
-        self._teacher: Votes | None = None
-        self._failed: Exception | None = None
+    def __init__(self, teacher: Teacher, store: AnswerStore, account: Account, costs: Costs) -> None:
+        self.spec = teacher.spec
+        self._teacher, self._store, self._account, self._costs = teacher, store, account, costs
+        self._type = width(account.classes)
+        self._guard = threading.Lock()
+        self._calling: list[bytes] = []
+        self._waiting: dict[bytes, bytes] = {}
+        self._votes: dict[bytes, bytes] = {}
+        self._received = 0
+        costs.before = store.balance(account)[0]
+
+    def look_up(self, images: Float[Tensor, "n c h w"]) -> "Known":
+        """What is known of the images of a call, all looked up at once."""
+        keys = digest_images(images, self.spec)
+        return Known(self, images, keys, self._store.find(self._account, set(keys)), self._type)
+
+    def sending(self, count: int) -> None:
+        """Book `count` images as sent.
+
+        Raises:
+            BudgetSpent: the account may not send so many.
+        """
+        with self._guard:
+            self._costs.send(count)
+            try:
+                self._commit(count)
+            except BaseException:
+                self._costs.send(-count)
+                raise
+
+    def answered(self, place: int, decisions: Int[Tensor, " _"]) -> None:
+        """Keep what came back: decisions on the images from `place` on of the call under way."""
+        check_decisions(decisions, len(decisions), self.spec)
+        told = decisions.cpu().numpy().astype(self._type)
+        with self._guard:
+            for key, vote in zip(self._calling[place : place + len(told)], told, strict=True):
+                self._waiting[key] = vote.tobytes()
+            self._received += len(told)
+            self._costs.add(answered=len(told))
+            self._commit(0)
+
+    def send(self, keys: list[bytes], images: Float[Tensor, "n c h w"]) -> dict[bytes, bytes]:
+        """One more answer to each of the images; all answers to them. What came before a failure is kept."""
+        self._calling, self._votes, self._received = keys, {}, 0
+        try:
+            decisions = self._teacher.decide(images)
+            check_decisions(decisions, len(keys), self.spec)
+            if not self._received:  # an adapter that tells nothing while it works
+                self.answered(0, decisions)
+        finally:
+            with self._guard:
+                self._commit(0)
+        return self._votes
+
+    def _commit(self, sent: int) -> None:
+        """Called with the guard held."""
+        if not sent and not self._waiting:
+            return
+        try:
+            self._votes |= self._store.commit(self._account, self._waiting, sent, self._costs.limit)
+        except BudgetSpent:  # of what comes next: what came back is kept
+            self._waiting = {}
+            raise
+        self._waiting = {}
+
+
+class Known:
+    """What is known of the images of one call (`db3.teachers.votes.Ballot`); equal images are one."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        images: Float[Tensor, "n c h w"],
+        keys: list[bytes],
+        found: dict[bytes, bytes],
+        kind: np.dtype[Any],
+    ) -> None:
+        self._answers, self._images, self._type = answers, images, kind
+        self._places: dict[bytes, int] = {}
+        for place, key in enumerate(keys):
+            self._places.setdefault(key, place)
+        self._keys, self._found, self._sent = keys, found, set[bytes]()
+        self.known = np.array([len(found.get(key, b"")) for key in keys], np.int64) // kind.itemsize
 
     @property
-    def spent(self) -> bool:
-        """Whether the budget has refused a call."""
-        return isinstance(self._failed, BudgetSpent)
+    def asked(self) -> int:
+        """Images of the call that something was sent for."""
+        return len(self._sent)
 
-    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
-        if not len(images):
-            return torch.empty(0, dtype=torch.int64, device=images.device)
-        if self._failed:
-            raise self._failed
-        try:
-            return torch.from_numpy(self._decide(images)).to(images.device)
-        except Exception as error:
-            self._failed = error
-            raise
+    def missing(self, votes: Int[np.ndarray, " n"]) -> int:
+        """Images that have to be sent until there are `votes[i]` answers to image i; equal ones count once."""
+        places = list(self._places.values())
+        return int((votes[places] - self.known[places]).clip(0).sum())
 
-    def _decide(self, images: Float[Tensor, "n c h w"]) -> Int[np.ndarray, " n"]:
-        found, decisions = self._store.find(images), None
-        if not found.known.all():
-            before = self._votes()
-            decisions = self._complete(images, found)
-            first, second, third = (
-                now - then + old for now, then, old in zip(self._votes(), before, found.votes, strict=True)
-            )
-            self._store.add(decisions, (first, second, third))
-        votes, compared, changed = found.votes
-        self._costs.add(known=int(found.known.sum()), votes=votes, compared=compared, changed=changed)
-        return found.decisions if decisions is None else decisions
-
-    def _votes(self) -> tuple[int, int, int]:
-        return self._costs.votes, self._costs.compared, self._costs.changed
-
-    def _complete(self, images: Float[Tensor, "n c h w"], found: Known) -> Int[np.ndarray, " n"]:
-        """Ask about the images that are not known; what is answered before a failure is kept."""
-        self._teacher = self._teacher or self._ask()
-        known, decisions, missing = found.known.copy(), found.decisions.copy(), np.flatnonzero(~found.known)
-        try:
-            rest = images[torch.from_numpy(missing).to(images.device)] if known.any() else images
-            answers = self._teacher.decide(rest)
-        except PartlyAnsweredError as error:
-            here = error.known.numpy()
-            check_decisions(error.decisions[error.known], int(here.sum()), self.spec)
-            known[missing[here]], decisions[missing[here]] = True, error.decisions.numpy()[here]
-            self._store.add_part(known, decisions)
-            raise error.cause from error
-        check_decisions(answers, len(missing), self.spec)
-        decisions[missing] = answers.cpu().numpy()
-        return decisions
+    def cast(self, rows: Int[np.ndarray, " r"], votes: Int[np.ndarray, " r"]) -> Int[np.ndarray, " r"]:
+        """Answer number `votes[i]` to image `rows[i]`; what is not known is sent."""
+        wanted = [(self._keys[row], int(vote)) for row, vote in zip(rows, votes, strict=True)]
+        size, found = self._type.itemsize, self._found
+        while missing := sorted(
+            {key for key, vote in wanted if len(found.get(key, b"")) <= vote * size}, key=self._places.__getitem__
+        ):
+            self._sent |= set(missing)
+            places = torch.tensor([self._places[key] for key in missing], device=self._images.device)
+            every = len(missing) == len(self._images)
+            found |= self._answers.send(missing, self._images if every else self._images[places])
+        if size == 1:
+            return np.array([found[key][vote] for key, vote in wanted], np.int64)
+        parts = (found[key][vote * size :][:size] for key, vote in wanted)
+        return np.array([int.from_bytes(part, "little") for part in parts], np.int64)

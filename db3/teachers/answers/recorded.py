@@ -1,21 +1,21 @@
-"""Answers known by the order they were asked in: read from a journal, to the very same images only."""
+"""The answers of one piece of work in the order asked: recorded, and read again to the very same images only."""
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import BudgetSpent, DataError
-from db3.teachers.answers.answers import Known
-from db3.teachers.answers.journal import Journal
-from db3.teachers.answers.recording import Recording
-from db3.teachers.base import TeacherSpec
+from db3.teachers.answers.recording import Recording, width
+from db3.teachers.base import Teacher, TeacherSpec
+from db3.teachers.budget import Costs
 
 
-def digest_images(images: Float[Tensor, "n c h w"], before: int = 0) -> int:
+def digest_call(images: Float[Tensor, "n c h w"], before: int = 0) -> int:
     """CRC-32 of the bytes of images asked, going on from the call before.
 
     It guards against mistakes, not against forgery, and is the fastest check of Python's own library (4.6 GB/s, SHA-256
@@ -25,62 +25,54 @@ def digest_images(images: Float[Tensor, "n c h w"], before: int = 0) -> int:
     return zlib.crc32(images.contiguous().cpu().numpy().data, before)
 
 
-class Reader:
-    """The answers of a recording, call by call.
+class Recorder:
+    """A teacher whose every answered call is recorded, wherever the answers come from.
 
-    Attributes:
-        digest: of all images looked for so far.
-        left: answers not told yet.
+    Once a call has failed every later one fails likewise: the sequence ends there.
+
+    Args:
+        teacher: the layers below.
+        costs: the stack's record: how many votes a call took.
     """
 
-    def __init__(self, recording: Recording, path: Path) -> None:
-        self._recording, self._path = recording, path
-        self._call = self.digest = 0
-        self.left = len(recording.answers)
+    def __init__(self, teacher: Teacher, costs: Costs) -> None:
+        self.spec = teacher.spec
+        self._teacher, self._costs = teacher, costs
+        self._calls: list[tuple[int, ...]] = []
+        self._answers: list[bytes] = []
+        self._digest = 0
+        self._failed: Exception | None = None
 
-    def find(self, images: Float[Tensor, "n c h w"]) -> Known:
-        """What is known of the next call: all of it, or a part where it failed half-way, or nothing at the end.
+    @property
+    def spent(self) -> bool:
+        """Whether the budget has refused a call."""
+        return isinstance(self._failed, BudgetSpent)
 
-        Raises:
-            DataError: the call recorded here was of other images.
-        """
-        call, recording, count = self._call, self._recording, len(images)
-        self.digest = digest_images(images, self.digest)
-        if call == len(recording.sizes):
-            return self._part(count)
-        if count != recording.sizes[call] or self.digest != recording.digests[call]:
-            raise DataError(
-                f"{self._path}, call {call}: {recording.sizes[call]} images were asked, of digest "
-                f"{int(recording.digests[call]):08x}; now it is {count} of {self.digest:08x}: these are the "
-                "answers to other queries (other samples, code or kind of machine); delete the file to ask anew"
-            )
-        start = len(recording.answers) - self.left
-        votes, compared, changed = map(int, recording.votes[call])
-        self._call, self.left = call + 1, self.left - count
-        answers = recording.answers[start : start + count].astype(np.int64)
-        return Known(np.ones(count, bool), answers, (votes, compared, changed))
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        if not len(images):
+            return torch.empty(0, dtype=torch.int64, device=images.device)
+        if self._failed:
+            raise self._failed
+        before = self._votes()
+        try:
+            decisions = self._teacher.decide(images)
+        except Exception as error:
+            self._failed = error
+            raise
+        self._digest = digest_call(images, self._digest)
+        votes = (now - then for now, then in zip(self._votes(), before, strict=True))
+        self._calls.append((len(images), self._digest, *votes))
+        self._answers.append(decisions.cpu().numpy().astype(width(self.spec.classes)).tobytes())
+        return decisions
 
-    def _part(self, count: int) -> Known:
-        part, known, answers = self._recording.part, np.zeros(count, bool), np.zeros(count, np.int64)
-        if part is not None and part.digest == self.digest and len(part.known) == count:
-            known, answers[part.known] = part.known, part.answers
-        return Known(known, answers, (int(known.sum()), 0, 0))
+    def recording(self, header: dict[str, Any]) -> Recording:
+        """All calls so far; what was known before, and how often a run died, changes nothing of it."""
+        calls = np.array(self._calls, np.uint32).reshape(-1, 5)
+        answers = np.frombuffer(b"".join(self._answers), width(self.spec.classes))
+        return Recording(header, calls[:, 0], calls[:, 1], calls[:, 2:], answers, int(calls[:, 2].sum(dtype=np.int64)))
 
-
-class JournalStore:
-    """An open journal as a store of answers (`db3.teachers.answers.answers.Store`)."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal, self._reader = journal, Reader(journal.recording, journal.path)
-
-    def find(self, images: Float[Tensor, "n c h w"]) -> Known:
-        return self._reader.find(images)
-
-    def add(self, decisions: Int[np.ndarray, " n"], votes: tuple[int, int, int]) -> None:
-        self._journal.append(self._reader.digest, votes, decisions)
-
-    def add_part(self, known: Bool[np.ndarray, " n"], decisions: Int[np.ndarray, " n"]) -> None:
-        self._journal.keep(self._reader.digest, known, decisions[known])
+    def _votes(self) -> tuple[int, int, int]:
+        return self._costs.votes, self._costs.compared, self._costs.changed
 
 
 class RecordedTeacher:
@@ -90,26 +82,40 @@ class RecordedTeacher:
         spec: of the teacher that answered.
         recording: its header says whether the budget ended it (`spent`).
         path: for errors.
+
+    Attributes:
+        left: answers that nobody has asked for yet.
     """
 
     def __init__(self, spec: TeacherSpec, recording: Recording, path: Path) -> None:
         self.spec, self._recording, self._path = spec, recording, path
-        self._reader = Reader(recording, path)
-
-    @property
-    def left(self) -> int:
-        """Answers that nobody has asked for yet."""
-        return self._reader.left
+        self._call = self._digest = 0
+        self.left = len(recording.answers)
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """Top-1 class of each image.
+
+        Raises:
+            BudgetSpent: the recording ends here, since the budget did.
+            DataError: it ends here for another reason, or the call recorded was of other images.
+        """
         if not len(images):
             return torch.empty(0, dtype=torch.int64, device=images.device)
-        found = self._reader.find(images)
-        if found.known.all():
-            return torch.from_numpy(found.decisions).to(images.device)
-        if self._recording.header.get("spent"):
-            raise BudgetSpent(f"{self._path} ends where the budget was spent")
-        raise DataError(
-            f"{self._path} ends after {len(self._recording.answers)} answers, but the search asks for more: it is "
-            "of other samples, parameters or code"
-        )
+        call, recording, count = self._call, self._recording, len(images)
+        self._digest = digest_call(images, self._digest)
+        if call == len(recording.sizes):
+            if recording.header.get("spent"):
+                raise BudgetSpent(f"{self._path} ends where the budget was spent")
+            raise DataError(
+                f"{self._path} ends after {len(recording.answers)} answers, but the search asks for more: it is of "
+                "other samples, parameters or code"
+            )
+        if count != recording.sizes[call] or self._digest != recording.digests[call]:
+            raise DataError(
+                f"{self._path}, call {call}: {recording.sizes[call]} images were asked, of digest "
+                f"{int(recording.digests[call]):08x}; now it is {count} of {self._digest:08x}: these are the "
+                "answers to other queries (other samples, code or kind of machine); delete the file to ask anew"
+            )
+        start = len(recording.answers) - self.left
+        self._call, self.left = call + 1, self.left - count
+        return torch.from_numpy(recording.answers[start : start + count].astype(np.int64)).to(images.device)

@@ -15,12 +15,14 @@ from db3.teachers.adapters.catalogue import ADAPTERS, fetch_foreign
 from db3.teachers.adapters.foreign_model import ModelDescription
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.adapters.preprocessing import Preprocessing
-from db3.teachers.budget import Costs
+from db3.teachers.answers.place import close_answers, open_answers
 from db3.teachers.folder import (
     CARD,
+    answers_identity,
     digest_weights,
     identity,
     is_open,
+    open_adapter,
     open_network,
     open_teacher,
     read_card,
@@ -109,9 +111,27 @@ def test_scores_of_a_foreign_model_are_never_opened(files: Path, tmp_path: Path)
 def test_sending_reaches_a_function_that_may_cost_money(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, "callable", function="tests.teachers.adapters.test_catalogue:brightness")
     sent: list[int] = []
-    decided = open_teacher(folder, costs=Costs(note=sent.append)).decide(pixels(19))
+    decided = open_adapter(folder, sending=sent.append).decide(pixels(19))
     assert sent == [8, 8, 3]
     assert decided.shape == (19,)
+
+
+def test_a_fetched_teacher_with_a_store_is_asked_once(tmp_path: Path) -> None:
+    folder = write_folder(
+        tmp_path / "teacher", "callable", function="tests.teachers.adapters.test_catalogue:brightness"
+    )
+    for sent, known in ((19, 0), (0, 19)):
+        teacher = open_teacher(folder, answers=open_answers(tmp_path / "answers.sqlite"))
+        assert torch.equal(teacher.decide(pixels(19)), open_adapter(folder).decide(pixels(19)))
+        assert (teacher.costs.sent, teacher.costs.known) == (sent, known)
+        close_answers()
+
+
+def test_answers_are_of_a_model_whatever_its_votes_and_levels(tmp_path: Path) -> None:
+    card = {"architecture": "lenet5", "input_shape": [1, 2, 2], "bounds": [0, 1], "classes": 4, "call_batch": 8}
+    plain = answers_identity(card, "w")
+    assert answers_identity({**card, "votes": 3, "quantise": "uint8"}, "w") == plain == identity(card, "w")
+    assert answers_identity({**card, "call_batch": 9}, "w") != plain
 
 
 def brightness(images: Any) -> Any:

@@ -22,9 +22,9 @@ from db3.teachers.adapters.http import HttpTeacher, fetch_http, open_http
 from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import Interface
 from db3.teachers.answers.answers import Answers
-from db3.teachers.answers.journal import Journal
-from db3.teachers.answers.recorded import JournalStore
-from db3.teachers.base import PartlyAnsweredError, TeacherSpec
+from db3.teachers.answers.sqlite import SqliteDatabase
+from db3.teachers.answers.store import Account, AnswerStore
+from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Costs
 from db3.teachers.votes import Votes
 from tests.contracts.teacher import TeacherContract
@@ -218,7 +218,7 @@ def test_a_refused_connection_recovers_when_the_server_comes() -> None:
     state.always = faults.hang_up  # for the connections that are still open
     with pytest.raises(TeacherError, match="gave no answer in 2 attempts"):
         teacher.decide(IMAGES)
-    assert sent == [3, 3, 2, 3, 3]  # answered; then one request, tried twice
+    assert sent == [3, 3, 2, 3, 3, -3]  # answered; then one request, tried twice: no server saw the second attempt
 
 
 def test_retry_after_is_honoured_by_all_requests() -> None:
@@ -263,31 +263,54 @@ def test_a_forbidden_sending_sends_nothing_and_passes_through() -> None:
         assert server.images == [3]
 
 
-def test_what_was_answered_before_a_failure_is_handed_over() -> None:
-    with hostile(Hostile(script=[lambda *_: False, status(404)])) as server, pytest.raises(TeacherError) as raised:
-        teacher_of(server, Link(concurrency=1)).decide(IMAGES)
-    assert isinstance(raised.value, PartlyAnsweredError)
-    assert raised.value.known.tolist() == [True] * 3 + [False] * 5
-    assert torch.equal(raised.value.decisions[:3], RIGHT[:3])
+def test_what_was_answered_before_a_failure_is_told() -> None:
+    told: list[tuple[int, list[int]]] = []
+
+    def answered(place: int, decisions: Tensor) -> None:
+        told.append((place, decisions.tolist()))
+
+    with hostile(Hostile(script=[lambda *_: False, status(404)])) as server, pytest.raises(TeacherError, match="404"):
+        teacher_of(server, Link(concurrency=1), answered=answered).decide(IMAGES)
+    assert told == [(0, RIGHT[:3].tolist())]
 
 
 def test_what_was_answered_before_a_failure_is_not_sent_again(tmp_path: Path) -> None:
-    header = {"classes": 4}
+    store, account = AnswerStore(SqliteDatabase(tmp_path / "answers")), Account("abc", 4)
     with hostile(Hostile(script=[lambda *_: False, status(404)])) as server:
         for failing in (True, False):
-            with Journal(tmp_path, header) as journal:
-                interface = Interface("x", "FP32", "y", None)
-                costs = Costs(sent=journal.sent, note=journal.note)
-                link = Link(concurrency=1)
-                inner = Votes(HttpTeacher(server.url, "m", FOUR, interface, link=link, sending=costs.send), 1, costs)
-                teacher = Answers(FOUR, lambda inner=inner: inner, JournalStore(journal), costs)
-                if failing:
-                    with pytest.raises(TeacherError, match="404"):
-                        teacher.decide(IMAGES)
-                else:
-                    assert torch.equal(teacher.decide(IMAGES), RIGHT)
+            costs, interface = Costs(), Interface("x", "FP32", "y", None)
+
+            def sending(count: int) -> None:
+                answers.sending(count)  # noqa: B023 - of this round
+
+            def answered(place: int, decisions: Tensor) -> None:
+                answers.answered(place, decisions)  # noqa: B023 - of this round
+
+            link = Link(concurrency=1)
+            inner = HttpTeacher(server.url, "m", FOUR, interface, link=link, sending=sending, answered=answered)
+            answers = Answers(inner, store, account, costs)
+            if failing:
+                with pytest.raises(TeacherError, match="404"):
+                    Votes(answers, 1, costs).decide(IMAGES)
+            else:
+                assert torch.equal(Votes(answers, 1, costs).decide(IMAGES), RIGHT)
     assert server.images == [3, 3, 3, 2]  # answered, refused; then what was missing
-    assert (costs.known, costs.votes, costs.sent, journal.sent, journal.votes) == (3, 8, 11, 11, 8)
+    assert (costs.known, costs.votes, costs.before, costs.sent, costs.answered) == (3, 8, 6, 5, 5)
+    assert store.balance(account) == (11, 8)
+    store.close()
+
+
+def test_a_refused_connection_is_not_sent() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    costs = Costs(limit=3)
+    link, interface = Link(concurrency=1, attempts=2, timeout=5.0), Interface("x", "FP32", "y", None)
+    teacher = HttpTeacher(url, "m", FOUR, interface, link=link, sending=costs.send)
+    teacher._met = True  # the metadata were read while there was a server
+    with pytest.raises(TeacherError, match="gave no answer in 2 attempts"):
+        teacher.decide(IMAGES[:3])
+    assert costs.sent == 0
 
 
 @pytest.mark.parametrize("encoding", ["auto", "json", "binary"])
