@@ -16,7 +16,7 @@ import db3
 from db3.datasets import open_dataset
 from db3.progress import Progress, show_progress
 
-WRITERS = {"progress.py", "cli.py"}  # cli.py is the command `db3`
+WRITERS = {"progress.py", "cli.py", "command.py"}  # the commands `db3` and `db3 answers`
 LOOP = """
 from db3.progress import Progress, show_progress
 show_progress()

@@ -16,7 +16,8 @@ from tests.flows.modules import ROOT
 
 def test_an_automatic_call_shape_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    overrides = ["experiment=smoke", "teacher.steps=2", "teacher.call_batch=auto", "dataset.train_limit=100"]
+    measured = ["teacher.call_batch=auto", "teacher.arithmetic=float32"]
+    overrides = ["experiment=smoke", "teacher.steps=2", *measured, "dataset.train_limit=100"]
     config = parse_config(yaml.safe_load(compose(overrides, ROOT / "conf")))
     data = tmp_path / "data"
     (data / "teacher").mkdir(parents=True)

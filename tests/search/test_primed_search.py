@@ -59,7 +59,7 @@ def test_the_seed_of_the_search_reaches_the_local_probes() -> None:
         method = SearchSettings("auto", budget=budget, seed=seed)
         return search_distances(teacher, images, range(1), method, surrogate=TINY).answers.tobytes()
 
-    assert answers(40, 0) != answers(40, 5)
+    assert answers(60, 0) != answers(60, 5)
     assert answers(25, 0) == answers(25, 5)
 
 

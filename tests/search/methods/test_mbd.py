@@ -95,14 +95,14 @@ def test_in_nine_dimensions_300_queries_come_within_a_twentieth(
 
 
 def test_the_excess_falls_with_the_budget() -> None:
-    images, starts = _grey_to_bright(GREY, 12)
+    images, starts = _grey_to_bright(GREY, 36)
     teacher = half_space(GREY)
     exact = teacher.distance(images, 1)
     excess = [
         float((_search(teacher, images, starts, budget).distance / exact - 1).mean()) for budget in (12, 100, 300, 700)
     ]
     assert excess == sorted(excess, reverse=True)
-    assert excess[1] < 0.7 * excess[0]
+    assert excess[1] < 0.75 * excess[0]
     assert excess[3] < 0.08
 
 

@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,13 +61,19 @@ def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert "it cannot be opened: correct the path or its rights" in refusal(tmp_path / "file" / "answers.sqlite")
 
 
-def test_a_file_without_the_right_to_write_is_told(tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_file_without_the_right_to_write_is_told(open_folder: Path) -> None:
     """In a process that is not root, whom no file refuses."""
-    path = tmp_path / "answers.sqlite"
+    path = open_folder / "answers.sqlite"
     filled(path)
     path.chmod(0o444)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -157,6 +165,8 @@ def test_flipped_bytes_never_give_a_wrong_answer(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from db3.teachers.answers.sqlite import SqliteDatabase
 from db3.teachers.answers.store import Account, AnswerStore
