@@ -3,7 +3,10 @@
 import multiprocessing
 import pickle
 import random
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +14,7 @@ from dataclasses import replace
 import pytest
 
 from db3.errors import BudgetSpent, DataError
+from db3.teachers.answers.claims import LEASE, name_owner
 from db3.teachers.answers.place import _database, close_answers, open_answers
 from db3.teachers.answers.store import Account, AnswerStore
 
@@ -191,3 +195,30 @@ class AnswerStoreContract:
         store.commit(ACCOUNT, {image(1): b"\x03"})
         again = pickle.loads(pickle.dumps(store))  # noqa: S301 - a message between processes
         assert again.find(ACCOUNT, [image(1)]) == {image(1): b"\x03"}
+
+    def test_what_one_claims_no_other_sends(self, store: AnswerStore) -> None:
+        one, two = name_owner(), name_owner()
+        store.commit(ACCOUNT, {image(1): b"\x03"})
+        assert store.claim(ACCOUNT, one, {image(1): 0, image(2): 0}) == ({image(2)}, {image(1): b"\x03"})
+        assert store.claim(ACCOUNT, two, {image(2): 0, image(3): 0}) == ({image(3)}, {})
+        assert store.claim(ACCOUNT, two, {image(2): 0, image(1): 1}) == ({image(1)}, {})  # a second vote
+        assert store.claim(replace(ACCOUNT, teacher="b" * 64), two, {image(2): 0}) == ({image(2)}, {})
+        store.release(ACCOUNT, one)
+        assert store.claim(ACCOUNT, two, {image(2): 0}) == ({image(2)}, {})
+
+    def test_a_claim_ends_with_its_process_or_when_nothing_is_heard_of_it(
+        self, store: AnswerStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        machine, _, number = name_owner().rsplit(" ", 2)
+        store.claim(ACCOUNT, f"{machine} {ended.pid} {number}", {image(1): 0})
+        silent, speaking, now = f"elsewhere {ended.pid} 0", f"elsewhere {ended.pid} 1", time.time()
+        store.claim(ACCOUNT, silent, {image(2): 0})
+        store.claim(ACCOUNT, speaking, {image(3): 0})
+        wanted = dict.fromkeys((image(1), image(2), image(3)), 0)
+        assert store.claim(ACCOUNT, name_owner(), wanted) == ({image(1)}, {})
+        monkeypatch.setattr("time.time", lambda: now + LEASE / 2)
+        store.prolong(ACCOUNT, speaking)
+        monkeypatch.setattr("time.time", lambda: now + LEASE + 2)
+        assert store.claim(ACCOUNT, name_owner(), wanted)[0] == {image(1), image(2)}

@@ -1,6 +1,8 @@
 """Answers: what is known already is answered from the store, the rest sent and kept before it is told."""
 
 import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.errors import BudgetSpent
+from db3.teachers.answers.claims import LEASE, name_owner
 from db3.teachers.answers.digests import digest_images
 from db3.teachers.answers.recording import width
 from db3.teachers.answers.store import Account, AnswerStore
@@ -38,7 +41,7 @@ class Answers:
         self._calling: list[bytes] = []
         self._waiting: dict[bytes, bytes] = {}
         self._votes: dict[bytes, bytes] = {}
-        self._received = 0
+        self._received, self._owner, self._heard = 0, name_owner(), 0.0
         costs.before = store.balance(account)[0]
 
     def look_up(self, images: Float[Tensor, "n c h w"]) -> "Known":
@@ -70,9 +73,32 @@ class Answers:
             self._received += len(told)
             self._costs.add(answered=len(told))
             self._commit(0)
+            if time.monotonic() > self._heard + LEASE / 4:
+                self._store.prolong(self._account, self._owner)
+                self._heard = time.monotonic()
+
+    def claim(self, keys: Sequence[bytes], found: dict[bytes, bytes]) -> list[bytes]:
+        """Those of the images that have to be sent from here, one at least, in their order.
+
+        Others are asking about the rest; answers that have come meanwhile are added to `found`, and where there are
+        any, the list may be empty. Without either it waits.
+        """
+        pause = 0.002
+        while True:
+            known = {key: len(found.get(key, b"")) for key in keys}
+            mine, more = self._store.claim(self._account, self._owner, known)
+            found |= more
+            self._heard = time.monotonic()
+            if mine or more:
+                return [key for key in keys if key in mine]
+            time.sleep(pause)
+            pause = min(2 * pause, 0.25)
 
     def send(self, keys: list[bytes], images: Float[Tensor, "n c h w"]) -> dict[bytes, bytes]:
-        """One more answer to each of the images; all answers to them. What came before a failure is kept."""
+        """One more answer to each of the images, which were claimed; all answers to them.
+
+        What came before a failure is kept.
+        """
         self._calling, self._votes, self._received = keys, {}, 0
         try:
             decisions = self._teacher.decide(images)
@@ -82,6 +108,7 @@ class Answers:
         finally:
             with self._guard:
                 self._commit(0)
+            self._store.release(self._account, self._owner)
         return self._votes
 
     def _commit(self, sent: int) -> None:
@@ -131,10 +158,12 @@ class Known:
         while missing := sorted(
             {key for key, vote in wanted if len(found.get(key, b"")) <= vote * size}, key=self._places.__getitem__
         ):
-            self._sent |= set(missing)
-            places = torch.tensor([self._places[key] for key in missing], device=self._images.device)
-            every = len(missing) == len(self._images)
-            found |= self._answers.send(missing, self._images if every else self._images[places])
+            if not (mine := self._answers.claim(missing, found)):
+                continue
+            self._sent |= set(mine)
+            places = torch.tensor([self._places[key] for key in mine], device=self._images.device)
+            every = len(mine) == len(self._images)
+            found |= self._answers.send(mine, self._images if every else self._images[places])
         if size == 1:
             return np.array([found[key][vote] for key, vote in wanted], np.int64)
         parts = (found[key][vote * size :][:size] for key, vote in wanted)

@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from db3.teachers.adapters.quantised import levels_of, rounded
+from db3.teachers.answers.database import KEY
 from db3.teachers.base import TeacherSpec
-
-SIZE = 16  # bytes
 
 
 def digest_images(images: Float[Tensor, "n c h w"], spec: TeacherSpec) -> list[bytes]:
@@ -29,5 +28,5 @@ def digest_images(images: Float[Tensor, "n c h w"], spec: TeacherSpec) -> list[b
     for image in array:
         digest = begun.copy()
         digest.update(image.data)
-        found.append(digest.digest()[:SIZE])
+        found.append(digest.digest()[:KEY])
     return found

@@ -14,7 +14,7 @@ import numpy as np
 from db3.errors import DataError, one_line
 from db3.extras import needs
 from db3.files import whole_file
-from db3.teachers.answers.digests import SIZE
+from db3.teachers.answers.database import KEY
 from db3.teachers.answers.recording import width
 from db3.teachers.answers.store import Account, AnswerStore, Entry, Merged
 
@@ -28,7 +28,7 @@ _SCHEMA = pa.schema(
         ("teacher", pa.string()),
         ("name", pa.string()),
         ("classes", pa.int32()),
-        ("image", pa.binary(SIZE)),
+        ("image", pa.binary(KEY)),
         ("votes", pa.list_(pa.uint16())),
     ]
 )

@@ -6,7 +6,8 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from db3.teachers.answers.store import AnswerStore, Database
+from db3.teachers.answers.database import Database
+from db3.teachers.answers.store import AnswerStore
 
 FILE = Path(".db3/answers.sqlite")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from db3.errors import ConfigError, DataError, one_line
 from db3.extras import needs
-from db3.teachers.answers.store import TABLES, VERSION, Connection
+from db3.teachers.answers.database import TABLES, VERSION, Connection
 
 with needs("postgres", "runtime.answers=postgresql://…"):
     import sqlalchemy as sa

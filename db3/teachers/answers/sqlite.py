@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from db3.errors import DataError, one_line
-from db3.teachers.answers.store import TABLES, VERSION, Connection
+from db3.teachers.answers.database import TABLES, VERSION, Connection
 
 _APPLICATION = 0x64623361  # "db3a": SQLite keeps it in the file's header, as it does the version
 _PATIENCE = 60.0  # seconds that a writer waits for the others

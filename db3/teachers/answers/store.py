@@ -7,6 +7,7 @@ What it promises, whichever database holds it:
   lose the last moments on SQLite (the file stays whole), and their images are sent again.
 * **Booked before it is sent.** So `sent` − `answered` of an account is what was in flight when runs died and what
   brought no answer, exactly.
+* **Sent by one.** Who is about to send claims the images first; others wait for the answers meanwhile.
 * **Many writers.** Processes and threads may look up and commit at once. Answers to one image stand in the order of
   their commits: all who ask for answer number k are told the same one, for good.
 * **Never a wrong answer.** Each row carries a check over teacher, image and answers; a damaged one is refused.
@@ -17,63 +18,18 @@ for each class, since the flip rate compares the first two, and a vote resumed h
 
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from db3.errors import DataError
+from db3.teachers.answers.claims import claim, claimed_by_others, prolong
+from db3.teachers.answers.database import Connection, Database
 from db3.teachers.answers.recording import width
 from db3.teachers.budget import budget_spent
 
-VERSION = 1
-# In place of {bytes}: the database's own type of binary data. The key is the row: `db3_answers` is one tree.
-TABLES = (
-    "CREATE TABLE db3_teachers (id INTEGER PRIMARY KEY, identity VARCHAR(128) NOT NULL UNIQUE, "
-    "classes INTEGER NOT NULL, name VARCHAR(400) NOT NULL)",
-    "CREATE TABLE db3_accounts (teacher INTEGER NOT NULL, scope VARCHAR(128) NOT NULL, sent BIGINT NOT NULL, "
-    "answered BIGINT NOT NULL, first_at BIGINT NOT NULL, last_at BIGINT NOT NULL, PRIMARY KEY (teacher, scope))",
-    "CREATE TABLE db3_answers (teacher INTEGER NOT NULL, image {bytes} NOT NULL, votes {bytes} NOT NULL, "
-    "PRIMARY KEY (teacher, image))",
-)
 _CHECK = 4  # bytes behind the answers of a row
 _PAGE = 10_000  # rows read at once by whoever reads all
-
-
-@runtime_checkable
-class Connection(Protocol):
-    """An open transaction; SQL takes values as `:name`."""
-
-    def rows(self, sql: str, **values: Any) -> Sequence[Any]: ...
-
-    def many(self, sql: str, values: Sequence[Mapping[str, Any]]) -> None: ...
-
-    def find(self, teacher: int, images: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
-        """Image and votes of those rows of `db3_answers` that there are."""
-        ...
-
-
-@runtime_checkable
-class Database(Protocol):
-    """Where the tables are (`db3.teachers.answers.sqlite`, `.sql`); its errors are DataErrors of one line.
-
-    Attributes:
-        where: path or address, without secrets.
-    """
-
-    where: str
-
-    def reading(self) -> AbstractContextManager[Connection]: ...
-
-    def writing(self, teacher: int | None, durable: bool = False) -> AbstractContextManager[Connection]:
-        """A transaction that no other writer of this teacher (None: of any) runs beside; undone by an exception."""
-        ...
-
-    def find_damage(self) -> Iterable[str]:
-        """What the database itself finds wrong, a line each."""
-        ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -191,6 +147,38 @@ class AnswerStore:
         if refused and limit is not None:
             raise budget_spent(sent, before[0], limit)
         return merged
+
+    def claim(self, account: Account, owner: str, known: Mapping[bytes, int]) -> tuple[set[bytes], dict[bytes, bytes]]:
+        """Claim images that are about to be sent, in place of what `owner` claimed before.
+
+        Args:
+            account: whose.
+            owner: who sends, see `db3.teachers.answers.claims`.
+            known: to each image, the bytes of its answers that the owner has seen.
+
+        Returns:
+            Images claimed: nobody else sends them before `release`; and the answers to those of the others that have
+            more by now. What is left somebody else is asking about.
+        """
+        teacher = self._require_teacher(account)
+        with self._database.writing(teacher) as connection:
+            there = self._read(account.teacher, connection.find(teacher, list(known)))
+            more = {image: votes for image, votes in there.items() if len(votes) > known[image]}
+            mine = known.keys() - more.keys() - claimed_by_others(connection, teacher, owner)
+            claim(connection, teacher, owner, mine)
+        return mine, more
+
+    def prolong(self, account: Account, owner: str) -> None:
+        """Keep a claim, of which something was heard."""
+        teacher = self._require_teacher(account)
+        with self._database.writing(teacher) as connection:
+            prolong(connection, teacher, owner)
+
+    def release(self, account: Account, owner: str) -> None:
+        """End a claim."""
+        teacher = self._require_teacher(account)
+        with self._database.writing(teacher) as connection:
+            claim(connection, teacher, owner, ())
 
     def balance(self, account: Account) -> tuple[int, int]:
         """Images sent and answered on this account, by all runs."""

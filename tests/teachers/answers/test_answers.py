@@ -1,6 +1,9 @@
 """Every answer is sent for once, known by its content, kept before it is used, and never kept when it is wrong."""
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -350,3 +353,43 @@ def test_a_recording_answers_alone_and_knows_its_end(tmp_path: Path) -> None:
     assert alone.left == 0
     with pytest.raises(BudgetSpent, match="ends where the budget was spent"):
         alone.decide(second)
+
+
+class Slow(Counting):
+    """Waits in its first call until somebody else has asked for the same images."""
+
+    def __init__(self, begun: threading.Event, wait: threading.Event) -> None:
+        super().__init__()
+        self._begun, self._wait = begun, wait
+
+    def decide(self, images: Tensor) -> Tensor:
+        self._begun.set()
+        assert self._wait.wait(60)
+        return super().decide(images)
+
+
+def test_two_who_ask_the_same_at_once_send_each_image_once(tmp_path: Path) -> None:
+    (images,) = drawn(6)
+    begun, wait = threading.Event(), threading.Event()
+    slow, other = Slow(begun, wait), Counting()
+    with Asked(tmp_path / "a.sqlite", slow) as one, Asked(tmp_path / "a.sqlite", other) as two:
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(one.decide, images[:4])
+            assert begun.wait(60)
+            second = pool.submit(two.decide, images)
+            while other.arrived < 2:  # what nobody else is asking about does not wait
+                time.sleep(0.01)
+            wait.set()
+            assert torch.equal(second.result(60)[:4], first.result(60))
+        assert (slow.arrived, other.arrived) == (4, 2)
+        assert (one.costs.known, two.costs.known) == (0, 4)
+
+
+def test_after_a_failure_another_goes_on_with_what_was_claimed(tmp_path: Path) -> None:
+    (images,) = drawn(96)
+    other = Counting()
+    with Asked(tmp_path / "a.sqlite", Failing()) as one, Asked(tmp_path / "a.sqlite", other) as two:
+        with pytest.raises(TeacherError):
+            one.decide(images)
+        two.decide(images)
+        assert other.arrived == 6
