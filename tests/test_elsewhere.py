@@ -1,0 +1,39 @@
+"""Images, surrogates, students and searches have the same bytes on this processor and on an emulated one of another kind."""
+
+import os
+import shlex
+import subprocess
+
+import pytest
+
+from tests.elsewhere import digests
+from tests.flows.modules import ROOT
+
+COUNT = 64
+PINNED = {
+    "images": "ebd10cd456dd15f3 64520a203556cdf5 fb0fdd3a119413eb",
+    "surrogate": "966f40b89a53d53d 0640300644a5c999",
+    "student": "042f978d2838db7a e79a1707307109c2 796729886733df2c be692fe069f4e803",
+    "search": "db456d62b19c7f1c 35a5236cfb4ad963 a2721308c5d25dd2",
+}
+EMULATOR = os.environ.get("DB3_EMULATOR", "")  # a command that runs Python on another processor; takes its arguments
+
+
+@pytest.mark.parametrize("part", list(PINNED))
+def test_the_digests_are_the_pinned_ones(part: str) -> None:
+    assert " ".join(digests(part, COUNT)) == PINNED[part]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not EMULATOR, reason="no other processor: DB3_EMULATOR names no command that runs Python on one")
+def test_the_digests_are_the_pinned_ones_on_another_processor() -> None:
+    ran = subprocess.run(
+        [*shlex.split(EMULATOR), "-m", "tests.elsewhere", str(COUNT), ",".join(PINNED)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert dict(line.split(": ") for line in ran.stdout.splitlines()) == PINNED
