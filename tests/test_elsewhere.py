@@ -1,4 +1,4 @@
-"""Images, surrogates, students and searches have the same bytes on this processor and on an emulated one of another kind."""
+"""Images, surrogates, students and searches have the same bytes on this processor and on an emulated other one."""
 
 import os
 import shlex
