@@ -14,6 +14,7 @@ from flows.verify import verify
 from tests.flows.modules import ROOT
 from tests.flows.test_searches import SMALL, configured, manifest, searched
 
+GIVEN = "; not at hand, so taken as given: the class names (no data/teacher)"
 CHOSEN = ("query.method=bd", "query.augmented=30", "runtime.shard=10")
 
 
@@ -41,7 +42,7 @@ def data(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_the_teacher_the_digest_is_that_of_the_transfer_set(data: Path) -> None:
-    assert verify(configured(*CHOSEN), data) == manifest(data, "transfer")["digest"]
+    assert verify(configured(*CHOSEN), data).digest == manifest(data, "transfer")["digest"]
     assert not Path(".db3").exists()
 
 
@@ -51,7 +52,7 @@ def test_a_search_that_asks_nothing_and_one_that_trains_surrogates_are_proved_to
 ) -> None:
     chosen = (f"query.method={method}", "runtime.shard=10")
     data = make(taught, tmp_path, *chosen)
-    assert verify(configured(*chosen), data) == manifest(data, "transfer")["digest"]
+    assert verify(configured(*chosen), data).digest == manifest(data, "transfer")["digest"]
 
 
 def changed(path: Path) -> None:
@@ -64,8 +65,9 @@ def changed(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("samples/images.npy", "images.npy and decisions.npy are not those of manifest.json"),
-        ("samples/decisions.npy", "images.npy and decisions.npy are not those of manifest.json"),
+        ("samples/images.npy", "samples/images.npy is not what the journal gives: row 19 of 20 is the first"),
+        ("samples/decisions.npy", "samples/decisions.npy is not what the journal gives: row 19 of 20 is the first"),
+        ("samples/index.npy", "samples/index.npy is not what the journal gives: row 19 of 20 is the first"),
         ("samples/journal/samples.journal", "samples.journal is damaged at byte"),
         ("decisions/journal/search.journal", "search.journal is damaged at byte"),
         ("decisions/distances.npy", r"distances.npy is not what the journal gives: row 19 of 20 is the first"),
@@ -83,7 +85,7 @@ def test_the_first_difference_is_named(data: Path, file: str, message: str) -> N
 
 def test_a_file_that_is_missing_or_too_many_is_named(data: Path) -> None:
     np.save(data / "transfer" / "more.npy", np.zeros(3))
-    with pytest.raises(DataError, match=r"more.npy is not a file that these parameters give"):
+    with pytest.raises(DataError, match=r"more.npy is nothing that these parameters and answers give"):
         verify(configured(*CHOSEN), data)
     (data / "transfer" / "more.npy").unlink()
     (data / "transfer" / "soft_labels.npy").unlink()
@@ -117,7 +119,9 @@ def test_from_the_command_line(data: Path, command: list[str]) -> None:
         )
 
     done = told()
-    assert (done.returncode, done.stdout) == (0, f"verify: {manifest(data, 'transfer')['digest']}\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"verify: {manifest(data, 'transfer')['digest']}{GIVEN}\n"), (
+        done.stderr
+    )
     changed(data / "transfer" / "images.npy")
     done = told()
     assert done.returncode == 1
