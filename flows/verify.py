@@ -11,6 +11,7 @@ not at hand to be proven is named in the last line: real images without their da
 """
 
 import argparse
+import errno
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -63,16 +64,24 @@ def verify(config: Config, data: Path) -> Proof:
         DataError: the first difference, or a file that is missing, damaged or too many.
     """
     set_threads(config.runtime.threads)
+    try:
+        return _prove(config, data)
+    except OtherQueriesError as error:
+        raise explained(config, error) from None
+    except OSError as error:  # a folder in a file's place, or no right to read it
+        if error.errno == errno.ENOSPC:
+            raise
+        raise DataError(f"cannot read {error.filename}: {error.strerror}; {RESTORE}") from error
+
+
+def _prove(config: Config, data: Path) -> Proof:
     for folder in PROVEN:
         check_folder(data / folder)
     check_rules(config, data)
     given = list[str]()
     with tempfile.TemporaryDirectory(prefix="db3-verify-") as name:
         own = Path(name) / "data"
-        try:
-            _replay(config, data, own, given)
-        except OtherQueriesError as error:
-            raise explained(config, error) from None
+        _replay(config, data, own, given)
         digest = read_manifest(own / "transfer" / "manifest.json", TransferManifest).digest
     check_students(data, digest)
     return Proof(digest, tuple(given))
