@@ -18,7 +18,10 @@ from flows.config import Config
 from flows.engine.store import Arrays
 from flows.engine.teacher_work import Asking
 
-RESTORE = "restore this one file (docs/guides/experiments.md#repair-a-damaged-file)"
+RESTORE = (
+    "restore this one file: `python -m flows.repair && dvc pull --force` (without a remote: `dvc checkout --force`, or "
+    "`dvc repro`, which sends nothing that .db3 knows)"
+)
 
 
 class Replay(Asking):

@@ -23,7 +23,7 @@ def check_student_file(path: Path, digest: str) -> Path:
     if found != digest:
         raise DataError(
             f"{path} has the digest {found[:12]}, but its manifest says {one_line(digest, 12)}: it is not the student "
-            "that was trained; restore it (docs/guides/experiments.md#repair-a-damaged-file), or run distill again"
+            "that was trained; restore it: `python -m flows.repair && dvc pull --force`, or run distill again"
         )
     return path
 

@@ -76,7 +76,9 @@ def content(data: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in data.rglob("*"):
         name = path.relative_to(data).as_posix()
-        found[name] = "link" if path.is_symlink() else "folder" if path.is_dir() else path.read_bytes()
+        found[name] = path.read_bytes() if path.is_file() else "folder" if path.is_dir() else "nothing"
+        if path.is_symlink():
+            found[f"{name} is a link"] = True
     return found
 
 
