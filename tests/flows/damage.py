@@ -139,17 +139,33 @@ def forge_snapshot(draw: random.Random, file: Path) -> None:
 
 
 def _rewrite(draw: random.Random, file: Path, header: Callable[[bytes], bytes], body: Callable[[bytes], bytes]) -> None:
-    """Every piece written anew, one of them changed, or all alike."""
+    """One of its pieces changed, or all alike, and now and then in another order."""
     pieces = _pieces(file.read_bytes())
     chosen = draw.randrange(len(pieces)) if draw.random() < 0.7 else None
-    written = []
-    for place, (told, payload) in enumerate(pieces):
-        change = chosen in (None, place)
-        first, check = record(HEADER, header(told) if change else told, b"")
-        written.append(MAGIC + first + record(SNAPSHOT, body(payload) if change else payload, check)[0])
+    written = [
+        sealed(header(told), body(payload)) if chosen in (None, place) else sealed(told, payload)
+        for place, (told, payload) in enumerate(pieces)
+    ]
     if draw.random() < 0.1:
         draw.shuffle(written)
     file.write_bytes(b"".join(written))
+
+
+def sealed(header: bytes, payload: bytes) -> bytes:
+    """A piece whose checks are right, whatever it says."""
+    first, check = record(HEADER, header, b"")
+    return MAGIC + first + record(SNAPSHOT, payload, check)[0]
+
+
+def forge_first(file: Path, *, sent: int | None = None, **fields: Any) -> None:
+    """The first piece of a journal with another count of what was sent, or other fields; None: without the field."""
+    (header, payload), *others = _pieces(file.read_bytes())
+    calls, count, told, voted = _SNAPSHOT.unpack_from(payload)
+    head = _SNAPSHOT.pack(calls, count, told if sent is None else sent, voted)
+    said = {name: value for name, value in {**json.loads(header), **fields}.items() if value is not None}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    pieces = [sealed(text, head + payload[_SNAPSHOT.size :]), *(sealed(*other) for other in others)]
+    file.write_bytes(b"".join(pieces))
 
 
 def _pieces(data: bytes) -> list[tuple[bytes, bytes]]:

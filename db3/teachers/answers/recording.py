@@ -142,8 +142,8 @@ def empty(header: dict[str, Any]) -> Recording:
 def damaged(path: Path, place: int) -> DataError:
     return DataError(
         f"{path} is damaged at byte {place}: its answers cannot be trusted; restore this one file "
-        "(`python -m flows.repair && dvc pull --force`, or a copy), or run its stage again: what .db3 knows is not sent "
-        "twice"
+        "(`python -m flows.repair && dvc pull --force`, or a copy), or run its stage again, which sends nothing that "
+        ".db3 knows"
     )
 
 
