@@ -165,7 +165,7 @@ def test_nothing_else_may_lie_there(data: Path) -> None:
     file = data / "transfer" / "images.npy"
     file.rename(data / "images.npy")
     file.symlink_to(data / "images.npy")
-    with pytest.raises(DataError, match=r"transfer/images.npy is a link or no plain file; .* dvc unprotect"):
+    with pytest.raises(DataError, match=r"transfer/images.npy is a link or no plain file; .* .dvc unprotect"):
         verify(configured(*CHOSEN), data)
 
 
