@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import mmap
 import os
 import pickle
@@ -16,9 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from db3.digest import digest_array
-from db3.errors import DataError
+from db3.errors import DataError, one_line
 
 _LARGE = 1 << 20  # bytes; below it an array travels inside the message
+# As numpy meets an empty file, or a header that is torn or made up.
+_NO_ARRAY = (
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
 
 
 @contextmanager
@@ -65,8 +78,10 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; run the stage that writes it") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}); delete its folder and run the stage again") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} is not valid JSON ({one_line(error)}); delete its folder and run the stage again"
+        ) from error
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
@@ -113,14 +128,27 @@ def growing_array(
 def read_array(path: Path, mapped: bool = True) -> npt.NDArray[Any]:
     """Read a .npy file, memory-mapped and read-only unless `mapped` is false."""
     try:
+        with path.open("rb") as file:
+            _check_array_size(file)
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)  # type: ignore[no-any-return]
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; run the stage that writes it") from error
-    except (ValueError, EOFError, SyntaxError, TokenError) as error:  # as numpy meets an empty file or a torn header
-        reason = " ".join(str(error).split())
+    except _NO_ARRAY as error:
         raise DataError(
-            f"{path} is not a whole .npy file ({reason}); delete its folder and run the stage again"
+            f"{path} is not a whole .npy file ({one_line(error)}); delete its folder and run the stage again"
         ) from error
+
+
+def _check_array_size(file: BinaryIO) -> None:
+    """Refuse a header that promises other bytes than the file holds, before numpy makes room for them."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("its format is not 1.0, which all of db3's files have")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or any(length < 0 for length in shape):
+        raise ValueError(f"an array of {dtype} {list(shape)}")
+    expected, held = file.tell() + math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size
+    if expected > held:
+        raise ValueError(f"{held} bytes, of {expected} that its header tells of")
 
 
 def packed(value: Any, folder: Path) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from db3.digest import digest_file
 from db3.files import read_array, write_bytes, write_text
 from db3.networks import count_parameters, multiply_adds, save_weights
 from db3.settings.declare import shared
@@ -156,18 +157,12 @@ def _write_students(folder: Path, trained: Iterable[TrainedStudent], architectur
 
 def _write_variants(path: Path, variants: Sequence[Variant], settings: StudentSettings) -> None:
     seeds, steps = tuple(settings.seeds), settings.training.steps
-    entries = [
-        VariantEntry(
-            variant.name,
-            variant.title,
-            variant.queries_per_sample,
-            variant.black_box,
-            seeds,
-            steps,
-            tuple(_file(variant.name, seed) for seed in seeds),
-        )
-        for variant in variants
-    ]
+    entries = []
+    for variant in variants:
+        files = tuple(_file(variant.name, seed) for seed in seeds)
+        digests = tuple(digest_file(path.parent / file) for file in files)
+        told = (variant.name, variant.title, variant.queries_per_sample, variant.black_box)
+        entries.append(VariantEntry(*told, seeds, steps, files, digests))
     write_manifest(path, entries)
 
 
@@ -188,10 +183,11 @@ def _export(
         class_names=manifest.class_names,
         parameters=count_parameters(network),
         bytes=path.stat().st_size,
+        digest=digest_file(path),
         multiply_adds=multiply_adds(network, shape),
         transfer=manifest.digest,
         teacher=manifest.teacher,
-        onnx=OnnxFacts(parity.checked, TOLERANCE) if parity else None,
+        onnx=OnnxFacts(parity.checked, TOLERANCE, digest_file(folder / "student.onnx")) if parity else None,
         arithmetic=config.distill.arithmetic,
     )
     write_manifest(folder / "student.json", card)

@@ -33,6 +33,7 @@ from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import dataset_of
 from flows.manifests import Latency, StudentCard, TransferManifest, VariantEntry, read_manifest, write_manifest
+from flows.student_files import check_student_file, check_variant
 
 
 @stage("evaluate")
@@ -48,9 +49,11 @@ def evaluate(config: Config, data: Path) -> str:
         student=Size(student.parameters, student.bytes, student.multiply_adds),
         queries_asked=transfer.queries.asked,
         queries_per_sample=transfer.queries.per_sample,
+        student_digest=student.digest,
         transfer_digest=transfer.digest,
         budget_spent=transfer.spent,
     )
+    check_student_file(data / "student" / "student.safetensors", student.digest)
     variants = list(_variants(data / "student", student))
     classes, batch = card["classes"], config.evaluate.batch
     found = evaluate_students(variants, test.images, test.labels, decisions, facts, classes=classes, batch=batch)
@@ -86,8 +89,8 @@ def _teacher(
 def _variants(folder: Path, card: StudentCard) -> Iterator[VariantStudents]:
     """The variants of distill; their students are opened one after the other."""
     for entry in read_manifest(folder / "variants.json", tuple[VariantEntry, ...]):
-        places = zip(entry.seeds, entry.files, strict=True)
-        students = ((seed, _decider(card, folder / file)) for seed, file in places)
+        places = zip(entry.seeds, check_variant(folder, entry), strict=True)
+        students = ((seed, _decider(card, path)) for seed, path in places)
         yield VariantStudents(entry.name, entry.queries_per_sample, entry.black_box, students)
 
 

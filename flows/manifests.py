@@ -21,6 +21,10 @@ from flows.engine.stage import FOLDERS
 
 Kind = TypeVar("Kind")
 
+EDITION = 2
+"""Of the rules by which answers become files: raised when the same parameters and answers give other bytes, so that a
+proof can tell a set of other rules from a damaged one. 1 was the first release, whose networks computed in float32."""
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -56,10 +60,12 @@ class OnnxFacts:
     Attributes:
         checked: samples compared.
         tolerance: no logit differed by more than this share of the largest one (or of 1, if that is larger).
+        digest: of student.onnx.
     """
 
     checked: int
     tolerance: float
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,7 @@ class SamplesManifest:
     Attributes:
         method: `real`, `priors`, `augmented` or `zsdb3`.
         count: how many.
+        class_names: of classes 0, 1, …
         decided: of each class by its name, how many samples were decided as it.
         queries: what they cost.
         flips: how constant the teacher was.
@@ -184,11 +191,13 @@ class SamplesManifest:
         purposes: of `zsdb3`: queries by purpose (`noise`, `source`, `search`, `moves`).
         snapshots: of `zsdb3`: the states in snapshots.npy.
         tried: of `zsdb3`: what was asked for start images, in words.
+        edition: of the rules by which answers become samples; absent: 1, of the first release.
         arithmetic: made by rounds: of their surrogates; `float32`: the same bytes on this kind of machine only.
     """
 
     method: str
     count: int
+    class_names: tuple[str, ...]
     decided: dict[str, int]
     queries: SampleQueries
     flips: FlipRate
@@ -200,6 +209,7 @@ class SamplesManifest:
     snapshots: tuple[Snapshot, ...] | None = None
     tried: str | None = None
     arithmetic: str | None = None
+    edition: int = 1
 
 
 @dataclass(frozen=True)
@@ -243,6 +253,8 @@ class DecisionsManifest:
         teacher: identity.
         samples: digest of data/samples.
         digest: of all arrays but the augmented baseline's.
+        edition: of the rules by which answers become distances; absent: 1, of the first release.
+        arithmetic: of the surrogates, where the method has any; `float32`: the same bytes on this kind of machine only.
     """
 
     method: str
@@ -260,6 +272,8 @@ class DecisionsManifest:
     teacher: str
     samples: str
     digest: str
+    edition: int = 1
+    arithmetic: str | None = None
 
 
 @dataclass(frozen=True)
@@ -343,6 +357,7 @@ class StudentCard:
         class_names: of classes 0, 1, …
         parameters: weights.
         bytes: of student.safetensors.
+        digest: of student.safetensors.
         multiply_adds: for one image.
         transfer: digest of the transfer set.
         teacher: identity.
@@ -356,6 +371,7 @@ class StudentCard:
     class_names: tuple[str, ...]
     parameters: int
     bytes: int
+    digest: str
     multiply_adds: int
     transfer: str
     teacher: str
@@ -375,6 +391,7 @@ class VariantEntry:
         seeds: of its students.
         steps: of the optimiser.
         files: of its students, below data/student.
+        digests: of these files.
     """
 
     name: str
@@ -384,6 +401,7 @@ class VariantEntry:
     seeds: tuple[int, ...]
     steps: int
     files: tuple[str, ...]
+    digests: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -444,6 +462,8 @@ def read_manifest(path: Path, kind: type[Kind]) -> Kind:
     value = read_json(path)
     try:
         return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply: it was not written by db3; restore this file") from None
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in problem["loc"]) or "the whole"

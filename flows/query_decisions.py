@@ -17,7 +17,7 @@ from flows.costs import sent_before, spent_words, write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import flips_of, plan_of, transfer_images
-from flows.manifests import DecisionsManifest, DecisionsQueries, SamplesManifest, read_manifest, write_manifest
+from flows.manifests import EDITION, DecisionsManifest, DecisionsQueries, SamplesManifest, read_manifest, write_manifest
 
 _MERGED = ("distances", "asked", "at", "point_pairs", "queried_decisions", "queried_keys")
 _IMAGES = ("points", "queried_images")
@@ -80,6 +80,8 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
         teacher=asking.spec.identity,
         samples=pool.digest,
         digest=digest_arrays(arrays | {name: read_array(folder / f"{name}.npy") for name in _IMAGES}),
+        edition=EDITION,
+        arithmetic=config.query.surrogate.arithmetic if settings.method in WITH_SURROGATES else None,
     )
     write_manifest(folder / "manifest.json", manifest)
     return manifest

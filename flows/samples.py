@@ -23,7 +23,10 @@ from flows.costs import write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import drawn_images, flips_of
-from flows.manifests import FlipRate, SampleQueries, SamplesManifest, Snapshot, write_manifest
+from flows.manifests import EDITION, FlipRate, SampleQueries, SamplesManifest, Snapshot, write_manifest
+
+DRAWN = ("real", "augmented")  # methods that begin with images of the training split
+Drawn = tuple[Any, Any]
 
 _ROWS = 100  # pseudo samples that are moved in one piece of work
 
@@ -33,18 +36,39 @@ def samples(config: Config, data: Path) -> str:
     """Draw or make the samples and ask the teacher's decision on each; seal the answers."""
     card, asking = read_card(data / "teacher"), Asking(config, data, "samples")
     check_budget(config)
-    taken = take_samples(config, asking, card)
-    flips = _flips(config, asking, taken.arrays)
-    real, names = config.samples.method == "real", card["class_names"]
-    allowed, more = config.samples.missing_classes == "allow", "samples.count" if real else "samples.budget"
-    check_classes(taken.arrays["decisions"], names, allowed, more=more)
-    _write(data / "samples", taken.arrays, asking)
-    manifest = _manifest(config, card, asking, taken, flips)
-    write_manifest(data / "samples" / "manifest.json", manifest)
+    drawn = drawn_images(config, card) if config.samples.method in DRAWN else None
+    manifest = take_samples(config, data, asking, card["class_names"], drawn)
     costs = write_costs(data, "samples", manifest.digest, asking)
     missing = [name for name, count in manifest.decided.items() if not count]
     never = f"; never decided: {', '.join(missing)}" if missing else ""
     return f"{manifest.count:,} samples, {asking.costs['asked']:,} queries asked{costs}{never}"
+
+
+def take_samples(
+    config: Config, data: Path, asking: Asking, class_names: Sequence[str], drawn: Drawn | None
+) -> SamplesManifest:
+    """Write data/samples, whoever answers; its manifest.
+
+    Args:
+        config: all parameters.
+        data: the folder.
+        asking: how the teacher is asked.
+        class_names: of classes 0, 1, …
+        drawn: images of the training split and their places in it, where the method is one of DRAWN.
+
+    Raises:
+        ConfigError: budget.total ends before there is a sample of every kind.
+        DataError: a class was never decided, and samples.missing_classes does not allow that.
+    """
+    taken = _take(config, asking, drawn)
+    flips = _flips(config, asking, taken.arrays)
+    more = "samples.count" if config.samples.method == "real" else "samples.budget"
+    allowed = config.samples.missing_classes == "allow"
+    check_classes(taken.arrays["decisions"], list(class_names), allowed, more=more)
+    _write(data / "samples", taken.arrays, asking)
+    manifest = _manifest(config, class_names, asking, taken, flips)
+    write_manifest(data / "samples" / "manifest.json", manifest)
+    return manifest
 
 
 @dataclass(frozen=True)
@@ -60,33 +84,23 @@ class Taken:
     facts: dict[str, Any]
 
 
-def take_samples(config: Config, asking: Asking, card: dict[str, Any] | None = None) -> Taken:
-    """Draw or make the samples as the group `samples` says, every answer in the journal.
-
-    Args:
-        config: all parameters.
-        asking: how the teacher is asked.
-        card: the teacher's, to check the dataset against.
-
-    Raises:
-        ConfigError: budget.total ends before there is a sample of every kind.
-    """
+def _take(config: Config, asking: Asking, drawn: Drawn | None) -> Taken:
+    """Draw or make the samples as the group `samples` says, every answer in the journal."""
     with _paid_in_full("samples"):
-        if config.samples.method == "zsdb3":
-            return _pseudo(config, asking)
-        return (_real if config.samples.method == "real" else _rounds)(config, asking, card)
+        if config.samples.method == "real" and drawn:
+            return _real(asking, *drawn)
+        return _pseudo(config, asking) if config.samples.method == "zsdb3" else _rounds(config, asking, drawn)
 
 
-def _real(config: Config, asking: Asking, card: dict[str, Any] | None) -> Taken:
+def _real(asking: Asking, images: Any, index: Any) -> Taken:
     """Images of the training split, as they are."""
-    images, index = drawn_images(config, card)
     return Taken({"images": images, "decisions": decide_images(asking, images, run=asking.run), "index": index}, {})
 
 
-def _rounds(config: Config, asking: Asking, card: dict[str, Any] | None) -> Taken:
+def _rounds(config: Config, asking: Asking, drawn: Drawn | None) -> Taken:
     """Images chosen round by round; `augmented` begins with images of the training split."""
     group = config.samples
-    real, index = drawn_images(config, card) if group.method == "augmented" else (None, None)
+    real, index = drawn or (None, None)
     settings = RoundSettings(**vars(group.rounds))
     found = gather(asking, group.budget or 0, settings, seed=group.seed, real=real, run=asking.run)
     arrays = {name: getattr(found, name) for name in ("images", "decisions", "rounds", "sources")}
@@ -132,17 +146,21 @@ def _write(folder: Path, arrays: Arrays, asking: Asking) -> None:
     asking.seal(folder / "journal")
 
 
-def _manifest(config: Config, card: dict[str, Any], asking: Asking, taken: Taken, flips: FlipRate) -> SamplesManifest:
+def _manifest(
+    config: Config, class_names: Sequence[str], asking: Asking, taken: Taken, flips: FlipRate
+) -> SamplesManifest:
     images, decisions = taken.arrays["images"], taken.arrays["decisions"]
-    decided = np.bincount(decisions, minlength=card["classes"]).tolist()
+    decided = np.bincount(decisions, minlength=len(class_names)).tolist()
     return SamplesManifest(
         method=config.samples.method,
         count=len(images),
-        decided=dict(zip(card["class_names"], decided, strict=True)),
+        class_names=tuple(class_names),
+        decided=dict(zip(class_names, decided, strict=True)),
         queries=SampleQueries(asking.costs["asked"], asking.costs["votes"]),
         flips=flips,
-        teacher=card["identity"],
+        teacher=asking.spec.identity,
         digest=digest_arrays({"images": images, "decisions": decisions}),
+        edition=EDITION,
         **taken.facts,
     )
 

@@ -79,7 +79,7 @@ def _manifest(
         queries=TransferQueries(asked, votes, round(votes / count, 6)),
         spent=search.spent,
         unfinished=search.unfinished,
-        class_names=tuple(samples.decided),
+        class_names=samples.class_names,
         teacher=samples.teacher,
         samples=samples.digest,
         decisions=search.digest,

@@ -1,191 +1,181 @@
-"""Prove the transfer set: what data/transfer holds follows, byte for byte, from the samples and the sealed journals.
+"""Prove the transfer set: every byte below data/samples, data/decisions and data/transfer follows from the parameters
+and the sealed answers, and nothing else lies there.
 
     python -m flows.verify
 
-Nothing is asked, and data/teacher need not be there: the journals know what may be known of the teacher. The samples
-and their decisions are held against their manifest and journal; then the very stages query_decisions and soft_labels
-run again, in a folder of their own, with a teacher that answers from the journals alone and to the recorded images
-only; then every file they write is compared with the one in data/.
+Nothing is asked, and data/teacher need not be there: the journals know what may be known of the teacher. The very
+stages samples, query_decisions and soft_labels run again, in a folder of their own, with a teacher that answers from
+the journals alone and to the recorded images only; then every file they write, the journals sealed anew among them, is
+compared with the one in data/. What lies there of the teacher and the students is held against its digests. What is
+not at hand to be proven is named in the last line: real images without their dataset, class names without the teacher.
 """
 
 import argparse
+import errno
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
-from db3.errors import DataError
-from db3.files import read_array, read_json
-from db3.teachers.answers.recorded import RecordedTeacher
-from db3.teachers.answers.recording import Recording, empty, read_whole, spec_of
-from db3.teachers.base import TeacherSpec
-from db3.teachers.budget import Costs
-from db3.teachers.decide import decide_images
-from db3.work import Work
+from db3.datasets.subset import draw_samples
+from db3.errors import DataError, Db3Error, one_line
+from db3.files import read_array
+from db3.teachers.answers.recorded import OtherQueriesError
+from db3.teachers.folder import read_spec
+from db3.types import TransferImages
 from flows.config import Config, load_config
 from flows.engine.stage import DATA, run_entry_point
-from flows.engine.store import Arrays
-from flows.engine.teacher_work import Asking
 from flows.engine.threads import set_threads
-from flows.inputs import transfer_images
-from flows.manifests import SamplesManifest, TransferManifest, read_manifest
+from flows.inputs import drawn_images
+from flows.manifests import SamplesManifest, TeacherCard, TransferManifest, read_manifest
+from flows.proof import check_folder, check_rules, compare, explained
 from flows.query_decisions import decide_boundaries
-from flows.samples import take_samples
+from flows.replay import RESTORE, Replay
+from flows.samples import DRAWN, Drawn, take_samples
 from flows.soft_labels import soft_labels
+from flows.student_files import check_students
+
+PROVEN = ("samples", "decisions", "transfer")
 
 
-def verify(config: Config, data: Path) -> str:
-    """Prove data/transfer; the digest of the transfer set.
+@dataclass(frozen=True)
+class Proof:
+    """What was proven.
+
+    Attributes:
+        digest: of the transfer set.
+        given: what was not at hand to be proven, in words.
+    """
+
+    digest: str
+    given: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.digest}; not at hand, so taken as given: {', '.join(self.given)}" if self.given else self.digest
+
+
+def verify(config: Config, data: Path) -> Proof:
+    """Prove data/transfer and all that it was made of.
 
     Raises:
-        DataError: the first difference, or a file that is missing or damaged.
+        DataError: the first difference, or a file that is missing, damaged or too many.
     """
     set_threads(config.runtime.threads)
+    try:
+        return _prove(config, data)
+    except OtherQueriesError as error:
+        raise explained(config, error) from None
+    except OSError as error:  # a folder in a file's place, or no right to read it
+        if error.errno == errno.ENOSPC:
+            raise
+        raise DataError(f"cannot read {error.filename}: {error.strerror}; {RESTORE}") from error
+
+
+def _prove(config: Config, data: Path) -> Proof:
+    for folder in PROVEN:
+        check_folder(data / folder)
+    check_rules(config, data)
+    given = list[str]()
     with tempfile.TemporaryDirectory(prefix="db3-verify-") as name:
         own = Path(name) / "data"
-        own.mkdir()
-        (own / "samples").symlink_to((data / "samples").resolve())
-        samples = Replay(config, data, "samples", Path(name) / "store")
-        _check_samples(config, data, samples)
-        replay = Replay(config, data, "decisions", Path(name) / "store", samples.spec)
-        decide_boundaries(config, own, replay)
-        replay.check_used()
-        _compare(own, data, "decisions")
-        (own / "transfer").mkdir()
-        soft_labels(config, own)
-        _compare(own, data, "transfer")
-    return read_manifest(data / "transfer" / "manifest.json", TransferManifest).digest
+        _replay(config, data, own, given)
+        digest = read_manifest(own / "transfer" / "manifest.json", TransferManifest).digest
+    check_students(data, digest)
+    return Proof(digest, tuple(given))
 
 
-class Replay(Asking):
-    """The stages' asking, answered by the sealed journals of a folder: nothing is opened, sent or limited.
-
-    Args:
-        config: all parameters.
-        data: the folder.
-        folder: below it, whose journals are read.
-        root: where shards are kept meanwhile.
-        spec: of the teacher; None: as the journals tell, of which there has to be one.
-    """
-
-    def __init__(self, config: Config, data: Path, folder: str, root: Path, spec: TeacherSpec | None = None) -> None:
-        self._recordings, self._known = dict(_recordings(data / folder / "journal")), spec
-        if not self._recordings and spec is None:
-            raise DataError(f"{data / folder / 'journal'} holds no journal; run the stage that writes it, or dvc pull")
-        self._unused: dict[tuple[str, int], int] = {}
-        super().__init__(config, data, "verify", root=root)
-
-    def _read_spec(self) -> TeacherSpec:
-        """As the samples' journal tells, since each of them was asked; a search may have asked nothing."""
-        if self._known is not None:
-            return self._known
-        _, recording = next(iter(self._recordings.values()))
-        return spec_of(recording.header["teacher"])
-
-    def affordable(self, work: str, count: int) -> int:
-        """As many as were asked, where the budget did not pay for all."""
-        recorded = sum(len(found.answers) for (name, _), (_, found) in self._recordings.items() if name == work)
-        return min(count, recorded)
-
-    def _limits(self, maximum: Sequence[int]) -> list[int | None]:
-        return [None] * len(maximum)
-
-    def _recorded(self, work: Work, index: int, key: str, limit: int | None) -> Arrays:  # noqa: ARG002
-        nothing = Path(f"{work.name}.journal"), empty(self._header(work.name, index))
-        path, recording = self._recordings.get((work.name, index), nothing)
-        compared, changed = (int(column.sum(dtype=np.int64)) for column in recording.votes[:, 1:].T)
-        costs = Costs(votes=recording.total_votes, compared=compared, changed=changed)
-        teacher = RecordedTeacher(self.spec, recording, path)
-        arrays = self._compute(work, index, teacher, costs)
-        costs.known = costs.asked
-        self._unused[work.name, index] = teacher.left
-        spent = bool(recording.header.get("spent", False))
-        self._keep(key, costs, {"sent_in_all": 0, "lost": 0, "spent": spent}, recording)
-        return arrays
-
-    def check_used(self) -> None:
-        """Refuse a journal with answers that nobody asked for.
-
-        Raises:
-            DataError: it belongs to other work.
-        """
-        for (work, index), (path, recording) in self._recordings.items():
-            left = self._unused.get((work, index), len(recording.answers))
-            if left:
-                raise DataError(
-                    f"{path}, piece {index}: {left} of its {len(recording.answers)} answers were never asked for: it "
-                    "is of other parameters or code"
-                )
+def _replay(config: Config, data: Path, own: Path, given: list[str]) -> None:
+    """The three stages once more, each compared before the next one reads what it wrote."""
+    for folder in PROVEN:
+        (own / folder).mkdir(parents=True)
+    samples = Replay(config, data, "samples", own.parent / "store")
+    manifest = read_manifest(data / "samples" / "manifest.json", SamplesManifest)
+    names = _class_names(data, samples, manifest, given)
+    drawn = _drawn(config, data, _pool(config, data, samples), manifest, given)
+    take_samples(config, own, samples, names, drawn)
+    samples.check_used()
+    compare(own, data, "samples")
+    decisions = Replay(config, data, "decisions", own.parent / "store", samples.spec)
+    decide_boundaries(config, own, decisions)
+    decisions.check_used()
+    compare(own, data, "decisions")
+    soft_labels(config, own)
+    compare(own, data, "transfer")
 
 
-def _recordings(folder: Path) -> Iterator[tuple[tuple[str, int], tuple[Path, Recording]]]:
-    for path in sorted(folder.glob("*.journal")):
-        for recording in read_whole(path.read_bytes(), path):
-            header = {name: value for name, value in recording.header.items() if name != "whole"}
-            yield (header["work"], header["piece"]), (path, replace(recording, header=header))
+def _pool(config: Config, data: Path, samples: Replay) -> TransferImages:
+    """The samples at hand, of the shapes that they must have: before the journals' shapes are believed."""
+    folder, shape = data / "samples", samples.spec.input_shape
+    images, decisions = read_array(folder / "images.npy"), read_array(folder / "decisions.npy", mapped=False)
+    count = config.samples.count if config.samples.method == "real" else len(images) if images.ndim else 0
+    for name, array, dtype, expected in (
+        ("images", images, np.uint8, (count, *shape)),
+        ("decisions", decisions, np.int64, (count,)),
+    ):
+        if array.shape != expected or array.dtype != dtype:
+            raise DataError(
+                f"{folder}/{name}.npy holds {array.dtype} {list(array.shape)}; expected {np.dtype(dtype)} "
+                f"{list(expected)}, as the parameters and the journal say: {RESTORE}"
+            )
+    return TransferImages(images, decisions)
 
 
-def _check_samples(config: Config, data: Path, replay: Replay) -> None:
-    """Images and decisions are those of the manifest, and the decisions those of the journal."""
-    pool, manifest = transfer_images(data), read_manifest(data / "samples" / "manifest.json", SamplesManifest)
-    if pool.digest != manifest.digest:
-        raise DataError(f"{data}/samples: images.npy and decisions.npy are not those of manifest.json")
-    if manifest.teacher != replay.spec.identity:
-        raise DataError(f"{data}/samples/manifest.json names another teacher than its journal")
-    decided = _decided(config, pool.images, replay)
-    wrong = np.flatnonzero(decided != pool.decisions)
-    if len(wrong):
-        row = int(wrong[0])
+def _class_names(data: Path, samples: Replay, manifest: SamplesManifest, given: list[str]) -> Sequence[str]:
+    """As the teacher's card says where it is there; then the answers have to be its own."""
+    names, folder = manifest.class_names, data / "teacher"
+    if folder.is_dir():
+        names = read_manifest(folder / "teacher.json", TeacherCard).class_names
+        known = read_spec(folder)
+        if known != samples.spec:
+            raise DataError(
+                f"{data}/samples/journal was answered by the teacher ({samples.spec}), but {folder} holds ({known}): "
+                "run the stage samples again, or dvc checkout"
+            )
+    else:
+        given.append("the class names (no data/teacher)")
+    if len(names) != samples.spec.classes:
         raise DataError(
-            f"{data}/samples/decisions.npy, sample {row}: {pool.decisions[row]}, but the journal says {decided[row]}"
+            f"{data}/samples/manifest.json names {len(names)} classes, but the journal's teacher has "
+            f"{samples.spec.classes}: {RESTORE}"
         )
+    return names
 
 
-def _decided(config: Config, images: npt.NDArray[np.uint8], replay: Replay) -> npt.NDArray[np.int64]:
-    """The decisions by the journal; samples that were made are made again, and have to be the same."""
-    if config.samples.method == "real":
-        return decide_images(replay, images, run=replay.run)
-    again = take_samples(config, replay).arrays
-    if again["images"].tobytes() != images.tobytes():
-        raise DataError("data/samples/images.npy is not what the journal's answers make of these parameters")
-    decisions: npt.NDArray[np.int64] = again["decisions"]
-    return decisions
+def _drawn(
+    config: Config, data: Path, pool: TransferImages, manifest: SamplesManifest, given: list[str]
+) -> Drawn | None:
+    """Images of the training split, where the samples begin with such: drawn again, or those at hand."""
+    if config.samples.method not in DRAWN:
+        return None
+    card = data / "teacher" / "teacher.json"
+    teacher = read_manifest(card, TeacherCard) if card.is_file() else None
+    offline = replace(config, runtime=replace(config.runtime, download=False))
+    try:
+        return drawn_images(offline, {"dataset": {"digest": teacher.dataset.digest}} if teacher else None)
+    except Db3Error as error:
+        if config.samples.method == "augmented":
+            raise DataError(
+                f"augmented samples begin with images of the dataset, which is not at hand: {error}"
+            ) from None
+        reason = one_line(error, 120)
+    if pool.digest != manifest.digest:
+        raise DataError(f"{data}/samples: images.npy and decisions.npy are not those of manifest.json; {RESTORE}")
+    given.append(f"the real images{'' if teacher else ' and their places'} ({reason})")
+    return pool.images, _places(config, data, teacher)
 
 
-def _compare(own: Path, data: Path, folder: str) -> None:
-    """Every file that was computed anew is the one in data/.
-
-    Raises:
-        DataError: the first that is not, with its first row that differs.
-    """
-    names = {path.relative_to(base) for base in (own, data) for path in (base / folder).rglob("*") if path.is_file()}
-    for name in sorted(names, key=lambda name: (name.suffix != ".npy", name)):
-        mine, theirs = own / name, data / name
-        if not theirs.is_file():
-            raise DataError(f"{theirs} is missing; run the stage that writes it, or dvc pull")
-        if not mine.is_file():
-            raise DataError(f"{theirs} is not a file that these parameters give; delete it")
-        if mine.read_bytes() != theirs.read_bytes():
-            raise DataError(f"{theirs} is not what the journal gives: {_difference(mine, theirs)}")
-
-
-def _difference(mine: Path, theirs: Path) -> str:
-    """Where two files differ first."""
-    if theirs.suffix == ".npy":
-        one, other = read_array(mine), read_array(theirs)
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return f"{other.dtype} {list(other.shape)}, expected {one.dtype} {list(one.shape)}"
-        rows = np.flatnonzero((one != other).reshape(len(one), -1).any(axis=1))
-        return f"row {int(rows[0])} of {len(one)} is the first that differs" if len(rows) else "its header differs"
-    if theirs.suffix == ".json":
-        said, expected = read_json(theirs), read_json(mine)
-        name = next((name for name in sorted({**said, **expected}) if said.get(name) != expected.get(name)), None)
-        return f"{name} is {said.get(name)}, expected {expected.get(name)}" if name else "its layout differs"
-    return "its bytes differ"
+def _places(config: Config, data: Path, teacher: TeacherCard | None) -> Any:
+    """Of real images in the training split, whose size the teacher's card tells."""
+    count = config.samples.count
+    if teacher:
+        return draw_samples(teacher.dataset.train, count, config.samples.seed)
+    index = read_array(data / "samples" / "index.npy", mapped=False)
+    if index.dtype != np.int64 or index.shape != (count,) or (index < 0).any() or (np.diff(np.sort(index)) == 0).any():
+        raise DataError(f"{data}/samples/index.npy is no list of {count} places; {RESTORE}")
+    return index
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m flows.verify") -> NoReturn:

@@ -94,6 +94,7 @@ class StudentMetrics:
         parameters: weights.
         bytes: of its file.
         multiply_adds: for one image.
+        digest: of its file.
     """
 
     accuracy: Spread | None
@@ -101,6 +102,7 @@ class StudentMetrics:
     parameters: int | None
     bytes: int | None
     multiply_adds: int | None
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ class RunFacts:
     Attributes:
         teacher: how large it is.
         student: how large it is.
+        student_digest: of the exported student's file.
         queries_asked: for samples and boundaries together.
         queries_per_sample: what the student cost.
         transfer_digest: of the transfer set.
@@ -233,6 +236,7 @@ class RunFacts:
 
     teacher: Size
     student: Size
+    student_digest: str
     queries_asked: int
     queries_per_sample: int | float
     transfer_digest: str
@@ -269,7 +273,7 @@ def build_metrics(
     asked = 0 if teacher_decisions is None else len(teacher_decisions)
     return Metrics(
         TeacherMetrics(None if known is None else _rounded(known), **asdict(facts.teacher)),
-        StudentMetrics(*scores["student"], **asdict(facts.student)),
+        StudentMetrics(*scores["student"], **asdict(facts.student), digest=facts.student_digest),
         QueryMetrics(facts.queries_asked, _rounded(facts.queries_per_sample), facts.budget_spent, asked),
         TransferMetrics(facts.transfer_digest),
         {

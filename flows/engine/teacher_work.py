@@ -200,6 +200,7 @@ class Asking:
         self._done.append((work, names))
 
     def _costs(self, name: str) -> dict[str, int]:
+        """What a piece has cost."""
         entry = self._entry(name)
         return {count: int(entry[count]) for count in _KEPT}
 
@@ -208,6 +209,6 @@ class Asking:
         if entry is None:
             raise DataError(
                 f"{self._answers.path(name)} is missing or damaged, but the results found with its answers are there: "
-                f"delete {self._shards.root} to compute them again; nothing known is sent twice"
+                f"delete {self._shards.path(name)} to compute this one piece again; nothing known is sent twice"
             )
         return entry

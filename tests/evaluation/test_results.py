@@ -47,6 +47,7 @@ def measured(
     facts = RunFacts(
         teacher=Size(187_780, 751_120, 2_293_000),
         student=Size(47_645, 190_580, 591_500),
+        student_digest="57" * 32,
         queries_asked=36_600,
         queries_per_sample=91.5,
         transfer_digest="ab" * 32,
@@ -62,7 +63,7 @@ def test_keys_are_those_of_the_contract() -> None:
     metrics = build(LABELS)
     assert set(metrics) == {"teacher", "student", "queries", "transfer", "baselines", "curve", "test_images", "seeds"}
     assert set(metrics["teacher"]) == {"accuracy", "parameters", "bytes", "multiply_adds"}
-    assert set(metrics["student"]) == {"accuracy", "agreement", "parameters", "bytes", "multiply_adds"}
+    assert set(metrics["student"]) == {"accuracy", "agreement", "parameters", "bytes", "multiply_adds", "digest"}
     assert metrics["queries"] == {"asked": 36_600, "per_sample": 91.5, "spent": False, "evaluation": N}
     assert metrics["transfer"] == {"digest": "ab" * 32}
     assert set(metrics["baselines"]) == {"hard", "kd"}

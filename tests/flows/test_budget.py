@@ -39,7 +39,7 @@ def test_never_one_image_more_in_any_order_and_number_of_workers(
     # What was cut short is known as it was.
     (data / "transfer").mkdir()
     soft_labels(configured(*chosen), data)
-    assert verify(configured(*chosen), data) == manifest(data, "transfer")["digest"]
+    assert verify(configured(*chosen), data).digest == manifest(data, "transfer")["digest"]
 
 
 def test_more_money_goes_on_from_there_and_pays_for_the_rest_alone(data: Path, arrived: list[int]) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from db3.errors import ConfigError
+from db3.digest import digest_file
+from db3.errors import ConfigError, DataError
 from flows.distill import distill
 from flows.evaluate import evaluate
 from flows.report import report
 from flows.soft_labels import soft_labels
+from flows.student_files import check_students
 from tests.flows.test_searches import configured, searched
 
 SMALL = ("query.method=bd", "distill.baselines=[hard]", "distill.curve=false", "runtime.latency_runs=0")
@@ -75,3 +77,21 @@ def test_without_labels_nothing_is_left_to_measure(
     with pytest.raises(ConfigError, match="50 test images, which have no labels either: raise it"):
         evaluated(distilled, "budget.total=1")
     assert arrived == []
+
+
+@pytest.mark.parametrize("file", ["student.safetensors", "student.onnx", "variants/hard/0.safetensors"])
+def test_a_student_with_one_flipped_bit_is_neither_measured_nor_verified(
+    distilled: Path, arrived: list[int], file: str
+) -> None:
+    card = json.loads((distilled / "student" / "student.json").read_text())
+    _, metrics = evaluated(distilled)
+    assert metrics["student"]["digest"] == card["digest"] == digest_file(distilled / "student" / "student.safetensors")
+    path = distilled / "student" / file
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"{file} has the digest"):
+        check_students(distilled, card["transfer"])
+    if file != "student.onnx":  # the file for other programs, which evaluate does not open
+        with pytest.raises(DataError, match=rf"{file} has the digest"):
+            evaluated(distilled)

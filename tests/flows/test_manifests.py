@@ -46,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_is_written_is_read_again(path: Path, tmp_path: Path) -> None:
     assert read_manifest(path, TransferManifest) == MANIFEST
-    entries = (VariantEntry("student", "t", 91, True, (0, 1), 600, ("a", "b")),)
+    entries = (VariantEntry("student", "t", 91, True, (0, 1), 600, ("a", "b"), ("5a", "5b")),)
     write_manifest(tmp_path / "variants.json", entries)
     assert read_manifest(tmp_path / "variants.json", FILES["student/variants.json"]) == entries
 

@@ -48,6 +48,46 @@ def test_a_fresh_clone_has_everything_after_a_pull_and_nothing_to_run(dvc_projec
     assert pulling.computed() == []
 
 
+def test_what_is_damaged_in_a_remote_is_refused_and_what_is_damaged_in_the_cache_is_repaired(
+    dvc_project: Project, tmp_path: Path
+) -> None:
+    dvc(dvc_project, "remote", "add", "--default", "store", str(tmp_path / "remote"))
+    dvc(dvc_project, "remote", "modify", "store", "verify", "true")
+    dvc(dvc_project, "repro")
+    commit(dvc_project)
+    dvc(dvc_project, "push")
+    fresh, careless = clone(dvc_project, tmp_path / "fresh"), clone(dvc_project, tmp_path / "careless")
+    (held,) = [path for path in (tmp_path / "remote").rglob("*") if path.is_file() and path.read_text() == "70\n"]
+    held.chmod(0o644)
+    held.write_text("71\n")
+    refused = fresh.python("-m", "dvc", "pull")
+    assert refused.returncode != 0
+    assert not (fresh.folder / "data/copy.txt").exists()
+    held.write_text("70\n")
+
+    dvc(careless, "pull")
+    (kept,) = [
+        path
+        for path in (careless.folder / ".dvc/cache/files").rglob("*")
+        if path.is_file() and len(path.read_bytes()) == 3
+    ]
+    kept.chmod(0o644)
+    kept.write_text("71\n")
+    kept.chmod(0o444)
+    for name in ("data/copy.txt", "data/toy/sum.txt"):
+        (careless.folder / name).unlink()
+    dvc(careless, "checkout", "--force")
+    assert "up to date" in dvc(careless, "status")
+    assert (careless.folder / "data/copy.txt").read_text() == "71\n"  # DVC believes its cache
+
+    told = careless.python("-m", "flows.repair")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert [line.rpartition("/")[2] for line in told.stdout.splitlines()[:-1]] == [kept.name, "sum.txt", "copy.txt"]
+    dvc(careless, "pull", "--force")
+    assert (careless.folder / "data/copy.txt").read_text() == "70\n"
+    assert careless.python("-m", "flows.repair").stdout == "repair: DVC's cache is whole\n"
+
+
 @pytest.mark.parametrize("broken", ["missing", "forbidden"])
 def test_a_remote_that_cannot_be_used_fails_the_push_and_says_which(
     dvc_project: Project, tmp_path: Path, broken: str

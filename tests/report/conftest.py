@@ -150,7 +150,7 @@ def _manifests(plan: Plan, data: Path, asked: Any) -> None:
     )
     write_manifest(data / "teacher/teacher.json", teacher)
     steady, asked_once = FlipRate(0, 0, None), SampleQueries(plan.count, plan.count)
-    samples = SamplesManifest("real", plan.count, {}, asked_once, steady, "7e" * 32, "5a" * 32)
+    samples = SamplesManifest("real", plan.count, (), {}, asked_once, steady, "7e" * 32, "5a" * 32)
     write_manifest(data / "samples/manifest.json", samples)
     total = int(asked.sum())
     search = DecisionsManifest(
@@ -200,6 +200,7 @@ def _manifests(plan: Plan, data: Path, asked: Any) -> None:
         tuple(names),
         47_645,
         190_580,
+        "57" * 32,
         591_500,
         transfer.digest,
         teacher.identity,
@@ -223,6 +224,7 @@ def _variants(plan: Plan, asked: Any) -> list[dict[str, Any]]:
             "seeds": list(range(plan.seeds)),
             "steps": 600,
             "files": [f"variants/{name}/{seed}.safetensors" for seed in range(plan.seeds)],
+            "digests": ["57" * 32] * plan.seeds,
         }
         for name in names
     ]
@@ -264,6 +266,7 @@ def _evaluation(plan: Plan, folder: Path, random: Any, variants: list[dict[str, 
         RunFacts(
             teacher=Size(187_780, 751_120, 2_293_000) if plan.local else Size(),
             student=Size(47_645, 190_580, 591_500),
+            student_digest="57" * 32,
             queries_asked=asked,
             queries_per_sample=asked / plan.count,
             transfer_digest="c3" * 32,

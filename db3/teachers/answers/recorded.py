@@ -75,6 +75,10 @@ class Recorder:
         return self._costs.votes, self._costs.compared, self._costs.changed
 
 
+class OtherQueriesError(DataError):
+    """The images asked now are not those that the recorded answers are to."""
+
+
 class RecordedTeacher:
     """A teacher that answers from a recording alone: what a search asked of it is proved, and nothing is asked.
 
@@ -82,13 +86,14 @@ class RecordedTeacher:
         spec: of the teacher that answered.
         recording: its header says whether the budget ended it (`spent`).
         path: for errors.
+        costs: the stack's record, to which each call adds the votes that it took; None: nobody counts.
 
     Attributes:
         left: answers that nobody has asked for yet.
     """
 
-    def __init__(self, spec: TeacherSpec, recording: Recording, path: Path) -> None:
-        self.spec, self._recording, self._path = spec, recording, path
+    def __init__(self, spec: TeacherSpec, recording: Recording, path: Path, costs: Costs | None = None) -> None:
+        self.spec, self._recording, self._path, self._costs = spec, recording, path, costs
         self._call = self._digest = 0
         self.left = len(recording.answers)
 
@@ -97,7 +102,7 @@ class RecordedTeacher:
 
         Raises:
             BudgetSpent: the recording ends here, since the budget did.
-            DataError: it ends here for another reason, or the call recorded was of other images.
+            OtherQueriesError: it ends here for another reason, or the call recorded was of other images.
         """
         if not len(images):
             return torch.empty(0, dtype=torch.int64, device=images.device)
@@ -106,16 +111,19 @@ class RecordedTeacher:
         if call == len(recording.sizes):
             if recording.header.get("spent"):
                 raise BudgetSpent(f"{self._path} ends where the budget was spent")
-            raise DataError(
+            raise OtherQueriesError(
                 f"{self._path} ends after {len(recording.answers)} answers, but the search asks for more: it is of "
                 "other samples, parameters or code"
             )
         if count != recording.sizes[call] or self._digest != recording.digests[call]:
-            raise DataError(
+            raise OtherQueriesError(
                 f"{self._path}, call {call}: {recording.sizes[call]} images were asked, of digest "
                 f"{int(recording.digests[call]):08x}; now it is {count} of {self._digest:08x}: these are the "
-                "answers to other queries (other samples, code or kind of machine); delete the file to ask anew"
+                "answers to other queries: of other samples, parameters or code; take those that they were sealed with"
             )
         start = len(recording.answers) - self.left
         self._call, self.left = call + 1, self.left - count
+        if self._costs:
+            votes, compared, changed = map(int, recording.votes[call])
+            self._costs.add(known=count, votes=votes, compared=compared, changed=changed)
         return torch.from_numpy(recording.answers[start : start + count].astype(np.int64)).to(images.device)

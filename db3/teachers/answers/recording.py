@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped, UInt32
 
-from db3.errors import DataError
+from db3.errors import DataError, one_line
 from db3.teachers.base import TeacherSpec
 
 MAGIC = b"db3 journal 1\n"
@@ -128,7 +128,7 @@ def read_whole(data: bytes, path: Path) -> Iterator[Recording]:
             raise damaged(path, place)
         try:
             yield _snapshot(header, found[1])
-        except (struct.error, ValueError):
+        except (struct.error, ValueError, OverflowError):  # sizes that the file does not hold
             raise damaged(path, place) from None
         place = found[2]
 
@@ -141,8 +141,9 @@ def empty(header: dict[str, Any]) -> Recording:
 
 def damaged(path: Path, place: int) -> DataError:
     return DataError(
-        f"{path} is damaged at byte {place}: its answers cannot be trusted; restore it from a copy, or delete it to "
-        "send its queries again"
+        f"{path} is damaged at byte {place}: its answers cannot be trusted; restore this one file "
+        "(`python -m flows.repair && dvc pull --force`, or a copy), or run its stage again, which sends nothing that "
+        ".db3 knows"
     )
 
 
@@ -155,8 +156,22 @@ def _header(data: bytes, start: int, path: Path) -> tuple[dict[str, Any], int, b
     found = _record(data, start + len(MAGIC), b"")
     if found is None or found[0] != HEADER:
         raise damaged(path, start + len(MAGIC))
-    header = json.loads(found[1])
-    return header, found[2], found[3]
+    return _header_fields(found[1], path), found[2], found[3]
+
+
+def _header_fields(text: bytes, path: Path) -> dict[str, Any]:
+    """The one field that this format needs is a number of classes; what the others mean is their writer's affair."""
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        raise DataError(f"{path} has a header that is no JSON: it was not written by db3; restore this file") from None
+    classes = header.get("classes") if isinstance(header, dict) else None
+    if type(classes) is not int or classes < 1:
+        raise DataError(
+            f"{path} has a header of {one_line(classes, 40)} classes; expected 1 or more: it was not written by db3; "
+            "restore this file"
+        )
+    return dict(header)
 
 
 def _record(data: bytes, place: int, before: bytes) -> tuple[int, bytes, int, bytes] | None:
@@ -191,6 +206,8 @@ def _snapshot(header: dict[str, Any], payload: bytes) -> Recording:
     votes = columns[2 * calls :].reshape(calls, 3) if voted else _once(sizes)
     if int(sizes.sum(dtype=np.int64)) != count or len(payload) != _SNAPSHOT.size + columns.nbytes + answers.nbytes:
         raise ValueError("the sizes of the calls do not add up to the answers")
+    if len(answers) and int(answers.max()) >= header["classes"]:
+        raise ValueError("an answer that is no class of the teacher's")
     return Recording(header, sizes, digests, votes, answers, sent)
 
 

@@ -96,7 +96,7 @@ def _damaged(draw: random.Random, data: bytearray) -> bytes:
 def test_damage_is_refused_with_file_and_place() -> None:
     data = whole(recorded({"classes": 10}, [(1, (2, 0, 0), [4, 5])]))
     for bad in (data[:-1], data[:-1] + b"x", data + data[:-1]):
-        with pytest.raises(DataError, match=r"answers.journal is damaged at byte \d+: .* delete it to send"):
+        with pytest.raises(DataError, match=r"answers.journal is damaged at byte \d+: .* restore this one file"):
             list(read_whole(bad, HERE))
 
 
