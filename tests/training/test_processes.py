@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -192,15 +193,21 @@ if __name__ == "__main__":
 _SLOWLY = [pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGINT, signal.SIGTERM)]
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A temporary folder of a short name: the address of a socket in it may have 107 characters."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("how", [*_SLOWLY, signal.SIGKILL], ids=lambda how: how.name)
-def test_whatever_ends_the_run_ends_its_processes(how: signal.Signals, tmp_path: Path) -> None:
+def test_whatever_ends_the_run_ends_its_processes(how: signal.Signals, tmp_path: Path, short: Path) -> None:
     (tmp_path / "long.py").write_text(LONG)
-    (tmp_path / "tmp").mkdir()
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "long.py"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "tmp")},
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TMPDIR": str(short)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -219,7 +226,7 @@ def test_whatever_ends_the_run_ends_its_processes(how: signal.Signals, tmp_path:
     assert process.returncode != 0
     # multiprocessing's own, an empty folder with a dead socket, is left by SIGKILL.
     until = time.monotonic() + 30
-    while (left := list((tmp_path / "tmp").glob("db3-*"))) and time.monotonic() < until:
+    while (left := list(short.glob("db3-*"))) and time.monotonic() < until:
         time.sleep(0.1)
     assert left == []
 
