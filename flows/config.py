@@ -38,7 +38,7 @@ class Evaluate:
 
 @settings
 class Runtime:
-    """How and where the work is carried out; decides no result."""
+    """How and where the work is carried out; decides no result in exact arithmetic."""
 
     runner: Annotated[Literal["local", "threads", "dask", "ray"], Doc("who computes shards")] = "threads"
     workers: Annotated[int, Ge(1), Le(256), Doc("shards computed at once; 1 where the runner is local")] = 2
