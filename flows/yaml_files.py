@@ -10,6 +10,9 @@ from ruamel.yaml import YAML
 
 from db3.errors import ConfigError, one_line
 
+_LONGEST = 16_384  # characters; libyaml, DVC's parser too, crashes where lists nest some ten thousand times
+_BRACKETS = 1000
+
 
 def read_yaml(path: Path) -> Any:
     """The values of a YAML file.
@@ -37,8 +40,12 @@ def parse_yaml(text: str, source: str) -> Any:
     Raises:
         ConfigError: one line, with the place where the parser stopped.
     """
+    if len(text) > _LONGEST:
+        raise ConfigError(f"{source} has {len(text):,} characters; expected {_LONGEST:,} at most: shorten it")
+    if text.count("[") + text.count("{") > _BRACKETS:  # libyaml takes minutes over tens of thousands left open
+        raise ConfigError(f"{source} is nested too deeply to be read: correct it")
     try:
-        return YAML(typ="safe", pure=True).load(text)  # libyaml, its parser in C, crashes where lists nest deeply
+        return YAML(typ="safe").load(text)
     except RecursionError:
         raise ConfigError(f"{source} is nested too deeply to be read: correct it") from None
     except Exception as error:  # a malformed number or date raises whatever Python's own functions do
