@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 
 from db3.errors import ConfigError, one_line
 
-_LONGEST = 16_384  # characters; libyaml, DVC's parser too, crashes where lists nest some ten thousand times
-_BRACKETS = 1000
+# libyaml, DVC's parser too, crashes where lists nest some ten thousand times: in brackets, or in the columns of a line.
+_BRACKETS, _LINE = 1000, 16_384
 
 
 def read_yaml(path: Path) -> Any:
@@ -40,9 +40,10 @@ def parse_yaml(text: str, source: str) -> Any:
     Raises:
         ConfigError: one line, with the place where the parser stopped.
     """
-    if len(text) > _LONGEST:
-        raise ConfigError(f"{source} has {len(text):,} characters; expected {_LONGEST:,} at most: shorten it")
-    if text.count("[") + text.count("{") > _BRACKETS:  # libyaml takes minutes over tens of thousands left open
+    longest = max(map(len, text.splitlines()), default=0)
+    if longest > _LINE:
+        raise ConfigError(f"{source} has a line of {longest:,} characters; expected {_LINE:,} at most: break it")
+    if text.count("[") + text.count("{") > _BRACKETS:
         raise ConfigError(f"{source} is nested too deeply to be read: correct it")
     try:
         return YAML(typ="safe").load(text)
