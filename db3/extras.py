@@ -4,10 +4,14 @@
 pyproject.toml, and the code that needs it imports it late, inside `needs`.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from db3.errors import ConfigError
+
+# onnxruntime would write a database of its use below ~/.cache when it is imported; it reads this then, and no later.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 @contextmanager

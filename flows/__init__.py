@@ -39,5 +39,15 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
     os._exit(130)
 
 
+def _require_root() -> None:
+    """Refuse to run elsewhere than in a project's root: what is imported next makes folders and servers there."""
+    marks = ("params.yaml", "dvc.yaml", "conf/config.yaml")
+    if {"-h", "--help"} & set(sys.argv) or any(Path(mark).is_file() for mark in marks):
+        return
+    print(f"error: {Path.cwd()} holds no params.yaml, dvc.yaml or conf/: run in the project's root", file=sys.stderr)
+    sys.exit(1)
+
+
 if sys.argv[:1] == ["-m"]:  # as long as `python -m` looks for the module to run, which is in this package
     sys.excepthook = _tell
+    _require_root()

@@ -7,10 +7,9 @@ flows/config.py declare, is written anew where it is out of date; the other file
 
 import argparse
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
-
-import yaml
 
 from db3.errors import ConfigError, nearest
 from db3.files import write_text
@@ -18,6 +17,7 @@ from db3.settings.declare import hints, names_of, to_json
 from flows.config import Config, parse_config
 from flows.engine.locks import require_idle
 from flows.engine.stage import run_entry_point
+from flows.yaml_files import parse_yaml, read_yaml
 
 CONF = Path("conf")
 DECLARED = "declared.yaml"
@@ -39,6 +39,7 @@ def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # of PyYAML, with which Hydra reads conf/
 
     if not (conf / "config.yaml").is_file():
         raise ConfigError(f"cannot read {conf / 'config.yaml'}; run in the project's root")
@@ -55,10 +56,10 @@ def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
             name = min(missing)
             raise ConfigError(f"{name} has no value here; give it one, e.g. `python -m flows.compose ... {name}=VALUE`")
         OmegaConf.resolve(composed)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot compose {conf} with {' '.join(overrides)}: {_first_line(error)}") from error
     text = OmegaConf.to_yaml(composed)
-    parse_config(yaml.safe_load(text), "the composed parameters")
+    parse_config(parse_yaml(text, "the composed text"), "the composed parameters")
     return text
 
 
@@ -78,8 +79,8 @@ def write_params(overrides: Sequence[str] = (), conf: Path = CONF, params: Path 
         ConfigError: as `compose`; `params` stays as it was.
     """
     text = compose(overrides, conf)
-    before = _values(yaml.safe_load(params.read_text(encoding="utf-8"))) if params.is_file() else {}
-    after = _values(yaml.safe_load(text))
+    before = _former(params)
+    after = _values(parse_yaml(text, str(params)))
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     write_text(params, text)
     if not before:
@@ -116,6 +117,14 @@ def _check_name(override: str, conf: Path) -> None:
         hint = nearest(key, [*groups, *names])
         hint = hint if hint.startswith("did you") else f"they all stand in a group: {', '.join(sorted(hints(Config)))}"
         raise ConfigError(f"unknown parameter {key}; {hint}")
+
+
+def _former(params: Path) -> dict[str, Any]:
+    """What is about to be replaced; nothing where it is missing or damaged, since composing is how that is repaired."""
+    with suppress(ConfigError):
+        values = read_yaml(params)
+        return _values(values) if isinstance(values, Mapping) else {}
+    return {}
 
 
 def _values(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -8,8 +8,6 @@ byte of a result stands under `runtime`, so that dvc.yaml can name whole groups.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-
 from db3.errors import ConfigError
 from db3.settings.dataset import DatasetSettings
 from db3.settings.declare import Doc, Ge, Le, Matches, build, settings
@@ -18,6 +16,7 @@ from db3.settings.search import Query
 from db3.settings.soft_labels import SoftLabelSettings
 from db3.settings.teacher import Link, TeacherSettings
 from db3.settings.training import DistillSettings
+from flows.yaml_files import read_yaml
 
 
 @settings
@@ -39,7 +38,7 @@ class Evaluate:
 
 @settings
 class Runtime:
-    """How and where the work is carried out; decides no result."""
+    """How and where the work is carried out; decides no result in exact arithmetic."""
 
     runner: Annotated[Literal["local", "threads", "dask", "ray"], Doc("who computes shards")] = "threads"
     workers: Annotated[int, Ge(1), Le(256), Doc("shards computed at once; 1 where the runner is local")] = 2
@@ -117,13 +116,7 @@ def load_config(path: Path = Path("params.yaml")) -> Config:
     Raises:
         ConfigError: one line that names the first wrong parameter, its value and what was expected.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; run in the project's root") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    return parse_config(values, str(path))
+    return parse_config(read_yaml(path), str(path))
 
 
 def parse_config(values: Any, source: str = "parameters") -> Config:

@@ -156,4 +156,6 @@ def _rate(config: Config, data: Path) -> tuple[float, str]:
 
 
 def _duration(seconds: float) -> str:
+    if seconds >= timedelta.max.total_seconds():
+        return f"{seconds / timedelta(days=365).total_seconds():,.0f} years"
     return str(timedelta(seconds=round(seconds))) if seconds >= 1 else "under 1 s"

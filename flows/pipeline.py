@@ -19,7 +19,6 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import yaml
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import State
@@ -33,6 +32,7 @@ from flows.engine.locks import end_with_processes, hold_lock, require_idle
 from flows.engine.stage import run_entry_point
 from flows.tracking import artifacts
 from flows.tracking.server import require_server
+from flows.yaml_files import read_yaml
 
 GRACE = 8.0  # seconds that an interrupted stage gets to end by itself
 # Named defaults: for a parameter that may be null the UI's form shows the choice of a type first.
@@ -60,8 +60,8 @@ def stages(path: Path = Path("dvc.yaml"), until: str | None = None) -> dict[str,
         ConfigError: there is no stage `until`.
     """
     try:
-        described = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        described = read_yaml(path)["stages"]
+    except (ConfigError, KeyError, TypeError) as error:
         raise PipelineError(f"cannot read the stages of {path} ({error}); run in the project's root") from error
     outs = {name: _paths(stage, "outs", "metrics", "plots") for name, stage in described.items()}
     needs = {
@@ -206,7 +206,12 @@ def main() -> NoReturn:
 def _own_session(command: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
     """A process whose whole group ends with this block: a killed `dvc` leaves its stage running otherwise."""
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment(), start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        errors="replace",
+        env=_environment(),
+        start_new_session=True,
     )
     with process:
         try:

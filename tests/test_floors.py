@@ -18,7 +18,7 @@ FLOORS = (
 def floor_of(name: str) -> str:
     """The folder that a module stands in, as FLOORS names it; `ground` for a file of db3/ itself."""
     parts = name.split(".")
-    if name.startswith("flows.config"):
+    if name.startswith(("flows.config", "flows.yaml_files")):
         return "flows/config"
     if parts[0] != "db3":
         return "/".join(parts[:2]) if parts[0] == "flows" and parts[1:2] in (["engine"], ["tracking"]) else parts[0]

@@ -17,6 +17,7 @@ import functools
 import math
 import numbers
 import re
+import reprlib
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -25,9 +26,14 @@ from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args,
 from annotated_types import Ge, Gt, Le, Lt
 from typing_extensions import Doc, dataclass_transform
 
-from db3.errors import ConfigError, nearest
+from db3.errors import ConfigError, nearest, one_line
 
 T = TypeVar("T")
+_TOO_LARGE = 1 << 63  # for NumPy's and torch's whole numbers
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxlong = 4, 50
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 20
+_REPR.maxstring = _REPR.maxother = 150
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,9 @@ def check(self: Any) -> None:
         try:
             object.__setattr__(self, field, _fitted(value, hint))
         except _MisfitError:
-            raise ConfigError(f"{name}.{field} is {value!r}; expected {_words(hint)}{_near(value, hint)}") from None
+            raise ConfigError(
+                f"{name}.{field} is {_shown(value)}; expected {_words(hint)}{_near(value, hint)}"
+            ) from None
     if hasattr(self, "rules"):
         try:
             self.rules()
@@ -133,11 +141,14 @@ def check(self: Any) -> None:
 def _check_names(cls: type, values: Any, path: str, *, complete: bool) -> None:
     known = hints(cls)
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path or 'the whole'} is {values!r}; expected a mapping of parameters: {', '.join(known)}")
+        raise ConfigError(
+            f"{path or 'the whole'} is {_shown(values)}; expected a mapping of parameters: {', '.join(known)}"
+        )
     prefix = f"{path}." if path else ""
     for name in values:
         if name not in known:
-            raise ConfigError(f"unknown parameter {prefix}{name}; {nearest(str(name), known, prefix)}")
+            shown = one_line(name if isinstance(name, str) else _shown(name))
+            raise ConfigError(f"unknown parameter {prefix}{shown}; {nearest(shown, known, prefix)}")
     for name, hint in known.items():
         if complete and name not in values:
             raise ConfigError(f"parameter {prefix}{name} is missing; compose it with `python -m flows.compose`")
@@ -199,6 +210,8 @@ def _fitted_tuple(value: Any, inner: tuple[Any, ...]) -> tuple[Any, ...]:
 def _fitted_number(value: Any, kind: Any) -> Any:
     if type(value) is bool or not isinstance(value, numbers.Integral if kind is int else numbers.Real):
         raise _MisfitError
+    if isinstance(value, numbers.Integral) and abs(int(value)) >= _TOO_LARGE:
+        raise _MisfitError
     if not math.isfinite(value):
         raise _MisfitError
     return kind(value)
@@ -217,6 +230,14 @@ def _within(value: Any, limit: object) -> bool:
         case Matches(pattern, _):
             return re.fullmatch(pattern, value) is not None
     return True
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it, of any size: an alias in YAML makes gigabytes of a few lines."""
+    try:
+        return one_line(_REPR.repr(value))
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
 
 
 _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false", types.NoneType: "null"}
@@ -255,6 +276,8 @@ def _limits(limits: tuple[Any, ...]) -> list[str]:
 
 def _near(value: Any, hint: Any) -> str:
     """The nearest word that the type takes, where a word was given, or a list with one that it does not take."""
+    if type(value) is int and abs(value) >= _TOO_LARGE:
+        return ", below 2^63"
     words = [each for each in _literals(hint) if isinstance(each, str)]
     given = value if isinstance(value, list | tuple) else [value]
     wrong = [each for each in given if isinstance(each, str) and each not in words]

@@ -156,6 +156,8 @@ class TeacherSettings(PixelSettings, ModelSettings):
         plain = (self.scale, self.resize, self.layout, self.dtype) == (1.0, None, "NCHW", "float32")
         if self.kind in ("train", "checkpoint") and not plain:
             raise ConfigError(f"kind: {self.kind} takes mean and std only: leave scale, resize, layout and dtype out")
+        if self.kind == "train" and (self.mean or self.std):
+            raise ConfigError("mean: kind train takes mean and std from its own images: set both to null")
         if self.dtype == "uint8" and (self.mean or self.std or self.scale != 255.0):
             raise ConfigError("dtype: uint8 shows the model pixels 0 … 255: set scale to 255, mean and std to null")
         if (self.dtype == "uint8" or self.kind == "http_image") and self.quantise != "uint8":

@@ -77,6 +77,11 @@ class VariantSettings:
     kd_temperature: Annotated[Positive, Doc("baseline kd: temperature of teacher and student")] = 8.0
     curve: Annotated[bool, Doc("also distil from the distances at query.checkpoints")] = True
 
+    def rules(self) -> None:
+        twice = [name for place, name in enumerate(self.baselines) if name in self.baselines[:place]]
+        if twice:
+            raise ConfigError(f"baselines: {twice[0]} stands there twice; expected each once: leave one out")
+
 
 @settings
 class DistillSettings(VariantSettings, Schedule):

@@ -14,6 +14,7 @@ Example, the module flows/samples.py:
 import argparse
 import errno
 import importlib
+import io
 import logging
 import os
 import shutil
@@ -24,7 +25,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from db3.errors import ConfigError, Db3Error
+from db3.errors import ConfigError, DataError, Db3Error
 from db3.progress import show_progress
 from db3.settings.declare import to_json
 from flows.config import Config, load_config, parse_config
@@ -152,6 +153,9 @@ class Stage:
 
 def run_entry_point(work: Callable[[], str]) -> NoReturn:
     """Do the work of an entry point, print the line it returns and end the process with the fitting status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of ASCII alone shows ± as \xb1, after hours of work
+            stream.reconfigure(errors="backslashreplace")
     report_to_stderr()
     try:
         print(work(), flush=True)
@@ -199,10 +203,22 @@ def _one_line(error: Exception) -> str:
 
 
 def _empty(folder: Path) -> None:
-    """DVC removes a stage's outs before the run; a run by hand must not find an earlier run's files either."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    """DVC removes a stage's outs before the run; a run by hand must not find an earlier run's files either.
+
+    Raises:
+        DataError: something else is in its place, or it may not be written.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        found = "a symbolic link" if folder.is_symlink() else "a file"
+        raise DataError(f"{folder} is {found}; expected a folder, which the stage writes anew: move it away")
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot empty {folder} ({error.strerror}: {error.filename}); the stage writes it anew: make it writable"
+        ) from error
 
 
 def _close_cluster() -> None:

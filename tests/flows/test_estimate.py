@@ -8,7 +8,7 @@ import pytest
 
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.answers.place import close_answers
-from flows.estimate import estimate
+from flows.estimate import _duration, estimate
 from flows.inputs import plan_of
 from tests.flows.test_searches import configured, searched
 
@@ -80,3 +80,8 @@ def test_what_is_known_is_told_and_costs_nothing(data: Path, monkeypatch: pytest
     assert whole
     assert cost
     assert float(cost[1]) == pytest.approx((int(whole[1].replace(",", "")) - asked["asked"] - 30) / 100, abs=0.01)
+
+
+def test_a_time_beyond_all_calendars_is_told_in_years() -> None:
+    assert _duration(3e18) == "95,129,375,951 years"
+    assert _duration(90.2) == "0:01:30"

@@ -114,7 +114,8 @@ class HttpTeacher:
     def _decisions(self, reply: Reply, name: str, count: int) -> Int[Tensor, " _"]:
         who = self._server.who
         value, rest = read_answer(reply, name, who)
-        self._check_version(value)
+        told = {name: value.get(name) for name in ("model_name", "model_version")}
+        self._check_version(self._server.client.redacted(told))
         output = find_output(value, rest, self._interface.output, who)
         sent = self._interface.rows or count
         return read_decisions(output, sent, self.spec.classes, who, self._labels)[:count]
@@ -166,7 +167,10 @@ class _Server:
         return self._get(self.model_url)
 
     def _get(self, url: str) -> dict[str, Any]:
-        return self.client.ask(lambda: Request("GET", url), lambda reply: read_json_object(reply.content, self.who))
+        found: dict[str, Any] = self.client.redacted(
+            self.client.ask(lambda: Request("GET", url), lambda reply: read_json_object(reply.content, self.who))
+        )
+        return found
 
 
 def fetch_http(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)

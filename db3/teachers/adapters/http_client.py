@@ -163,9 +163,17 @@ class Client:
         message = content.get("error") or content.get("detail") if isinstance(content, dict) else None
         return self._clean(message) if isinstance(message, str) else ""
 
+    def redacted(self, value: Any) -> Any:
+        """JSON that a server sent, without the token: it may echo what it was sent, and what it says is stored."""
+        if isinstance(value, str):
+            return value.replace(self._secret, "***") if self._secret else value
+        if isinstance(value, dict):
+            return {self.redacted(name): self.redacted(inner) for name, inner in value.items()}
+        return [self.redacted(inner) for inner in value] if isinstance(value, list) else value
+
     def _clean(self, text: str) -> str:
         """One line, without the token."""
-        return one_line(text.replace(self._secret, "***") if self._secret else text, 160)
+        return one_line(self.redacted(text), 160)
 
 
 class _Batch(Generic[T]):

@@ -98,7 +98,7 @@ def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> Fetch
     for name in sorted(
         {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
     ):
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if not _lies_beside(source, name):
             raise DataError(f"{source} keeps weights in {name}, outside its folder; expected them beside it: move them")
         keep(source.parent / name, folder, name)
     spec = TeacherSpec(
@@ -116,6 +116,14 @@ def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> Fetch
     teacher.decide(torch.zeros(rows, *description.input_shape))
     model = dict(zip(("input", "output"), teacher.names, strict=True))
     return FetchedModel(model, rows, sum(math.prod(tensor.dims) for tensor in tensors))
+
+
+def _lies_beside(source: Path, name: str) -> bool:
+    """Whether a file that the model names is in its folder, or below: links followed, or any file could be taken."""
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        return False
+    found = (source.parent / name).resolve()
+    return any(found.is_relative_to(folder) for folder in (source.parent.resolve(), source.resolve().parent))
 
 
 def open_onnx(stored: StoredModel) -> Batching:

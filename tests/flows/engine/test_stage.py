@@ -70,6 +70,39 @@ def test_outside_the_projects_root_a_stage_says_so(project: Project, tmp_path: P
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.parametrize("module", ["flows.compose", "flows.samples", "flows.pipeline", "flows.ui", "flows.verify"])
+def test_below_the_projects_root_nothing_is_made(project: Project, module: str) -> None:
+    below = project.folder / "data/below"
+    below.mkdir(parents=True)
+    result = Project(below).python("-m", module, *(["start"] if module == "flows.ui" else []))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"error: {below} holds no params.yaml, dvc.yaml or conf/: run in the project's root\n"
+    assert list(below.iterdir()) == []
+
+
+@pytest.mark.parametrize("found", ["a file", "a symbolic link"])
+def test_something_else_in_a_folder_s_place_is_one_line_and_stays(project: Project, found: str) -> None:
+    other, place = project.folder / "other", project.folder / "data/toy"
+    other.mkdir()
+    (other / "kept").touch()
+    place.parent.mkdir(exist_ok=True)
+    if found == "a file":
+        place.touch()
+    else:
+        place.symlink_to(other)
+    result = project.python("toy.py")
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"error: data/toy is {found}; expected a folder, which the stage writes anew: move it away\n"
+    )
+    assert place.is_file() or (other / "kept").is_file()
+
+
+def test_a_terminal_of_ascii_alone_gets_its_line(project: Project) -> None:
+    result = project.python("toy.py", PYTHONIOENCODING="ascii", TOY_SAYS="±")
+    assert (result.returncode, result.stdout) == (0, SUMMARY.replace("toy:", r"toy: \xb1"))
+
+
 def test_arguments_are_refused(project: Project) -> None:
     assert project.python("toy.py", "--force").returncode == 2
 

@@ -36,7 +36,8 @@ def toy(config: Config, data: Path) -> str:
     shards = map_shards("toy", keys, compute, config.runtime, [10] * 6, "samples")
     total = sum(int(shard["x"].sum()) for shard in shards)
     (data / "toy" / "sum.txt").write_text(f"{total}\n")
-    return f"{len(shards)} shards, sum {total}, {shards.reused} reused"
+    said = os.environ.get("TOY_SAYS", "")
+    return f"{said and said + ' '}{len(shards)} shards, sum {total}, {shards.reused} reused"
 
 
 if __name__ == "__main__":

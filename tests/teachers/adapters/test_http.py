@@ -409,6 +409,15 @@ def test_the_token_is_sent_and_told_nowhere(
     assert SECRET not in caplog.text
 
 
+def test_a_token_that_the_server_echoes_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_TOKEN", SECRET)
+    metadata = {**faults.METADATA, "platform": f"for {SECRET}", "versions": [SECRET], SECRET: {"deep": [SECRET]}}
+    with hostile(Hostile(metadata=metadata)) as server:
+        http = {"url": server.url, "model": "m", "token": "OWN_TOKEN"}
+        fetched = fetch_http(ModelDescription("http", FOUR.input_shape, 4, tuple("abcd"), 3, http=http), Path(), QUICK)
+    assert SECRET not in repr(fetched)
+
+
 @pytest.mark.parametrize("value", [None, "", "  ", "two\nlines", "schlüssel"])
 def test_a_token_that_no_header_can_hold_is_one_line(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     monkeypatch.delenv("OWN_TOKEN", raising=False)

@@ -1,5 +1,8 @@
 """ONNX files of many forms, run by onnxruntime."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +183,38 @@ def test_external_weights_travel_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "m.weights").rename(tmp_path / "lost")
     with pytest.raises(DataError, match=r"m\.weights: No such file"):
         fetch_onnx(description(file), tmp_path / "again", Link())
+
+
+def test_external_weights_are_taken_from_beside_the_file_alone(tmp_path: Path) -> None:
+    """A link leads anywhere; a folder of links to one store, as download caches lay it out, is as good as the files."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked").mkdir()
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"], axis=1), helper.make_node("MatMul", ["f", "w"], ["y"])],
+        "external",
+        [tensor("x", ["n", 1, 1, 4])],
+        [tensor("y", ["n", 4])],
+        [onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "real/m.onnx"), save_as_external_data=True, location="m.weights", size_threshold=0)
+    for name in ("m.onnx", "m.weights"):
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "real" / name)
+    fetch_onnx(description(tmp_path / "linked/m.onnx"), tmp_path / "teacher", Link())
+    (tmp_path / "real/m.weights").rename(tmp_path / "secret")
+    (tmp_path / "real/m.weights").symlink_to(tmp_path / "secret")
+    for folder in ("real", "linked"):
+        with pytest.raises(DataError, match=r"m\.weights, outside its folder; expected them beside it"):
+            fetch_onnx(description(tmp_path / folder / "m.onnx"), tmp_path / "again", Link())
+
+
+def test_onnxruntime_keeps_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    code = "from db3.teachers.adapters.onnx import OnnxTeacher; import onnxruntime"
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY"):
+        environment.pop(name, None)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
