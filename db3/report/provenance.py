@@ -30,6 +30,7 @@ def digests(run: Run) -> Rows:
         ("Samples", run.samples.digest),
         ("Boundary distances", run.search.digest),
         ("Transfer set", run.transfer.digest),
+        ("Student", run.metrics.student.digest),
     ]
 
 
