@@ -110,6 +110,14 @@ def device_of(config: Config) -> str:
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def describe(config: Config) -> str:
+    """What a run is about, in a few words."""
+    teacher, samples, query = config.teacher, config.samples, config.query
+    who = teacher.architecture if teacher.kind in ("train", "checkpoint") else teacher.kind
+    what = "samples" if samples.method == "real" else samples.method
+    return f"{config.dataset.name}, {who}, {samples.count} {what}, {query.method} {query.budget}"
+
+
 def load_config(path: Path = Path("params.yaml")) -> Config:
     """Read and validate params.yaml.
 

@@ -22,16 +22,17 @@ from typing import Annotated, Any, NoReturn
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import State
-from prefect.runtime import task_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 from pydantic import WithJsonSchema
 
-from db3.errors import ConfigError, Db3Error
+from db3.errors import ConfigError, Db3Error, one_line
 from flows.compose import CONF, write_params
 from flows.engine.locks import end_with_processes, hold_lock, require_idle
 from flows.engine.stage import run_entry_point
 from flows.tracking import artifacts
 from flows.tracking.server import require_server
+from flows.tracking.tables import Table
 from flows.yaml_files import read_yaml
 
 GRACE = 8.0  # seconds that an interrupted stage gets to end by itself
@@ -110,7 +111,15 @@ Override = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^[+~]?[
 LastStage = Annotated[str, _one_of("until", ALL, _STAGES)]
 
 
-@flow(name="db3-pipeline", persist_result=False)
+def _run_name() -> str:
+    """What a run is about, in place of Prefect's two random words: experiment, parameters, last stage."""
+    given = flow_run.parameters
+    words = [str(given["experiment"]), *map(str, given["overrides"])]
+    words += [f"until {given['until']}"] if given["until"] != ALL else []
+    return one_line(", ".join([*words, "forced"] if given["force"] else words), 120)
+
+
+@flow(name="db3-pipeline", flow_run_name=_run_name, persist_result=False)
 def pipeline(
     experiment: Experiment = AS_IT_STANDS,
     overrides: Sequence[Override] = (),
@@ -142,12 +151,13 @@ def _all(graph: dict[str, list[str]], force: bool) -> State[Any]:
     """One stage after the other; the first that fails ends it."""
     states: dict[str, State[Any]] = {}
     seconds: dict[str, float] = {}
+    table = Table("pipeline-stages")
     for name, before in graph.items():
         begun = time.monotonic()
         run = repro.with_options(name=name, task_run_name=name)
         states[name] = run(name, force, wait_for=[states[stage] for stage in before], return_state=True)
         seconds[name] = time.monotonic() - begun
-        artifacts.show_progress(list(graph), states, seconds)
+        table.show(*artifacts.progress(list(graph), states, seconds))
         if not states[name].is_completed():
             return Failed(message=f"{name}: {states[name].message}")
     return Completed(message=", ".join(f"{name} {state.name}".lower() for name, state in states.items()))

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from db3.errors import ConfigError, DataError, Db3Error
 from db3.progress import show_progress
 from db3.settings.declare import to_json
-from flows.config import Config, load_config, parse_config
+from flows.config import Config, describe, load_config, parse_config
 from flows.engine.locks import end_with_processes, find_callers, hold_lock
 from flows.engine.threads import set_threads
 
@@ -107,7 +107,9 @@ class Stage:
         from flows.tracking.tasks import run_linked
 
         workers = 1 if config.runtime.runner == "local" else config.runtime.workers
-        flow = self.flow().with_options(task_runner=ThreadPoolTaskRunner(max_workers=workers))
+        flow = self.flow().with_options(
+            task_runner=ThreadPoolTaskRunner(max_workers=workers), flow_run_name=f"{self.name}: {describe(config)}"
+        )
         return run_linked(flow, {"parameters": to_json(config), "data": str(data)})
 
     def flow(self) -> "Flow[..., Any]":

@@ -32,8 +32,10 @@ def show_stage(name: str, data: Path = DATA) -> None:
         _SHOWN[name][1](data)
 
 
-def show_progress(names: Sequence[str], states: Mapping[str, Any], seconds: Mapping[str, float]) -> None:
-    """How far the pipeline is: DVC's word for each stage so far, and how long it took."""
+def progress(
+    names: Sequence[str], states: Mapping[str, Any], seconds: Mapping[str, float]
+) -> tuple[list[dict[str, Any]], str]:
+    """How far the pipeline is, as a table and a line: DVC's word for each stage so far, and how long it took."""
     rows = [
         {
             "stage": name,
@@ -44,7 +46,7 @@ def show_progress(names: Sequence[str], states: Mapping[str, Any], seconds: Mapp
         for name in names
     ]
     done = sum(state.is_completed() for state in states.values())
-    create_table_artifact(rows, "pipeline-stages", f"{done} of {len(names)} stages are up to date")
+    return rows, f"{done} of {len(names)} stages are up to date"
 
 
 def show_failure(name: str, reason: str, lines: Sequence[str]) -> None:

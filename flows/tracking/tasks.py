@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import Flow, get_client, task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.flow_engine import run_flow
 from prefect.futures import as_completed
@@ -17,6 +17,7 @@ from prefect.states import Cancelled, Completed, Pending
 
 from flows.engine.remote_work import Work
 from flows.engine.threads import set_torch_threads
+from flows.tracking.tables import Table
 
 RETRIES = 2
 BACK_OFF = (5, 30)  # seconds before the first and the second retry
@@ -114,6 +115,7 @@ class ShardArtifacts:
         self._rows: dict[int, dict[str, Any]] = {}
         self._key = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")
         self._begun = self._shown = time.monotonic()
+        self._table = Table(f"{self._key}-shards")
         self._artifact = create_progress_artifact(0.0, f"{self._key}-progress", f"{what}: 0 of {len(sizes)} shards")
 
     def done(self, index: int, how: str) -> None:
@@ -134,7 +136,7 @@ class ShardArtifacts:
         update_progress_artifact(self._artifact, 100.0 * count / max(1, total), said)
         if total and (last or count < total):
             rows = [self._rows[index] for index in sorted(self._rows)]
-            create_table_artifact(rows, f"{self._key}-shards", said)
+            self._table.show(rows, said)
 
     def _spent(self) -> str:
         if not sum(self._sizes) or not any("asked" in row for row in self._rows.values()):

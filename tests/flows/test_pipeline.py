@@ -1,5 +1,6 @@
 """The pipeline as a flow: DVC's word for each stage, and nothing left running."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -60,8 +61,24 @@ def test_states_repeat_what_dvc_says(dvc_project: Project, server: Server) -> No
     assert [(run["state_name"], run["state"]["message"]) for run in below] == [
         ("Completed", "6 shards, sum 70, 0 reused")
     ]
+    of_run = {"artifacts": {"flow_run_id": {"any_": [states["fresh"][2]]}}}
+    (table,) = [one for one in server.post("artifacts/filter", of_run) if one["key"] == "pipeline-stages"]
+    assert table["description"] == "2 of 2 stages are up to date"
+    assert [row["state"] for row in json.loads(table["data"])] == ["Completed", "Completed"]
     shown = {artifact["key"] for artifact in server.post("artifacts/filter", {})}
     assert {"pipeline-stages", "toy-progress", "toy-shards", "what-to-do"} <= shown
+
+
+def test_runs_are_named_by_what_they_are_about(dvc_project: Project, server: Server) -> None:
+    environment = {"PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.project.folder / ".prefect")}
+    wanted = ["experiment=smoke", "query.budget=5", "--until", "toy"]
+    result = dvc_project.python("-m", "flows.pipeline", *wanted, **environment)
+    assert result.returncode == 0, result.stderr
+    names = {run["name"] for run in server.post("flow_runs/filter", {})}
+    assert {
+        "params.yaml as it stands, experiment=smoke, query.budget=5, until toy",
+        "toy: digits, lenet5, 60 samples, auto 5",
+    } <= names
 
 
 def _split(line: str) -> tuple[str, str, str, str]:
