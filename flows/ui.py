@@ -26,6 +26,7 @@ from typing import IO, NoReturn
 from flows.engine.locks import BusyError, require_idle
 from flows.engine.stage import DATA, FOLDERS, run_entry_point
 from flows.tracking.orphans import close_orphans
+from flows.tracking.schedules import schedules_kept
 from flows.tracking.server import ServerError
 
 HOST = "127.0.0.1"
@@ -76,15 +77,29 @@ def serve() -> str:
     _until(_idle, ORPHAN_LIMIT)
     if lost := close_orphans(POOL):
         print(f"runs that ended with an earlier worker, now marked as Crashed: {lost}", flush=True)
-    pool = ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
-    for command in (pool, ["prefect", "--no-prompt", "deploy", "--all"]):
-        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            message = " ".join((done.stderr or done.stdout).split())
-            raise ServerError(f"`{' '.join(command)}` ended with status {done.returncode}: {message[-300:]}")
+    deploy()
     print("db3-pipeline is deployed: Deployments, on-demand, Run; nightly comes at 02:00 UTC.", flush=True)
     worker = ["worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--install-policy", "never"]
     os.execv(sys.executable, [sys.executable, "-m", "prefect", *worker])  # noqa: S606
+
+
+def deploy() -> None:
+    """Bring the server's pool and deployments up to date with prefect.yaml; schedules made in the UI stay.
+
+    Raises:
+        ServerError: one of Prefect's commands failed.
+    """
+    pool = ["prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
+    with schedules_kept():
+        for command in (pool, ["prefect", "--no-prompt", "deploy", "--all"]):
+            _run(command)
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        message = " ".join((done.stderr or done.stdout).split())
+        raise ServerError(f"`{' '.join(command)}` ended with status {done.returncode}: {message[-300:]}")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -123,18 +123,20 @@ class Server:
     def api(self) -> str:
         return f"http://127.0.0.1:{self.port}/api"
 
-    def request(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
+    def request(
+        self, path: str, body: Mapping[str, Any] | Sequence[Any] | None, method: str = "POST"
+    ) -> tuple[int, Any]:
         for _ in range(10):
             with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-                connection.request("POST", f"/api/{path}", json.dumps(body), {"content-type": "application/json"})
+                connection.request(method, f"/api/{path}", json.dumps(body), {"content-type": "application/json"})
                 answer = connection.getresponse()
-                told = answer.status, json.load(answer)
+                told = answer.status, json.loads(answer.read() or "null")
             if told[0] != 503:  # the server's database is busy; every client of it tries again
                 break
             time.sleep(1)
         return told
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def post(self, path: str, body: Mapping[str, Any] | Sequence[Any]) -> Any:
         status, answer = self.request(path, body)
         assert status in {200, 201}, answer
         return answer

@@ -20,6 +20,24 @@ def test_the_nightly_deployment_runs_when_it_is_started(server: Server) -> None:
     assert server.task_runs(run["id"])["toy"][0] == "Completed"
 
 
+def test_schedules_made_in_the_interface_survive_the_next_start(server: Server) -> None:
+    deployment = server.deployment("on-demand")
+    weekly = {"schedule": {"cron": "0 3 * * 1", "timezone": "UTC"}, "active": True, "parameters": {"until": "toy"}}
+    nightly = server.deployment("nightly")
+    (given,) = nightly["schedules"]
+    server.post(f"deployments/{deployment['id']}/schedules", [weekly])
+    server.request(f"deployments/{nightly['id']}/schedules/{given['id']}", {"active": False}, "PATCH")
+    try:
+        again = server.project.python("-c", "from flows.ui import deploy; deploy()", PREFECT_API_URL=server.api)
+        assert again.returncode == 0, again.stderr
+        (kept,) = server.deployment("on-demand")["schedules"]
+        assert (kept["schedule"]["cron"], kept["parameters"], kept["active"]) == ("0 3 * * 1", {"until": "toy"}, True)
+        assert [each["active"] for each in server.deployment("nightly")["schedules"]] == [False]
+    finally:
+        for each in server.deployment("on-demand")["schedules"]:
+            server.request(f"deployments/{deployment['id']}/schedules/{each['id']}", None, "DELETE")
+
+
 def test_the_form_offers_what_there_is_and_refuses_the_rest(server: Server) -> None:
     deployment = server.deployment("on-demand")
     parameters = deployment["parameter_openapi_schema"]["properties"]
