@@ -22,6 +22,14 @@ import psutil
 from db3.errors import Db3Error
 
 FOLDER = Path(".db3")
+_ELSEWHERE = {
+    "--queue",
+    "--temp",
+    "--run-all",
+    "queue-worker",
+    "show",
+    "list",
+}  # `dvc exp …` that leaves this folder alone
 GRACE = 5.0  # seconds that an orphan gets to end by itself
 
 
@@ -58,6 +66,19 @@ def require_idle(what: str) -> None:
     for lock in ("run", "stage"):
         with _open_lock(lock) as file:
             _acquire(file, what)
+    if (pid := _find_repro()) is not None:  # between two stages it holds no lock of ours
+        raise _busy(what, f"`dvc repro` (process {pid})")
+
+
+def _find_repro() -> int | None:
+    """A process of this user that brings this folder's stages up to date."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            here = {"repro", "exp"} & set(words[1:5]) and not _ELSEWHERE & set(words)
+            if here and _is_dvc(process) and process.cwd() == str(Path.cwd()):
+                return int(process.pid)
+    return None
 
 
 def _open_lock(lock: str) -> IO[str]:
@@ -75,8 +96,11 @@ def _acquire(file: IO[str], what: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = _read_holder(file)
-        raise BusyError(f"{what}: {holder} is at work in this folder; wait until it ends, or end it") from None
+        raise _busy(what, _read_holder(file)) from None
+
+
+def _busy(what: str, holder: str) -> BusyError:
+    return BusyError(f"{what}: {holder} is at work in this folder; wait until it ends, or end it")
 
 
 def _read_holder(file: IO[str]) -> str:

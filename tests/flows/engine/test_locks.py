@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.engine.locks import BusyError, hold_lock, require_idle
@@ -104,3 +105,20 @@ def test_after_a_killed_dvc_the_stage_ends_too_and_the_next_run_goes_on(dvc_proj
 def _text(path: Path) -> str:
     time.sleep(0.05)
     return path.read_text() if path.exists() else ""
+
+
+def test_parameters_stay_while_dvc_is_between_two_stages(dvc_project: Project) -> None:
+    dvc_project.change("python toy.py", "touch waiting && exec sleep 300", "dvc.yaml")  # a stage without our lock
+    before = (dvc_project.folder / "params.yaml").read_text()
+    with dvc_project.start("-m", "dvc", "repro") as process:
+        until((dvc_project.folder / "waiting").exists)
+        refused = dvc_project.python("-m", "flows.compose", "experiment=smoke")
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.communicate(timeout=60)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"error: params.yaml is not changed: `dvc repro` (process {process.pid}) is at work in this folder; "
+        "wait until it ends, or end it\n"
+    )
+    assert (dvc_project.folder / "params.yaml").read_text() == before
