@@ -104,6 +104,8 @@ def test_two_processes_distil_the_students_of_one_up_to_rounding_in_float32(data
     for variant, weights in one["variants"].items():
         for name, tensor in weights.items():
             torch.testing.assert_close(two["variants"][variant][name], tensor, rtol=1e-3, atol=2e-5)
+    for card in (one["card"], two["card"]):
+        del card["digest"], card["onnx"]["digest"]  # of other bits
     assert one["card"] == two["card"]
     assert one["card"]["arithmetic"] == "float32"
     # Other bits are other shards: what one process has trained is not taken for what two would.
