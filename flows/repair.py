@@ -17,10 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from db3.errors import DataError, one_line
+from db3.errors import ConfigError, DataError, one_line
 from flows.engine.stage import run_entry_point
+from flows.yaml_files import read_yaml
 
 
 def repair(root: Path) -> list[Path]:
@@ -61,8 +60,8 @@ def _md5(path: Path) -> str:
 def _outs(root: Path, cache: Path) -> Iterator[tuple[Path, str]]:
     """Every file that dvc.lock knows, with its name in the cache; those of folders too."""
     lock: dict[str, Any] = {}
-    with suppress(OSError, yaml.YAMLError):
-        lock = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8")) or {}
+    with suppress(ConfigError):  # what is damaged in the cache is removed all the same
+        lock = read_yaml(root / "dvc.lock") or {}
     for stage in lock.get("stages", {}).values():
         for out in stage.get("outs", []):
             path, name = root / out["path"], out["md5"]

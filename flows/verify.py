@@ -93,8 +93,10 @@ def _replay(config: Config, data: Path, own: Path, given: list[str]) -> None:
         (own / folder).mkdir(parents=True)
     samples = Replay(config, data, "samples", own.parent / "store")
     manifest = read_manifest(data / "samples" / "manifest.json", SamplesManifest)
-    names = _class_names(data, samples, manifest, given)
-    drawn = _drawn(config, data, _pool(config, data, samples), manifest, given)
+    folder = data / "teacher"
+    teacher = read_manifest(folder / "teacher.json", TeacherCard) if folder.is_dir() else None
+    names = _class_names(data, samples, teacher, manifest, given)
+    drawn = _drawn(config, data, _pool(config, data, samples), teacher, manifest, given)
     take_samples(config, own, samples, names, drawn)
     samples.check_used()
     compare(own, data, "samples")
@@ -123,11 +125,13 @@ def _pool(config: Config, data: Path, samples: Replay) -> TransferImages:
     return TransferImages(images, decisions)
 
 
-def _class_names(data: Path, samples: Replay, manifest: SamplesManifest, given: list[str]) -> Sequence[str]:
+def _class_names(
+    data: Path, samples: Replay, teacher: TeacherCard | None, manifest: SamplesManifest, given: list[str]
+) -> Sequence[str]:
     """As the teacher's card says where it is there; then the answers have to be its own."""
     names, folder = manifest.class_names, data / "teacher"
-    if folder.is_dir():
-        names = read_manifest(folder / "teacher.json", TeacherCard).class_names
+    if teacher:
+        names = teacher.class_names
         known = read_spec(folder)
         if known != samples.spec:
             raise DataError(
@@ -145,13 +149,16 @@ def _class_names(data: Path, samples: Replay, manifest: SamplesManifest, given: 
 
 
 def _drawn(
-    config: Config, data: Path, pool: TransferImages, manifest: SamplesManifest, given: list[str]
+    config: Config,
+    data: Path,
+    pool: TransferImages,
+    teacher: TeacherCard | None,
+    manifest: SamplesManifest,
+    given: list[str],
 ) -> Drawn | None:
     """Images of the training split, where the samples begin with such: drawn again, or those at hand."""
     if config.samples.method not in DRAWN:
         return None
-    card = data / "teacher" / "teacher.json"
-    teacher = read_manifest(card, TeacherCard) if card.is_file() else None
     offline = replace(config, runtime=replace(config.runtime, download=False))
     try:
         return drawn_images(offline, {"dataset": {"digest": teacher.dataset.digest}} if teacher else None)

@@ -101,7 +101,7 @@ def test_a_pair_alone_finds_the_same_bits_and_its_answers_replay(
 def test_a_surrogate_of_few_decisions_finds_nearer_points_than_bd_with_few_queries(
     real_teacher: RealTeacher, name: MethodName, budget: int
 ) -> None:
-    surrogate = SurrogateSettings("lenet5_half", networks=2, steps=60, retrain=20, batch=64)
+    surrogate = SurrogateSettings("lenet5_half", networks=2, steps=120, retrain=40, batch=64)
     pool, rows = real_teacher.pool, range(5)
     settings = SearchSettings(name, budget, points=9)
     found = search_distances(real_teacher.teacher, pool, rows, settings, surrogate=surrogate)
@@ -110,4 +110,4 @@ def test_a_surrogate_of_few_decisions_finds_nearer_points_than_bd_with_few_queri
     decided = real_teacher.teacher.decide(torch.from_numpy(found.points).float() / 255).numpy()
     assert (decided == found.point_pairs[:, 1]).mean() > 0.7  # a point is rounded to 1/255, so not always across
     bd = search_distances(real_teacher.teacher, pool, rows, SearchSettings("bd", BUDGET))
-    assert found.distances.sum() < 0.95 * bd.distances.sum()
+    assert found.distances.sum() < 0.9 * bd.distances.sum()
