@@ -107,7 +107,8 @@ def test_a_run_that_breaks_off_goes_on_where_it_was(
     with pytest.raises(type(error)):
         run(store, compute, runtime)
     kept = {index for index, key in enumerate(KEYS) if key in store}
-    assert {0, 1} <= kept
+    # One after the other, all before shard 4; three at once, two of them: the third may be interrupted beside it.
+    assert len(kept & {0, 1, 2, 3}) >= (4 if runtime is LOCAL else 2)
     assert 4 not in kept
     seen: list[int] = []
     shards = run(store, lambda index: seen.append(index) or content(index), runtime)  # type: ignore[func-returns-value]
