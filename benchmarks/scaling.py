@@ -31,10 +31,10 @@ import torch
 
 from db3.digest import digest_json
 from db3.networks import build
+from db3.shard_store import ShardStore
 from flows.config import Runtime
 from flows.engine import runners
 from flows.engine.shards import map_shards
-from flows.engine.store import ShardStore
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARDS, CALLS = 24, 10  # shards a run, and teacher calls in each: about a fifth of a second of work

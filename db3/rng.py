@@ -37,6 +37,7 @@ class Purpose(IntEnum):
     SPLIT = 1
     LIMIT = 2
     SAMPLES = 3
+    HELD_OUT = 4
     # Training
     NETWORK = 10
     EPOCH = 11

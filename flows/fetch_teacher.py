@@ -13,12 +13,9 @@ from db3.files import write_array, write_text
 from db3.networks import build, load_weights
 from db3.progress import Progress
 from db3.settings.declare import shared
-from db3.settings.teacher import PixelSettings
 from db3.settings.training import Schedule
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
-from db3.teachers.adapters.foreign_model import ModelDescription
-from db3.teachers.adapters.preprocessing import Preprocessing
-from db3.teachers.fetch import FetchedTeacher, fetch_model, fetch_network
+from db3.teachers.fetch import FetchedTeacher, describe_model, fetch_model, fetch_network
 from db3.teachers.folder import CARD, digest_weights, identity
 from db3.teachers.train import train_teacher
 from db3.training.train import HistoryRow, TrainSettings
@@ -30,7 +27,7 @@ from flows.inputs import dataset_of
 from flows.manifests import DatasetFacts, TeacherCard, to_json, write_manifest
 
 CALL_SHAPES = STORE.parent / "call_shapes"
-_MODEST = 64  # images a call where none is measured: a model from elsewhere may cost money
+_MODEST = 64  # images a call in exact arithmetic, where none has to be measured
 
 
 @stage("fetch_teacher")
@@ -143,24 +140,7 @@ def _load(config: Config, dataset: Dataset, classes: int) -> nn.Module:
 
 def _foreign(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
     """A model from elsewhere."""
-    teacher, names = config.teacher, _class_names(config, dataset)
-    labels = names if teacher.labels is None else teacher.labels
-    if len(labels) != len(names):
-        raise ConfigError(f"teacher.labels names {len(labels)} classes, but there are {len(names)}: name each of them")
-    description = ModelDescription(
-        kind=teacher.kind,
-        input_shape=dataset.image_shape,
-        classes=len(names),
-        labels=tuple(labels),
-        call_batch=_MODEST if teacher.call_batch == "auto" else teacher.call_batch,
-        preprocessing=Preprocessing(**shared(PixelSettings, teacher)),
-        checkpoint=Path(teacher.checkpoint) if teacher.checkpoint else None,
-        function=teacher.function,
-        version=teacher.version,
-        input=teacher.input,
-        output=teacher.output,
-        http=vars(teacher.http),
-    )
+    description = describe_model(config.teacher, dataset.image_shape, _class_names(config, dataset))
     return fetch_model(description, folder, config.runtime.link)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from db3.errors import DataError, TeacherError, one_line
+from db3.shard_store import Arrays
 from db3.teachers.answers.recorded import RecordedTeacher, Recorder
 from db3.teachers.answers.recording import Recording, empty, read_whole
 from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Costs
 from db3.work import Work
 from flows.config import Config
-from flows.engine.store import Arrays
 from flows.engine.teacher_work import Asking
 
 RESTORE = (

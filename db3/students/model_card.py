@@ -26,8 +26,7 @@ its decision: the top-1 class of each image it was asked about. No score, gradie
 
 ## Accuracy
 
-Measured after this card was written: see `data/evaluation/metrics.json` (accuracy on the test split, and agreement
-with the teacher, as mean and standard deviation over several students; the files here are the first of them).
+{measured}
 
 ## Training
 
@@ -75,13 +74,19 @@ decisions = logits.argmax(axis=1)
 """
 
 
-def model_card(student: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+_MEASURED_LATER = """\
+Measured after this card was written: see `data/evaluation/metrics.json` (accuracy on the test split, and agreement
+with the teacher, as mean and standard deviation over several students; the files here are the first of them)."""
+
+
+def model_card(student: Mapping[str, Any], training: Mapping[str, Any], measured: str | None = None) -> str:
     """The card in Markdown: a function of its arguments alone.
 
     Args:
         student: the content of student.json (`architecture`, `input_shape`, `classes`, `class_names`, `parameters`,
             `bytes`, `multiply_adds`, `transfer`, `teacher`, and `onnx`, absent or None when there is no ONNX file).
         training: parameters to show, name → plain value, in this order.
+        measured: what was measured, in a sentence; None: the pipeline will, after this card.
     """
     channels, height, width = student["input_shape"]
     shape = {"channels": channels, "height": height, "width": width}
@@ -91,6 +96,7 @@ def model_card(student: Mapping[str, Any], training: Mapping[str, Any]) -> str:
         **shape,
         teacher=student["teacher"],
         transfer=student["transfer"],
+        measured=measured or _MEASURED_LATER,
         names=_class_names(student["class_names"]),
         training="\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in training.items()),
         parity=_parity(onnx),

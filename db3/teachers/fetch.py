@@ -1,5 +1,6 @@
 """A teacher's files are put into its folder, and what is known of it is gathered for its card."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,20 @@ from typing import Any
 from torch import nn
 
 from db3.arithmetic import to_exact
+from db3.errors import ConfigError
 from db3.networks import count_parameters, multiply_adds, save_weights
+from db3.settings.declare import shared
+from db3.settings.teacher import PixelSettings, TeacherSettings
 from db3.settings.training import Arithmetic
 from db3.teachers.adapters.call_shape import CallShape
 from db3.teachers.adapters.catalogue import fetch_foreign
 from db3.teachers.adapters.foreign_model import FOLDER, ModelDescription
 from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.base import ImageShape
 from db3.teachers.folder import WEIGHTS
+
+_MODEST = 64  # images a call where none is measured: a model from elsewhere may cost money
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,38 @@ def fetch_network(
     operations = multiply_adds(network, input_shape)
     parameters, layout = count_parameters(network), calls.memory_format or None
     return FetchedTeacher(calls.batch, parameters, size, operations, layout, arithmetic)
+
+
+def describe_model(settings: TeacherSettings, shape: ImageShape, class_names: Sequence[str]) -> ModelDescription:
+    """A model from elsewhere as the parameters describe it.
+
+    Args:
+        settings: of the teacher.
+        shape: (C, H, W) of the images.
+        class_names: of classes 0, 1, …
+
+    Raises:
+        ConfigError: labels for another number of classes.
+    """
+    labels = class_names if settings.labels is None else settings.labels
+    if len(labels) != len(class_names):
+        raise ConfigError(
+            f"teacher.labels names {len(labels)} classes, but there are {len(class_names)}: name each of them"
+        )
+    return ModelDescription(
+        kind=settings.kind,
+        input_shape=shape,
+        classes=len(class_names),
+        labels=tuple(labels),
+        call_batch=_MODEST if settings.call_batch == "auto" else settings.call_batch,
+        preprocessing=Preprocessing(**shared(PixelSettings, settings)),
+        checkpoint=Path(settings.checkpoint) if settings.checkpoint else None,
+        function=settings.function,
+        version=settings.version,
+        input=settings.input,
+        output=settings.output,
+        http=vars(settings.http),
+    )
 
 
 def fetch_model(description: ModelDescription, folder: Path, link: Link | None = None) -> FetchedTeacher:

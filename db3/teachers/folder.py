@@ -1,5 +1,6 @@
 """A teacher on disk: teacher.json, beside it whatever is local of the teacher, and the ways to open it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ _OPTIONAL: dict[str, Any] = {
     "model": None,
     "arithmetic": None,
 }
-_LEVELS = {"none": 0, "uint8": 256}
+LEVELS = {"none": 0, "uint8": 256}
 
 
 def identity(card: dict[str, Any], weights: str) -> str:
@@ -102,7 +103,7 @@ def read_spec(folder: Path) -> TeacherSpec:
         classes=card["classes"],
         max_batch=card["call_batch"],
         identity=card["identity"],
-        levels=_LEVELS[card.get("quantise", "none")],
+        levels=LEVELS[card.get("quantise", "none")],
     )
 
 
@@ -176,26 +177,22 @@ class LateAdapter:
 
     Args:
         spec: of the teacher.
-        folder: with teacher.json.
-        device: where a local model runs.
-        link: how a remote teacher is reached.
+        open_adapter: opens it, given both listeners.
 
     Attributes:
         sending: see `open_adapter`.
         answered: likewise.
     """
 
-    def __init__(self, spec: TeacherSpec, folder: Path, device: str = "cpu", link: Link | None = None) -> None:
-        self.spec, self._folder, self._device, self._link = spec, folder, device, link
+    def __init__(self, spec: TeacherSpec, open_adapter: Callable[[Sending, Answered], Teacher]) -> None:
+        self.spec, self._open = spec, open_adapter
         self.sending: Sending | None = None
         self.answered: Answered | None = None
         self._adapter: Teacher | None = None
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         if self._adapter is None:
-            self._adapter = open_adapter(
-                self._folder, self._device, sending=self._sending, answered=self._answered, link=self._link
-            )
+            self._adapter = self._open(self._sending, self._answered)
         return self._adapter.decide(images)
 
     def _sending(self, count: int) -> None:
@@ -205,6 +202,15 @@ class LateAdapter:
     def _answered(self, place: int, decisions: Int[Tensor, " n"]) -> None:
         if self.answered:
             self.answered(place, decisions)
+
+
+def late_adapter(folder: Path, device: str = "cpu", link: Link | None = None) -> LateAdapter:
+    """The adapter of the teacher in a folder, see `open_adapter`."""
+
+    def opened(sending: Sending, answered: Answered) -> Teacher:
+        return open_adapter(folder, device, sending=sending, answered=answered, link=link)
+
+    return LateAdapter(read_spec(folder), opened)
 
 
 def stack_votes(
@@ -237,6 +243,6 @@ def open_teacher(
         answers: where every answer is kept, and found again (`db3.open_answers`).
     """
     costs = Costs() if costs is None else costs
-    adapter = LateAdapter(read_spec(folder), folder, device, link)
+    adapter = late_adapter(folder, device, link)
     account = None if answers is None else account_of(folder)
     return Budget(stack_votes(adapter, votes_of(folder), costs, answers, account), costs=costs)

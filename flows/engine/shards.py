@@ -7,51 +7,22 @@ on the runner, the number of workers or the order of the work.
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from pathlib import Path
 
-from db3.errors import ConfigError, DataError
+from db3.errors import ConfigError
 from db3.progress import Progress
+from db3.shard_store import Arrays, Shards, ShardStore
 from flows.config import Runtime
 from flows.engine.remote_work import Work
 from flows.engine.runners import open_runner
-from flows.engine.store import Arrays, ShardStore
 from flows.engine.threads import set_torch_threads
 
 STORE = Path(".db3/shards")
 
 Compute = Callable[[int], Arrays]
-
-
-class Shards:
-    """The finished shards of one stage, in the order of their keys, read from the store when asked for.
-
-    Attributes:
-        reused: how many were found in the store and not computed again.
-    """
-
-    def __init__(self, what: str, keys: Sequence[str], store: ShardStore, reused: int) -> None:
-        self._what, self._keys, self._store, self.reused = what, tuple(keys), store, reused
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, index: int) -> Arrays:
-        """The arrays of shard `index`.
-
-        Raises:
-            DataError: its file was deleted or damaged after it was finished.
-        """
-        arrays = self._store.get(self._keys[index])
-        if arrays is None:
-            path = self._store.path(self._keys[index])
-            raise DataError(f"{path}, shard {index} of {self._what}, was removed or damaged just now; run again")
-        return arrays
 
 
 def map_shards(

@@ -23,17 +23,17 @@ from torch import Tensor
 from db3.digest import digest_json
 from db3.errors import DataError
 from db3.files import whole_file
+from db3.shard_store import Arrays, ShardStore
 from db3.teachers.answers.place import open_answers
 from db3.teachers.answers.recorded import Recorder
 from db3.teachers.answers.recording import Recording, described, whole
 from db3.teachers.answers.store import Account, AnswerStore
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.budget import COUNTS, Budget, Costs
-from db3.teachers.folder import LateAdapter, account_of, read_spec, stack_votes, votes_of
+from db3.teachers.folder import account_of, late_adapter, read_spec, stack_votes, votes_of
 from db3.work import Work
 from flows.config import Config, answers_of, device_of
 from flows.engine.shards import STORE, Shards, map_shards
-from flows.engine.store import Arrays, ShardStore
 
 Compute = Callable[[int], Arrays]
 _KEPT = (*COUNTS, "sent_in_all", "lost", "spent")
@@ -176,7 +176,7 @@ class Asking:
         thread = self._threads
         if not hasattr(thread, "adapter"):
             device, link = device_of(self._config), self._config.runtime.link
-            thread.adapter = LateAdapter(self.spec, self._folder, device, link)
+            thread.adapter = late_adapter(self._folder, device, link)
         return stack_votes(thread.adapter, votes_of(self._folder), costs, store, account)
 
     def _keep(self, name: str, costs: Costs, more: dict[str, int], recording: Recording) -> None:

@@ -14,7 +14,7 @@ from tests.flows.modules import ROOT, needed, reached
 
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 NAMES = list(STAGES)
-_RUNNING = ("locks", "remote_work", "runners", "shards", "stage", "store")
+_RUNNING = ("locks", "remote_work", "runners", "shards", "stage")
 # The machine that stages run in, and files read or written the same whatever is in them. Settings decide nothing that
 # the parameters do not say.
 MACHINE = {f"flows/engine/{name}.py" for name in _RUNNING} | {
@@ -25,7 +25,7 @@ MACHINE = {f"flows/engine/{name}.py" for name in _RUNNING} | {
         "flows/tracking/server.py",
         "flows/tracking/tasks.py",
     ),
-    *(f"db3/{name}.py" for name in ("__init__", "errors", "extras", "files", "progress")),
+    *(f"db3/{name}.py" for name in ("__init__", "errors", "extras", "files", "progress", "shard_store")),
     *(path.relative_to(ROOT).as_posix() for path in (ROOT / "db3/settings").glob("*.py")),
 }
 

@@ -5,15 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import db3
 from db3.digest import digest_arrays
 from db3.images.augmented import decide_augmented
 from db3.search import search_pairs
 from db3.search.catalogue import resolve_search
 from db3.search.surrogate.surrogate import surrogates_of
+from db3.settings.declare import to_json
 from db3.teachers.folder import open_teacher
 from db3.work import cut
 from flows.inputs import transfer_images
-from tests.flows.test_searches import configured, searched
+from flows.soft_labels import soft_labels
+from tests.flows.test_searches import configured, manifest, searched
 
 FIELDS = ("distances", "asked", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
 
@@ -34,3 +37,24 @@ def test_a_search_without_the_pipeline_gives_the_pipelines_bytes(data: Path, met
         assert digest_arrays({field: mine}) == digest_arrays({field: np.load(data / "decisions" / f"{field}.npy")})
     augmented = decide_augmented(teacher, pool, 25, config.query.seed)
     assert np.array_equal(augmented, np.load(data / "decisions" / "augmented.npy"))
+
+
+@pytest.mark.parametrize("method", ["bd", "auto"])
+def test_the_front_door_gives_the_pipelines_transfer_set(data: Path, tmp_path: Path, method: str) -> None:
+    config = configured(f"query.method={method}", "runtime.threads=1")
+    searched(data, f"query.method={method}", "runtime.threads=1")
+    (data / "transfer").mkdir(exist_ok=True)
+    soft_labels(config, data)
+    groups = {name: to_json(getattr(config, name)) for name in ("samples", "query", "soft_labels", "distill")}
+    groups["samples"] |= {"count": None}
+    groups["query"] |= {"augmented": 0}
+    found = db3.distill(
+        db3.teacher(data / "teacher"),
+        np.load(data / "samples" / "images.npy"),
+        queries=10_000,
+        held_out=0,
+        folder=tmp_path / "run",
+        settings=groups,
+        progress=False,
+    )
+    assert found.digest == manifest(data, "transfer")["digest"]

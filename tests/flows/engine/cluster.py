@@ -13,10 +13,10 @@ import numpy as np
 
 from db3.digest import digest_bytes, digest_json
 from db3.errors import DataError, Db3Error
+from db3.shard_store import ShardStore
 from flows.config import Runtime
 from flows.engine import runners
 from flows.engine.shards import map_shards
-from flows.engine.store import ShardStore
 
 COUNT = 8
 

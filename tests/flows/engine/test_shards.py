@@ -10,9 +10,9 @@ import torch
 
 from db3.digest import digest_json
 from db3.errors import ConfigError, DataError
+from db3.shard_store import Arrays, ShardStore
 from flows.config import Runtime
 from flows.engine.shards import Shards, map_shards
-from flows.engine.store import Arrays, ShardStore
 
 COUNT = 8
 KEYS = [digest_json(["shard", index]) for index in range(COUNT)]

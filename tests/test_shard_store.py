@@ -10,7 +10,7 @@ import pytest
 
 from db3.digest import digest_json
 from db3.errors import DataError
-from flows.engine.store import ShardStore
+from db3.shard_store import ShardStore
 
 KEY, OTHER = digest_json(["one"]), digest_json(["other"])
 ARRAYS = {
@@ -112,7 +112,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from db3.errors import DataError
-from flows.engine.store import ShardStore
+from db3.shard_store import ShardStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
@@ -135,7 +135,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from flows.engine.store import ShardStore
+from db3.shard_store import ShardStore
 store = ShardStore(Path(sys.argv[1]))
 for _ in range(60):
     store.put(sys.argv[2], {"x": np.arange(5000)})

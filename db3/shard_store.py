@@ -7,13 +7,14 @@ damaged on the disk is as good as absent and is computed again.
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from db3.errors import DataError
 from db3.files import whole_file
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -86,3 +87,35 @@ def _seal(key: str, content: bytes) -> bytes:
     digest = hashlib.sha256(key.encode())
     digest.update(content)
     return digest.hexdigest().encode()
+
+
+class Shards:
+    """Finished pieces of one work in the order of their keys, read from the store when asked for.
+
+    Args:
+        what: the work, for errors.
+        keys: of the pieces.
+        store: that holds them.
+        reused: how many were there already and not computed again.
+    """
+
+    def __init__(self, what: str, keys: Sequence[str], store: ShardStore, reused: int) -> None:
+        self._what, self._keys, self._store, self.reused = what, tuple(keys), store, reused
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Arrays:
+        """The arrays of piece `index`.
+
+        Raises:
+            DataError: its file was deleted or damaged after it was finished.
+        """
+        arrays = self._store.get(self._keys[index])
+        if arrays is None:
+            path = self._store.path(self._keys[index])
+            raise DataError(f"{path}, shard {index} of {self._what}, was removed or damaged just now; run again")
+        return arrays

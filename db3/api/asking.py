@@ -1,0 +1,65 @@
+"""A teacher and the work that asks it: each finished piece is kept in a folder, and what it has asked beside it."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from db3.digest import digest_json
+from db3.errors import BudgetSpent
+from db3.shard_store import Arrays, Shards, ShardStore
+from db3.teachers.budget import Budget
+from db3.work import Work
+
+COUNTED = ("asked", "votes", "compared", "changed")
+
+
+class Asking:
+    """A teacher, and the runner (`db3.work`) of what asks it: what was finished in the folder is not computed again.
+
+    A piece that the budget ended is not kept, since a larger budget makes another one of it; its answers are.
+
+    Args:
+        teacher: within its budget.
+        store: of finished pieces.
+        device: where the work computes.
+        threads: of torch.
+
+    Attributes:
+        spec: of the teacher.
+        counts: of all pieces so far, those found in the store included (`db3.teachers.budget.COUNTS`).
+        spent: whether the budget has refused a call.
+    """
+
+    def __init__(self, teacher: Budget, store: ShardStore, device: str = "cpu", threads: int = 1) -> None:
+        self.spec, self._teacher, self._store, self._machine = teacher.spec, teacher, store, (device, threads)
+        self.counts, self.spent = dict.fromkeys(COUNTED, 0), False
+
+    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """Top-1 class of each image."""
+        try:
+            return self._teacher.decide(images)
+        except BudgetSpent:
+            self.spent = True
+            raise
+
+    def run(self, work: Work) -> Shards | list[Arrays]:
+        """Bring the pieces of a work about, one after the other."""
+        keys = work.keys_on(*self._machine)
+        known = sum(key in self._store for key in keys)
+        computed = [self._piece(work, index, key) for index, key in enumerate(keys)]
+        return computed if self.spent else Shards(work.name, keys, self._store, known)
+
+    def _piece(self, work: Work, index: int, key: str) -> Arrays:
+        beside = digest_json([key, "counts"])
+        found, counts = self._store.get(key), self._store.get(beside)
+        if found is None or counts is None:
+            before = self._teacher.costs.counts()
+            found = work.compute(index)
+            after = self._teacher.costs.counts()
+            counts = {name: np.array(after[name] - before[name], np.int64) for name in COUNTED}
+            if not self.spent:
+                self._store.put(key, found)
+                self._store.put(beside, counts)
+        for name in COUNTED:
+            self.counts[name] += int(counts[name])
+        return found

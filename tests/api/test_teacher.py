@@ -1,0 +1,110 @@
+"""Whatever decides becomes a teacher; the same weights behind every kind decide alike."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import db3
+from db3.errors import ConfigError, DataError
+from db3.files import write_json
+from db3.networks import save_weights
+from tests.teachers.models import CLASSES, SHAPE, SPEC, as_onnx, as_pt2, network, pixels
+
+IMAGES = pixels(70)
+EXPECTED = network()(IMAGES).argmax(dim=1)
+
+
+def decided(teacher: "db3.ModelTeacher") -> torch.Tensor:
+    assert teacher.spec.input_shape == SHAPE
+    assert teacher.spec.classes == CLASSES
+    assert len(teacher.class_names) == CLASSES
+    return teacher.decide(IMAGES)
+
+
+def scores(images: np.ndarray) -> np.ndarray:
+    return network()(torch.from_numpy(images)).detach().numpy()
+
+
+def names(images: np.ndarray) -> list[str]:
+    return [f"class {number}" for number in scores(images).argmax(axis=1)]
+
+
+def test_every_kind_of_model_decides_alike(tmp_path: Path) -> None:
+    labels = [f"class {number}" for number in range(CLASSES)]
+    teachers = [
+        db3.teacher(scores, shape=SHAPE, classes=CLASSES),
+        db3.teacher(names, shape=SHAPE, labels=labels),
+        db3.teacher(network(), shape=SHAPE, classes=CLASSES),
+        db3.teacher(as_onnx(tmp_path / "model.onnx", network()), shape=SHAPE, classes=CLASSES),
+        db3.teacher(str(as_pt2(tmp_path / "model.pt2", network())), shape=SHAPE, classes=CLASSES),
+        db3.teacher(db3.NetworkTeacher(network(), SPEC)),
+    ]
+    for teacher in teachers:
+        assert torch.equal(decided(teacher), EXPECTED), teacher
+        assert teacher.costs.asked == len(IMAGES)
+    assert teachers[1].class_names == tuple(labels)
+    assert teachers[0].parameters is None
+    assert teachers[2].parameters == sum(weights.numel() for weights in network().parameters())
+
+
+def test_a_folder_of_the_pipelines(tmp_path: Path) -> None:
+    from db3.teachers.folder import WEIGHTS, digest_weights, identity
+
+    save_weights(network(), tmp_path / WEIGHTS, {})
+    card = {"kind": "checkpoint", "architecture": "lenet5_half", "input_shape": list(SHAPE), "bounds": [0.0, 1.0]}
+    card |= {"classes": CLASSES, "call_batch": 8, "quantise": "none", "votes": 1, "arithmetic": "exact"}
+    write_json(tmp_path / "teacher.json", {**card, "identity": identity(card, digest_weights(tmp_path, card))})
+    assert torch.equal(decided(db3.teacher(tmp_path)), EXPECTED)
+
+
+def test_what_was_answered_is_kept_under_the_name(tmp_path: Path) -> None:
+    answers, calls = db3.open_answers(tmp_path / "answers.sqlite"), []
+
+    def counted(images: np.ndarray) -> np.ndarray:
+        calls.append(len(images))
+        return scores(images)
+
+    first = db3.teacher(counted, shape=SHAPE, classes=CLASSES, name="vendor-7")
+    assert torch.equal(first.open(100, answers).decide(IMAGES), EXPECTED)
+    again = db3.teacher(counted, shape=SHAPE, classes=CLASSES, name="vendor-7").open(100, answers)
+    assert torch.equal(again.decide(IMAGES), EXPECTED)
+    assert (sum(calls), again.costs.known, first.sent(answers)) == (70, 70, 70)
+    db3.teacher(counted, shape=SHAPE, classes=CLASSES, name="vendor-8").open(100, answers).decide(IMAGES)
+    assert sum(calls) == 140
+    with pytest.raises(db3.BudgetSpent, match="of 100 that may be"):
+        again.decide(pixels(40, seed=5))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, r"shape is missing; expected \(channels, height, width\)"),
+        ({"shape": SHAPE}, r"classes is missing; expected their number, as classes=10"),
+        ({"shape": SHAPE, "classes": 3, "labels": ["a", "b"]}, "labels names 2 classes, but classes is 3"),
+        ({"shape": SHAPE, "classes": 10, "meen": [0.5]}, r"teacher\.meen; did you mean teacher\.mean\?"),
+        ({"shape": SHAPE, "classes": 10, "http": {"url": "http://x"}}, "http says nothing of a function"),
+        ({"shape": SHAPE, "classes": 10, "votes": 0}, r"votes is 0; expected a whole number of 1 or more"),
+        ({"shape": SHAPE, "classes": 10, "scale": -1.0}, r"scale is -1\.0; expected a number above 0"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_told(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        db3.teacher(scores, **given)  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (7, ConfigError, "the model is int; expected a function, a network, a path"),
+        ("vendor.h5", ConfigError, r"the model is 'vendor\.h5'; expected a file \.onnx"),
+        ("no_such.onnx", DataError, r"cannot read no_such\.onnx: no such file"),
+        ("no_such_module:decide", ConfigError, "no_such_module cannot be imported"),
+        ("ftp://host", ConfigError, "expected a file"),
+    ],
+)
+def test_what_is_no_model_is_refused(model: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        db3.teacher(model, shape=SHAPE, classes=CLASSES)
