@@ -1,10 +1,10 @@
 # The one list of db3's public names, each with the module that it lives in: read by `db3/__init__.py` when a name is
 # first used, and by type checkers. To publish a name, add its line.
 
-from db3.api.distill import Result as Result
 from db3.api.distill import distill as distill
 from db3.api.plan import Plan as Plan
 from db3.api.plan import plan_distillation as plan_distillation
+from db3.api.result import Result as Result
 from db3.api.student import Student as Student
 from db3.api.student import open_student as open_student
 from db3.api.teacher import ModelTeacher as ModelTeacher

@@ -14,7 +14,7 @@ COUNTED = ("asked", "votes", "compared", "changed")
 
 
 class Asking:
-    """A teacher, and the runner (`db3.work`) of what asks it: what was finished in the folder is not computed again.
+    """A teacher, and the runner (`db3.work`) of what asks it, or nobody: what was finished is not computed again.
 
     A piece that the budget ended is not kept, since a larger budget makes another one of it; its answers are.
 
@@ -32,22 +32,22 @@ class Asking:
 
     def __init__(self, teacher: Budget, store: ShardStore, device: str = "cpu", threads: int = 1) -> None:
         self.spec, self._teacher, self._store, self._machine = teacher.spec, teacher, store, (device, threads)
-        self.counts, self.spent = dict.fromkeys(COUNTED, 0), False
+        self.counts, self.spent, self._refused = dict.fromkeys(COUNTED, 0), False, False
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image."""
         try:
             return self._teacher.decide(images)
         except BudgetSpent:
-            self.spent = True
+            self.spent = self._refused = True
             raise
 
     def run(self, work: Work) -> Shards | list[Arrays]:
         """Bring the pieces of a work about, one after the other."""
-        keys = work.keys_on(*self._machine)
+        keys, self._refused = work.keys_on(*self._machine), False
         known = sum(key in self._store for key in keys)
         computed = [self._piece(work, index, key) for index, key in enumerate(keys)]
-        return computed if self.spent else Shards(work.name, keys, self._store, known)
+        return computed if self._refused else Shards(work.name, keys, self._store, known)
 
     def _piece(self, work: Work, index: int, key: str) -> Arrays:
         beside = digest_json([key, "counts"])
@@ -57,7 +57,7 @@ class Asking:
             found = work.compute(index)
             after = self._teacher.costs.counts()
             counts = {name: np.array(after[name] - before[name], np.int64) for name in COUNTED}
-            if not self.spent:
+            if not self._refused:
                 self._store.put(key, found)
                 self._store.put(beside, counts)
         for name in COUNTED:

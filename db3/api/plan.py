@@ -26,7 +26,7 @@ from db3.settings.training import DistillSettings
 from db3.teachers.base import TeacherSpec
 
 _HELD = 1000  # images at most; 95 % of intervals are then within 2 points at an agreement of 90 %
-_ROUNDED = ("priors", "augmented")
+ROUNDED = ("priors", "augmented")
 
 
 @settings
@@ -101,7 +101,7 @@ def plan_distillation(
         )
     chosen = _merged(_rule(spec, left, rest, student, seed), settings or {})
     found = build(RunSettings, chosen)
-    samples = found.samples.budget if found.samples.method in _ROUNDED else found.samples.count
+    samples = found.samples.budget if found.samples.method in ROUNDED else found.samples.count
     plan = Plan(found, held, int(samples or 0), _searches(found, spec, int(samples or 0)))
     if plan.queries > queries:
         raise ConfigError(

@@ -1,0 +1,100 @@
+"""The images that a student learns from, and those held out."""
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from db3.api.asking import Asking
+from db3.api.plan import ROUNDED, Plan
+from db3.datasets.subset import draw_samples
+from db3.errors import BudgetSpent, ConfigError, DataError
+from db3.images.priors import prior_images
+from db3.progress import Progress
+from db3.rng import Purpose, derived_seed, permutation
+from db3.teachers.base import ImageShape
+from db3.teachers.decide import decide_images
+from db3.types import TransferImages
+from db3.zero_shot.rounds import RoundSettings, gather
+
+Images = UInt8[np.ndarray, "_ c h w"]
+
+
+def read_pixels(images: object, shape: ImageShape) -> Images:
+    """Images as they are asked.
+
+    Args:
+        images: uint8 [n, C, H, W], or an object that has such `images`.
+        shape: (C, H, W) of the teacher.
+
+    Raises:
+        DataError: they are of another type or shape.
+    """
+    found = np.asarray(getattr(images, "images", images))
+    if found.dtype != np.uint8 or found.ndim != 4:
+        raise DataError(f"images are {found.dtype} of shape {list(found.shape)}; expected uint8 [n, C, H, W]")
+    if found.shape[1:] != shape:
+        raise DataError(
+            f"images of shape {list(found.shape[1:])} for a teacher of shape {list(shape)} (C, H, W): resize them to it"
+        )
+    return found
+
+
+def hold_out(images: Images | None, shape: ImageShape, plan: Plan) -> tuple[Images | None, Images]:
+    """The images to learn from, and those to measure by; where there are none, made ones of another seed."""
+    count, seed = plan.held_out, plan.settings.samples.seed
+    if images is None:
+        return None, prior_images(shape, range(count), derived_seed(seed, Purpose.HELD_OUT))
+    rows = np.sort(np.array(permutation(len(images), seed, Purpose.HELD_OUT)[:count], np.int64))
+    return np.delete(images, rows, axis=0), images[rows]
+
+
+def ask(asking: Asking, images: Images, name: str) -> Int64[np.ndarray, " n"]:
+    """The teacher's decisions on images.
+
+    Raises:
+        ConfigError: the limit does not pay for all of them.
+    """
+    try:
+        return decide_images(asking, images, name, asking.run)
+    except BudgetSpent as error:
+        raise _too_little(error) from error
+
+
+def take_samples(asking: Asking, images: Images | None, plan: Plan) -> TransferImages:
+    """The samples, real or made, and the teacher's decisions on them.
+
+    Args:
+        asking: the teacher.
+        images: to learn from; None: there are none.
+        plan: how many, and how.
+
+    Raises:
+        ConfigError: the limit does not pay for all of them, or the method needs what is not there.
+    """
+    group = plan.settings.samples
+    if group.method == "real" and images is not None:
+        kept = images[draw_samples(len(images), group.count, group.seed)]
+        return TransferImages(kept, ask(asking, kept, "samples"))
+    if group.method not in ROUNDED or (group.method == "augmented" and images is None):
+        expected = "priors, without images" if images is None else "real, augmented or priors"
+        raise ConfigError(f"samples.method is {group.method}; expected {expected}: the pipeline knows more")
+    settings, real = RoundSettings(**vars(group.rounds)), images if group.method == "augmented" else None
+    with Progress("asking", group.budget, "query") as progress:
+        try:
+            found = gather(
+                asking,
+                group.budget or 0,
+                settings,
+                seed=group.seed,
+                real=real,
+                on_asked=progress.advance,
+                run=asking.run,
+            )
+        except BudgetSpent as error:
+            raise _too_little(error) from error
+    return TransferImages(found.images, found.decisions)
+
+
+def _too_little(error: BudgetSpent) -> ConfigError:
+    return ConfigError(
+        f"the limit does not pay for all queries ({error}): raise limit; what was answered is kept and not sent again"
+    )

@@ -1,0 +1,78 @@
+"""Samples and what is searched around them, made a transfer set; and a student of it."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+from torch import nn
+
+from db3.api.asking import Asking
+from db3.api.plan import Plan
+from db3.progress import Progress
+from db3.search import DistanceParts, search_pairs
+from db3.search.catalogue import WITH_SURROGATES, resolve_search
+from db3.search.surrogate.surrogate import surrogates_of
+from db3.settings.declare import shared
+from db3.settings.training import Schedule
+from db3.soft_labels import (
+    BoundaryPoints,
+    QueriedImages,
+    SearchedSamples,
+    TransferSet,
+    build_transfer_set,
+    choose_recipe,
+    given_scale,
+)
+from db3.students import StudentSettings, label_by_assistants, student_variant, train_variants
+from db3.training.train import TrainSettings
+from db3.types import TransferImages
+from db3.work import cut
+
+_PIECE = 50  # samples searched in one piece: what a kill may cost to compute again
+
+
+def search_transfer_set(asking: Asking, pool: TransferImages, plan: Plan, device: str) -> TransferSet:
+    """The transfer set of what the searches around the samples find, if the plan searches at all."""
+    chosen, before = plan.settings, asking.counts["votes"]
+    search = resolve_search(chosen.query, chosen.samples.method)
+    surrogate = surrogates_of(chosen.query) if search.method in WITH_SURROGATES else None
+    parts = cut(len(pool.decisions), _PIECE)
+    with Progress("searching", plan.searches, "query") as progress:
+        found = search_pairs(
+            asking, pool, search, parts, surrogate, device=device, on_asked=progress.advance, run=asking.run
+        )
+        points, queried, distances = _merged(found)
+    pairs = len(pool.decisions) * (asking.spec.classes - 1)
+    recipe = choose_recipe(
+        chosen.soft_labels,
+        (asking.counts["votes"] - before) / pairs,
+        points=len(points.images) > 0,
+        answers=len(queried.images) > 0,
+        distances=search.method != "none",
+        temperature=chosen.distill.temperature,
+    )
+    samples = SearchedSamples(pool.images, pool.decisions, distances, points, queried)
+    return build_transfer_set(samples, recipe, given_scale(chosen.soft_labels, recipe.mapping))
+
+
+def train_student(asking: Asking, transfer: TransferSet, plan: Plan, device: str) -> nn.Module:
+    """A student of the transfer set, on the CPU and in evaluation mode, as the plan says."""
+    learn, seed, classes = plan.settings.distill, plan.settings.samples.seed, transfer.classes
+    training = TrainSettings(**shared(Schedule, learn))
+    variant = student_variant(transfer, asking.counts["votes"] / len(transfer.images), **vars(learn.weights))
+    if learn.assistants.networks:
+        last = replace(training, select="last")
+        variant = label_by_assistants(variant, classes, learn.assistants, last, seed, asking.run)
+    settings = StudentSettings(learn.architecture, training, [seed])
+    (trained,) = train_variants([variant], classes, settings, asking.run, device=device)
+    return trained.network
+
+
+def _merged(found: DistanceParts) -> tuple[BoundaryPoints, QueriedImages, Float[np.ndarray, "n k"]]:
+    """Boundary points, queried images and distances of all parts."""
+    parts = list(found)
+    points, pairs, images, decisions, keys, distances = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("points", "point_pairs", "queried_images", "queried_decisions", "queried_keys", "distances")
+    )
+    return BoundaryPoints(points, pairs), QueriedImages(images, decisions, keys), distances
