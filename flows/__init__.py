@@ -44,7 +44,11 @@ def _require_root() -> None:
     marks = ("params.yaml", "dvc.yaml", "conf/config.yaml")
     if {"-h", "--help"} & set(sys.argv) or any(Path(mark).is_file() for mark in marks):
         return
-    print(f"error: {Path.cwd()} holds no params.yaml, dvc.yaml or conf/: run in the project's root", file=sys.stderr)
+    print(
+        f"error: {Path.cwd()} holds no params.yaml, dvc.yaml or conf/: run in the project's root, or "
+        "lay a project with `db3 init FOLDER`",
+        file=sys.stderr,
+    )
     sys.exit(1)
 
 
