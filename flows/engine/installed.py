@@ -54,8 +54,8 @@ def check_code(stage: str, lock: Path = LOCK) -> None:
     if said != found:
         raise ConfigError(
             f"{lock} says that {stage} runs the code {said[:12]} of db3 {known['version']}, but {found[:12]} of db3 "
-            f"{installed_version()} is installed: `db3 init --update` takes the installed one, then `dvc repro` runs what "
-            "has changed; or install the former version"
+            f"{installed_version()} is installed: `db3 init --update` takes the installed one, then `dvc repro` runs "
+            "what has changed; or install the former version"
         )
 
 
