@@ -184,7 +184,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     parser.add_argument("overrides", nargs="*", metavar="group.key=value", help="parameters, as of flows.compose")
     parser.add_argument("--experiment", metavar="NAME", help="a file of conf/experiment, e.g. smoke")
     parser.add_argument("--update", action="store_true", help="bring a laid project up to date with the installed db3")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)  # --experiment may stand between the others
     chosen = [f"experiment={given.experiment}"] if given.experiment else []
     overrides = [*chosen, *given.overrides]
     folder = given.folder or Path()
