@@ -235,8 +235,8 @@ def test_a_stage_refuses_other_code_than_the_projects(laid: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: db3.lock says that soft_labels runs the code 000000000000 of db3 0.0.9, but "
-        f"{code_digests()['soft_labels'][:12]} of db3 {installed_version()} is installed: `db3 init --update` takes the "
-        "installed one, then `dvc repro` runs what has changed; or install the former version\n"
+        f"{code_digests()['soft_labels'][:12]} of db3 {installed_version()} is installed: `db3 init --update` takes "
+        "the installed one, then `dvc repro` runs what has changed; or install the former version\n"
     )
     assert not (laid / "data" / "transfer").exists()
     check_code("distill", laid / "db3.lock")  # whose code is the same
