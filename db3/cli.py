@@ -1,45 +1,96 @@
-"""The command `db3`."""
+"""The command `db3`: a name, and the function that does the rest."""
 
 import sys
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import NoReturn
 
-from db3.errors import Db3Error
-from db3.extras import needs
+from db3.errors import Db3Error, unknown_name
+from db3.extras import installed_version, needs
 
-_USAGE = """usage: db3 replay | db3 answers COMMAND
 
-  replay    recompute the transfer set from the sealed journals, without a teacher, and compare every file
-  answers   list, export, import, forget or check what teachers have answered (db3 answers --help)"""
+@dataclass(frozen=True)
+class Command:
+    """A command: `function(arguments) -> exit status`, imported when it is called.
+
+    Attributes:
+        function: `module:name`.
+        does: for the list of commands.
+        extra: of db3, whose packages it needs; empty: none.
+    """
+
+    function: str
+    does: str
+    extra: str = ""
+
+
+COMMANDS = {
+    "init": Command("flows.init:main", "lay a project of DVC and Prefect into a folder: init FOLDER", "pipeline"),
+    "verify": Command("flows.verify:main", "prove a project's transfer set from the recorded answers", "pipeline"),
+    "answers": Command("db3.teachers.answers.command:main", "list, export, import, forget or check recorded answers"),
+}
+ALIASES = {"replay": "verify"}
+
+_HELP = """\
+NAME
+    db3 - distil a student from a teacher that answers with nothing but its decision
+
+SYNOPSIS
+    db3 COMMAND [ARGUMENT ...]
+    db3 COMMAND --help
+    db3 --version
+
+COMMANDS
+{commands}
+
+FILES
+    params.yaml, dvc.yaml, conf/   a project: verify runs in its folder
+    .db3/answers.sqlite            every answer of the teacher, in the folder of the run
+
+ENVIRONMENT
+    DB3_DATA_ROOT    folder of datasets; else ~/.cache/db3/datasets
+    DB3_TRACEBACK    1: the traceback of an error, after its line
+
+EXIT STATUS
+    0 done, 1 an error that is told in one line, 2 a wrong command line or a missing package, 130 interrupted
+
+EXAMPLES
+    db3 init digits --experiment smoke && cd digits && dvc repro
+    db3 verify
+    db3 answers list
+"""
 
 
 def main() -> NoReturn:
-    """Console script; `db3 replay` is `python -m flows.verify`, `db3 answers` is `db3.teachers.answers.command`."""
-    name, *rest = sys.argv[1:] or [""]
-    if name == "replay":
-        _replay(rest)
-    if name == "answers":
-        sys.exit(import_module("db3.teachers.answers.command").main(rest))
-    out = sys.stdout if name in ("--help", "-h") else sys.stderr
-    out.write(_USAGE + "\n")
-    sys.exit(0 if out is sys.stdout else 2)
-
-
-def _replay(arguments: list[str]) -> NoReturn:
-    """Run the pipeline's own check; the pipeline is a part of the repository and no part of the installed package."""
-    if not Path("flows/verify.py").is_file():
-        sys.stderr.write(
-            f"db3: replay finds no pipeline in {Path.cwd()}; expected a clone of db3's repository, with flows/ and "
-            "params.yaml: run it there, with 'db3[pipeline]' installed\n"
-        )
-        sys.exit(2)
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m flows.verify` does
+    """Console script."""
+    name, *arguments = sys.argv[1:] or [""]
+    if name in ("-h", "--help", "help"):
+        _end(help_text(), 0)
+    if name == "--version":
+        _end(f"db3 {installed_version()}\n", 0)
+    command = COMMANDS.get(ALIASES.get(name, name))
+    if not command:
+        told = str(unknown_name("command", name, [*COMMANDS, *ALIASES])) if name else "expected a command"
+        _end(f"db3: {told}\nusage: db3 COMMAND [ARGUMENT ...]; `db3 --help` lists the commands\n", 2)
     try:
-        with needs("pipeline", "replay"):
-            verify = import_module("flows.verify")
+        with needs(command.extra, name):
+            module, _, function = command.function.partition(":")
+            run = getattr(import_module(module), function)
     except Db3Error as error:
-        sys.stderr.write(f"db3: {error}\n")
-        sys.exit(2)
-    verify.main(arguments, "db3 replay")
-    raise AssertionError("flows.verify.main ends the process")
+        _end(f"db3: {error}\n", 2)
+    sys.exit(run(arguments))
+
+
+def help_text() -> str:
+    """In the form of a man page; the commands from the table."""
+    names = {name: [other for other, meant in ALIASES.items() if meant == name] for name in COMMANDS}
+    titles = {name: ", ".join([name, *others]) for name, others in names.items()}
+    width = max(map(len, titles.values()))
+    return _HELP.format(
+        commands="\n".join(f"    {titles[name]:<{width}}  {command.does}" for name, command in COMMANDS.items())
+    )
+
+
+def _end(text: str, status: int) -> NoReturn:
+    (sys.stderr if status else sys.stdout).write(text)
+    sys.exit(status)

@@ -7,6 +7,7 @@ pyproject.toml, and the code that needs it imports it late, inside `needs`.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 
 from db3.errors import ConfigError
 
@@ -34,3 +35,11 @@ def needs(extra: str, what: str, otherwise: str = "") -> Iterator[None]:
             raise
         remedy = f"pip install 'db3[{extra}]'" + (f", or {otherwise}" if otherwise else "")
         raise ConfigError(f"{what} needs the package {package}, which is not installed: {remedy}") from error
+
+
+def installed_version() -> str:
+    """Of db3; a clone that is on the path without being installed has none."""
+    try:
+        return metadata.version("db3")
+    except metadata.PackageNotFoundError:
+        return "unknown"

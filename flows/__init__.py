@@ -30,8 +30,15 @@ for _name, _value in _PREFECT.items():
 warnings.filterwarnings("ignore", "Failed to create the Prefect home directory", UserWarning)
 
 
+_EXTRA = {"dvc", "hydra", "omegaconf", "prefect", "psutil", "pydantic", "ruamel"}  # of db3[pipeline]
+
+
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Ctrl-C while a stage's own imports are under way, before it can say anything itself (`engine.stage.leave`)."""
+    """Ctrl-C or a missing package while a stage's own imports are under way, before it can say anything itself."""
+    if isinstance(error, ModuleNotFoundError) and (package := str(error.name).partition(".")[0]) in _EXTRA:
+        remedy = f"needs the package {package}, which is not installed: pip install 'db3[pipeline]'"
+        print(f"error: the pipeline {remedy}", file=sys.stderr)
+        return
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
@@ -44,7 +51,11 @@ def _require_root() -> None:
     marks = ("params.yaml", "dvc.yaml", "conf/config.yaml")
     if {"-h", "--help"} & set(sys.argv) or any(Path(mark).is_file() for mark in marks):
         return
-    print(f"error: {Path.cwd()} holds no params.yaml, dvc.yaml or conf/: run in the project's root", file=sys.stderr)
+    print(
+        f"error: {Path.cwd()} holds no params.yaml, dvc.yaml or conf/: run in the project's root, or "
+        "lay a project with `db3 init FOLDER`",
+        file=sys.stderr,
+    )
     sys.exit(1)
 
 

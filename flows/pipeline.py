@@ -1,8 +1,8 @@
 """The whole pipeline as one Prefect flow: a task per DVC stage, in the order of dvc.yaml's graph.
 
 `python -m flows.pipeline` runs it once: tracked by the server of PREFECT_API_URL when that is set, else by a temporary
-server that ends with the run. `make ui` serves it to the UI, with a nightly schedule. DVC decides what has to run;
-a task's state repeats its word: Completed (ran), Cached (outs fetched from the cache) or Skipped (nothing changed).
+server that ends with the run. `python -m flows.ui` serves it to the UI, with a nightly schedule. DVC decides what has
+to run; a task's state repeats its word: Completed (ran), Cached (from DVC's cache) or Skipped (nothing changed).
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""`make ui`: a Prefect server, a worker with the deployments of prefect.yaml and the report, all on 127.0.0.1, until
-Ctrl-C or `make ui-stop`.
+"""`python -m flows.ui` (`make ui` in a clone): a Prefect server, a worker with the deployments of prefect.yaml and the
+report, all on 127.0.0.1, until Ctrl-C or `python -m flows.ui stop`.
 
 Server and worker are Prefect's own commands; the worker starts, limits and cancels the runs. Here stands only what
 Prefect 3.8 leaves open: both end together and leave nothing behind, a killed worker is replaced, and its runs are
@@ -57,7 +57,7 @@ def start(port: int) -> str:
         with _child("server", ["prefect", "server", "start"], address) as server, _report() as report:
             _wait_until_healthy(url, server)
             settings = {"PREFECT_API_URL": f"{url}/api", "DB3_REPORT_URL": report}
-            print(f"Prefect UI: {url}  report: {report}  (Ctrl-C or `make ui-stop` ends them)", flush=True)
+            print(f"Prefect UI: {url}  report: {report}  (Ctrl-C or `python -m flows.ui stop` ends them)", flush=True)
             while True:
                 with _child("serve", ["flows.ui", "serve"], settings) as serving:
                     _watch(server, serving)
@@ -182,7 +182,7 @@ def _require_free(port: int) -> None:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ServerError(f"port {port}: {reason}; choose another: `make ui PORT=4300`") from error
+            raise ServerError(f"port {port}: {reason}; choose another: `python -m flows.ui --port 4300`") from error
 
 
 @contextmanager
@@ -198,7 +198,7 @@ def _pid_file(name: str) -> Iterator[IO[str]]:
         ) from error
     with opened as file:
         if not _lock(file):
-            raise ServerError("`make ui` is running in this folder already; end it with `make ui-stop`")
+            raise ServerError("the UI is running in this folder already; end it with `python -m flows.ui stop`")
         yield file
 
 

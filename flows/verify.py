@@ -185,9 +185,14 @@ def _places(config: Config, data: Path, teacher: TeacherCard | None) -> Any:
     return index
 
 
-def main(arguments: Sequence[str] | None = None, program: str = "python -m flows.verify") -> NoReturn:
-    """Exit status: 0 and the digest, or 1 and the first difference in one line."""
-    argparse.ArgumentParser(prog=program, description=(__doc__ or "").partition("\n")[0]).parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Exit status: 0 and the digest, or 1 and the first difference in one line.
+
+    Args:
+        arguments: those of `db3 verify`; None: those of `python -m flows.verify`.
+    """
+    program = "python -m flows.verify" if arguments is None else "db3 verify"
+    argparse.ArgumentParser(prog=program, description=(__doc__ or "").partition("\n\n")[0]).parse_args(arguments)
     run_entry_point(lambda: f"verify: {verify(load_config(), DATA)}")
 
 

@@ -29,6 +29,7 @@ from db3.errors import ConfigError, DataError, Db3Error
 from db3.progress import show_progress
 from db3.settings.declare import to_json
 from flows.config import Config, describe, load_config, parse_config
+from flows.engine.installed import check_code
 from flows.engine.locks import end_with_processes, find_callers, hold_lock
 from flows.engine.threads import set_threads
 
@@ -141,6 +142,7 @@ class Stage:
         end_with_processes(find_callers())
 
         def work() -> str:
+            check_code(self.name)
             config = load_config()
             summary = self.run(config)
             if load_config() != config:

@@ -27,5 +27,5 @@ def require_server() -> None:
         reason = " ".join(str(problem).split()) or type(problem).__name__
         raise ServerError(
             f"PREFECT_API_URL is {url}, but no Prefect server answers there ({reason}); "
-            "start one with `make ui`, correct the address, or unset it to run without tracking"
+            "start one with `python -m flows.ui`, correct the address, or unset it to run without tracking"
         )
