@@ -3,6 +3,8 @@
 
 from db3.datasets import Dataset as Dataset
 from db3.datasets import open_dataset as open_dataset
+from db3.datasets.load_images import LoadedImages as LoadedImages
+from db3.datasets.load_images import load_images as load_images
 from db3.errors import BudgetSpent as BudgetSpent
 from db3.errors import ConfigError as ConfigError
 from db3.errors import DataError as DataError
