@@ -33,7 +33,8 @@ from db3.files import read_json, write_json
 from db3.networks import build
 from db3.search import SearchSettings, search_distances
 from db3.settings.training import AssistantSettings
-from db3.students.assistants import assisted, beside, final_steps
+from db3.students.assistants import assisted, beside
+from db3.students.choices import choose_steps
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
@@ -207,7 +208,7 @@ class _Levels:
 def _student(
     found: Gathered, groups: Sequence[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
 ) -> nn.Module:
-    plan = TrainSettings(options.steps or final_steps(asked, bool(options.assistants)), balance=0.5)
+    plan = TrainSettings(options.steps or choose_steps(asked, assisted=bool(options.assistants)), balance=0.5)
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
     if options.assistants:
         assistant = AssistantSettings(networks=options.assistants, architecture=_TEACHERS[found.images.shape[1]][0])

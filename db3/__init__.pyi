@@ -11,6 +11,8 @@ from db3.api.teacher import ModelTeacher as ModelTeacher
 from db3.api.teacher import teacher as teacher
 from db3.datasets import Dataset as Dataset
 from db3.datasets import open_dataset as open_dataset
+from db3.datasets.load_images import LoadedImages as LoadedImages
+from db3.datasets.load_images import load_images as load_images
 from db3.errors import BudgetSpent as BudgetSpent
 from db3.errors import ConfigError as ConfigError
 from db3.errors import DataError as DataError
@@ -21,6 +23,7 @@ from db3.evaluation import agreement as agreement
 from db3.images.augmented import augmented_images as augmented_images
 from db3.images.priors import prior_images as prior_images
 from db3.networks import build_network as build_network
+from db3.networks import choose_student as choose_student
 from db3.networks import load_weights as load_weights
 from db3.networks import save_weights as save_weights
 from db3.report import build_report as build_report
@@ -33,6 +36,7 @@ from db3.soft_labels.inverse import inverse as inverse
 from db3.soft_labels.inverse import inverse_temperature as inverse_temperature
 from db3.soft_labels.margin import margin as margin
 from db3.soft_labels.margin import margin_beta as margin_beta
+from db3.students.choices import choose_steps as choose_steps
 from db3.students.export import check_parity as check_parity
 from db3.students.export import export_onnx as export_onnx
 from db3.teachers import Batching as Batching

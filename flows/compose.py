@@ -6,6 +6,7 @@ flows/config.py declare, is written anew where it is out of date; the other file
 """
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -50,7 +51,7 @@ def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             for override in overrides:
                 _check_name(override, conf)
-            composed = hydra_compose("config", overrides=list(overrides))
+            composed = hydra_compose("config", overrides=[_readable(override) for override in overrides])
         missing = OmegaConf.missing_keys(composed)
         if missing:
             name = min(missing)
@@ -117,6 +118,24 @@ def _check_name(override: str, conf: Path) -> None:
         hint = nearest(key, [*groups, *names])
         hint = hint if hint.startswith("did you") else f"they all stand in a group: {', '.join(sorted(hints(Config)))}"
         raise ConfigError(f"unknown parameter {key}; {hint}")
+
+
+def _readable(override: str) -> str:
+    """The override as Hydra reads it: a value that is none of its grammar, such as a path with a bracket, is a text."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ValueType
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        if parsed.value_type != ValueType.SIMPLE_CHOICE_SWEEP:
+            return override
+    except HydraException:
+        if override[:1] in "+~":
+            raise
+    key, _, value = override.partition("=")
+    quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+    return f"{key}='{quoted}'"
 
 
 def _former(params: Path) -> dict[str, Any]:

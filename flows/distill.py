@@ -8,9 +8,7 @@ from typing import Any
 
 from db3.digest import digest_file
 from db3.files import read_array, write_bytes, write_text
-from db3.networks import count_parameters, multiply_adds, save_weights
-from db3.settings.declare import shared
-from db3.settings.training import Schedule
+from db3.networks import build, count_parameters, multiply_adds, save_weights
 from db3.soft_labels import TransferSet
 from db3.students import (
     SearchProgress,
@@ -23,6 +21,7 @@ from db3.students import (
     left_out,
     train_variants,
 )
+from db3.students.choices import decided_images, remarks, student_settings
 from db3.students.export import TOLERANCE, Parity, check_parity, export_onnx
 from db3.students.model_card import model_card
 from db3.teachers.folder import is_open, open_network, read_card
@@ -63,18 +62,17 @@ def distill(config: Config, data: Path) -> str:
     sources = _sources(config, data, manifest, search)
     for name, reason in left_out(sources, learn.baselines).items():
         _logger.warning("distill: %s is left out: %s", name, reason)
-    runner = _Shards(config, device)
+    runner, settings = _Shards(config, device), _student_settings(config, data, sources.transfer)
     variants = [
-        _assisted(config, variant, sources.transfer.classes, runner) if variant.name.startswith("student") else variant
+        _assisted(config, variant, sources.transfer.classes, settings.training, runner)
         for variant in build_variants(sources, learn, config.soft_labels, sources.augmented_seed)
     ]
-    settings = _student_settings(config)
     trained = train_variants(variants, sources.transfer.classes, settings, runner, device=device, processes=processes)
     first = _write_students(data / "student", trained, settings.architecture)
     _write_variants(data / "student" / "variants.json", variants, settings)
-    _export(config, data, first, manifest, search)
+    _export(config, data, first, settings, manifest, search)
     kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""
-    return f"{len(variants)} variants x {len(settings.seeds)} seeds, {learn.steps:,} steps each{kept}"
+    return f"{len(variants)} variants x {len(settings.seeds)} seeds, {settings.training.steps:,} steps each{kept}"
 
 
 class _Shards:
@@ -122,17 +120,24 @@ def _progress(folder: Path, search: DecisionsManifest) -> SearchProgress:
     return SearchProgress(search.checkpoints, read_array(folder / "distances_at.npy"), asked, before)
 
 
-def _student_settings(config: Config) -> StudentSettings:
-    learn = config.distill
-    return StudentSettings(learn.architecture, TrainSettings(**shared(Schedule, learn)), range(config.evaluate.seeds))
+def _student_settings(config: Config, data: Path, transfer: TransferSet) -> StudentSettings:
+    """What the students share; warns of what its user should know."""
+    size = read_card(data / "teacher").get("parameters")
+    settings = student_settings(config.distill, transfer, size, range(config.evaluate.seeds))
+    channels, height, width = transfer.images.shape[1:]
+    student = build(settings.architecture, (channels, height, width), transfer.classes, seed=None)
+    images, assisted = decided_images(transfer), config.distill.assistants.networks > 0
+    for remark in remarks(settings.training, images, count_parameters(student), size, assisted):
+        _logger.warning("distill: %s", remark)
+    return settings
 
 
-def _assisted(config: Config, variant: Variant, classes: int, run: Run) -> Variant:
+def _assisted(config: Config, variant: Variant, classes: int, training: TrainSettings, run: Run) -> Variant:
     """With teacher assistants where they are wanted: for the student and each point of its curve."""
     learn = config.distill
-    if not learn.assistants.networks:
+    if not learn.assistants.networks or not variant.name.startswith("student"):
         return variant
-    training = replace(TrainSettings(**shared(Schedule, learn)), select="last")
+    training = replace(training, select="last")
     seed, processes = config.samples.seed, config.runtime.processes
     return label_by_assistants(variant, classes, learn.assistants, training, seed, run, processes=processes)
 
@@ -167,7 +172,12 @@ def _write_variants(path: Path, variants: Sequence[Variant], settings: StudentSe
 
 
 def _export(
-    config: Config, data: Path, student: TrainedStudent, manifest: TransferManifest, search: DecisionsManifest
+    config: Config,
+    data: Path,
+    student: TrainedStudent,
+    settings: StudentSettings,
+    manifest: TransferManifest,
+    search: DecisionsManifest,
 ) -> None:
     """The student as safetensors and ONNX, its card for programs and the one for people."""
     folder, network = data / "student", student.network
@@ -177,7 +187,7 @@ def _export(
     shape = channels, height, width
     parity = _export_onnx(folder / "student.onnx", student, shape) if config.distill.onnx else None
     card = StudentCard(
-        architecture=config.distill.architecture,
+        architecture=settings.architecture,
         input_shape=shape,
         classes=len(manifest.class_names),
         class_names=manifest.class_names,
@@ -193,7 +203,7 @@ def _export(
     write_manifest(folder / "student.json", card)
     runtime, difference = config.runtime, parity.max_difference if parity else None
     write_environment(data, "distill", environment(device_of(config), runtime.threads, runtime.processes, difference))
-    training = _training(config, search, manifest.mapping)
+    training = _training(config, settings.training.steps, search, manifest.mapping)
     write_text(folder / "README.md", model_card(to_json(card), training))
 
 
@@ -204,14 +214,14 @@ def _export_onnx(path: Path, student: TrainedStudent, shape: tuple[int, int, int
     return parity
 
 
-def _training(config: Config, search: DecisionsManifest, mapping: str) -> dict[str, Any]:
+def _training(config: Config, steps: int, search: DecisionsManifest, mapping: str) -> dict[str, Any]:
     """What the model card tells of the training."""
     learn, method = config.distill, search.method
     return {
         "samples": config.samples.method,
         "boundary search": method if method == "none" else f"{method}, {search.budget} queries per pair",
         "soft labels": mapping,
-        "steps": learn.steps,
+        "steps": steps,
         "batch": learn.batch,
         "learning rate": learn.lr,
         "weight decay": learn.weight_decay,

@@ -19,6 +19,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from db3.datasets.base import ImageShape, Part, Source
 from db3.datasets.download import check_md5, fetch, unpack_missing
 from db3.datasets.encoded import EncodedImages, Listing, folder_reader, tar_members, tar_reader
+from db3.datasets.form import Form
 from db3.datasets.image_folder import by_class, is_image, list_folder, list_names
 from db3.datasets.pictures import adapt
 from db3.datasets.splits import published
@@ -30,7 +31,7 @@ CLASSES = {"cifar10": 10, "cifar100": 100}
 COUNTS = (50_000, 10_000)
 
 
-def open_cifar(name: str, root: Path, download: bool, size: int | None, channels: int | None) -> Source:
+def open_cifar(name: str, root: Path, download: bool, form: Form) -> Source:
     """Find (or fetch) CIFAR.
 
     Raises:
@@ -39,8 +40,8 @@ def open_cifar(name: str, root: Path, download: bool, size: int | None, channels
     kind, bases = PUBLISHED[name], [root, root / name]
     for base in bases:
         if (base / kind.base_folder).is_dir():
-            return Batches(kind, base, COUNTS, download=download, size=size, channels=channels)
-    images = _as_images(bases, size, channels) if name == "cifar10" else None
+            return Batches(kind, base, COUNTS, download=download, form=form)
+    images = _as_images(bases, form) if name == "cifar10" else None
     if images:
         if len(images.class_names) != CLASSES[name]:
             raise DataError(
@@ -49,13 +50,13 @@ def open_cifar(name: str, root: Path, download: bool, size: int | None, channels
         return images
     for base in bases:
         if (base / kind.filename).is_file():
-            return Batches(kind, base, COUNTS, download=download, size=size, channels=channels)
+            return Batches(kind, base, COUNTS, download=download, form=form)
     if not download:
         raise DataError(
             f"{root} holds neither {kind.base_folder}/ nor {kind.filename}; "
             "put one there, set runtime.data_root, or runtime.download: true"
         )
-    return Batches(kind, root, COUNTS, download=download, size=size, channels=channels)
+    return Batches(kind, root, COUNTS, download=download, form=form)
 
 
 class Batches:
@@ -68,8 +69,7 @@ class Batches:
         root: folder of the batches' folder or of the archive.
         counts: training and test images.
         download: fetch the archive where neither it nor the batches are there.
-        size: height and width of the images returned; None: 32.
-        channels: of the images returned; None: 3.
+        form: of the images returned.
     """
 
     def __init__(
@@ -79,11 +79,10 @@ class Batches:
         counts: tuple[int, int],
         *,
         download: bool,
-        size: int | None,
-        channels: int | None,
+        form: Form,
     ) -> None:
         self._kind, self._root, self._counts = kind, root, counts
-        self._size, self._channels = size, channels
+        self._form = form
         self._files = [(root / kind.base_folder / name, md5) for name, md5 in kind.train_list + kind.test_list]
         self._files.append((root / kind.base_folder / kind.meta["filename"], kind.meta["md5"]))
         if not all(path.is_file() for path, _ in self._files):
@@ -98,7 +97,7 @@ class Batches:
 
     @property
     def image_shape(self) -> ImageShape:
-        return self._channels or 3, self._size or 32, self._size or 32
+        return self._form.shape((3, 32, 32))
 
     def split(self, test_fraction: float, seed: int) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
         del test_fraction, seed  # published with a test part
@@ -111,13 +110,13 @@ class Batches:
             if wanted.any():
                 part = self._kind(self._root, train=train)
                 chosen = index[wanted] - (0 if train else self._counts[0])
-                images[wanted] = adapt(part.data[chosen].transpose(0, 3, 1, 2), self._channels, self._size)
+                images[wanted] = adapt(part.data[chosen].transpose(0, 3, 1, 2), self._form)
                 labels[wanted] = np.asarray(part.targets, dtype=np.int64)[chosen]
         return Part(images, labels)
 
     def digest(self) -> str:
         files = [[path.name, digest_file(path)] for path, _ in self._files]
-        return digest_json({"files": files, "shape": list(self.image_shape)})
+        return digest_json({"files": files, **self._form.facts(self.image_shape)})
 
     def _unpack(self, download: bool) -> None:
         archive = self._root / self._kind.filename
@@ -138,10 +137,10 @@ def list_archive(archive: Path) -> Listing:
     return list_names(archive, by_class(parts["train"], 1), by_class(parts["test"], 1))
 
 
-def _as_images(bases: list[Path], size: int | None, channels: int | None) -> EncodedImages | None:
+def _as_images(bases: list[Path], form: Form) -> EncodedImages | None:
     for base in bases:
         if (base / "train").is_dir() and (base / "test").is_dir():
-            return EncodedImages(base, list_folder(base), folder_reader(base), size, channels)
+            return EncodedImages(base, list_folder(base), folder_reader(base), form)
         for archive in sorted(base.glob("cifar10*.tar*")):
-            return EncodedImages(archive, list_archive(archive), tar_reader(archive), size, channels)
+            return EncodedImages(archive, list_archive(archive), tar_reader(archive), form)
     return None

@@ -3,25 +3,28 @@
 Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test set).
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Int64
 from sklearn.datasets import load_digits
 
 from db3.datasets.base import ImageShape, Part
+from db3.datasets.form import Form
 from db3.datasets.pictures import adapt
 from db3.datasets.splits import held_out
 from db3.digest import digest_arrays
 
-DEFAULT_SIZE = 28
+DEFAULT_SIZE = (28, 28)
 
 
 class Digits:
     """The 8×8 digits, grey values 0 … 16 scaled to 0 … 255 and upsampled (bicubic) to 28×28 or `size`."""
 
-    def __init__(self, size: int | None, channels: int | None) -> None:
+    def __init__(self, form: Form) -> None:
         bunch = load_digits()
         grey = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
-        self._images = adapt(grey[:, None], channels, size or DEFAULT_SIZE)
+        self._images = adapt(grey[:, None], replace(form, size=form.size or DEFAULT_SIZE))
         self._labels = bunch.target.astype(np.int64)
 
     @property

@@ -1,21 +1,27 @@
 """Datasets of encoded image files (png, jpg, …), in folders or inside a tar archive."""
 
+import logging
 import lzma
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Int64, UInt8
+from PIL.Image import Image
 
 from db3.datasets.base import ImageShape, Part
+from db3.datasets.form import Form, Size
 from db3.datasets.pictures import KINDS, UNREADABLE, decode, is_grey, pixels
 from db3.datasets.splits import held_out, published
 from db3.digest import digest_bytes, digest_json
-from db3.errors import DataError
+from db3.errors import DataError, one_line
 from db3.progress import Progress
+
+_logger = logging.getLogger(__name__)
 
 Reader = Callable[[Sequence[str]], Iterator[tuple[int, bytes]]]
 _LARGEST = 1 << 28  # bytes of one encoded image
@@ -31,6 +37,7 @@ class Listing:
         class_names: of the classes 0 … K−1.
         train: how many files are the training part.
         split: whether the rest is a test part of the dataset's own.
+        left_out: pictures of kinds that are not read.
     """
 
     names: tuple[str, ...]
@@ -38,6 +45,7 @@ class Listing:
     class_names: tuple[str, ...]
     train: int
     split: bool
+    left_out: tuple[str, ...] = ()
 
 
 class EncodedImages:
@@ -47,14 +55,14 @@ class EncodedImages:
         where: folder or archive, for errors and progress.
         listing: which files there are.
         reader: yields (place in the names it is given, bytes of the file), in any order.
-        size: height and width after centre crop and resize; None: all images must have the size of the first.
-        channels: 1 or 3; None: as the first image (a colour image among grey ones is then refused).
+        form: what they become; of no size: all have to have one; of no number of channels: as the first image (a
+            colour image among grey ones is then refused).
     """
 
-    def __init__(self, where: Path, listing: Listing, reader: Reader, size: int | None, channels: int | None) -> None:
+    def __init__(self, where: Path, listing: Listing, reader: Reader, form: Form) -> None:
         self._where, self._listing, self._reader = where, listing, reader
-        self._size, self._channels = size, channels
-        self._shape = self._own_shape() if size is None or channels is None else (channels, size, size)
+        self._form = form
+        self._shape = (form.channels, *form.size) if form.size and form.channels else self._own_shape()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -71,31 +79,16 @@ class EncodedImages:
 
     def read(self, index: Int64[np.ndarray, " n"]) -> Part:
         images = np.empty((len(index), *self._shape), dtype=np.uint8)
-        failures: dict[int, str] = {}
-        names = [self._listing.names[place] for place in index.tolist()]
-        with Progress(f"reading {self._where.name}", len(names), "img") as progress:
-            for place, data in self._reader(names):
-                try:
-                    images[place] = self._pixels(data)
-                except UNREADABLE as error:
-                    failures[place] = " ".join(str(error).split())
-                progress.advance()
-        self._refuse(failures, names)
+        for place, image in self._decoded("reading", [self._listing.names[place] for place in index.tolist()]):
+            images[place] = image
         labels = np.asarray(self._listing.labels, dtype=np.int64)[index]
         return Part(images, labels if len(labels) and labels.min() >= 0 else None)
 
     def check(self) -> None:
-        """Decode every image once and keep none."""
-        failures: dict[int, str] = {}
-        names = self._listing.names
-        with Progress(f"checking {self._where.name}", len(names), "img") as progress:
-            for place, data in self._reader(names):
-                try:
-                    self._pixels(data)
-                except UNREADABLE as error:
-                    failures[place] = " ".join(str(error).split())
-                progress.advance()
-        self._refuse(failures, names)
+        """Decode every image once and keep none; warn of pictures that are left out."""
+        warn_left_out(self._where, self._listing.left_out)
+        for _ in self._decoded("checking", self._listing.names):
+            pass
 
     def digest(self) -> str:
         """Of the names, labels and bytes of the files and the shape asked for."""
@@ -110,32 +103,47 @@ class EncodedImages:
                 "files": list(zip(files, self._listing.labels, digests, strict=True)),
                 "classes": self._listing.class_names,
                 "train": self._listing.train,
-                "shape": self._shape,
+                **self._form.facts(self._shape),
             }
         )
 
-    def _pixels(self, data: bytes) -> UInt8[np.ndarray, "c h w"]:
-        image = decode(data)
-        if self._channels is None and self._shape[0] == 1 and not is_grey(image):
-            raise ValueError("it is in colour, the first image is grey: set dataset.channels to 1 or 3")
-        if self._size is None and (image.height, image.width) != self._shape[1:]:
-            raise ValueError(
-                f"it is {image.width}x{image.height}, the first image {self._shape[2]}x{self._shape[1]}: "
-                "set dataset.size"
-            )
-        return pixels(image, self._shape[0], self._size)
+    def _decoded(self, doing: str, names: Sequence[str]) -> Iterator[tuple[int, UInt8[np.ndarray, "c h w"]]]:
+        """Every image with its place among the names; when all are read, those that cannot be used are refused."""
+        failures: dict[int, str] = {}
+        sizes: dict[Size, list[int]] = {}
+        with Progress(f"{doing} {self._where.name}", len(names), "img") as progress:
+            for place, data in self._reader(names):
+                try:
+                    image = decode(data)
+                    sizes.setdefault((image.height, image.width), []).append(place)
+                    found = self._pixels(image)
+                except UNREADABLE as error:
+                    failures[place] = one_line(error)
+                else:
+                    if found is not None:
+                        yield place, found
+                progress.advance()
+        self._refuse(failures, names)
+        self._refuse_sizes(sizes, names)
+
+    def _pixels(self, image: Image) -> UInt8[np.ndarray, "c h w"] | None:
+        """None of another size than the first, where no size is wanted."""
+        if self._form.channels is None and self._shape[0] == 1 and not is_grey(image):
+            raise ValueError("it is in colour, the first image is grey: set dataset.channels (or channels) to 1 or 3")
+        if self._form.size is None and (image.height, image.width) != self._shape[1:]:
+            return None
+        return pixels(image, self._shape[0], self._form)
 
     def _own_shape(self) -> ImageShape:
-        """What the dataset does not fix is taken from its first image."""
+        """What the form does not fix is taken from the first image."""
         name = self._listing.names[0]
         _, data = next(iter(self._reader([name])))
         try:
             image = decode(data)
         except UNREADABLE as error:
-            self._refuse({0: " ".join(str(error).split())}, [name])
+            self._refuse({0: one_line(error)}, [name])
             raise
-        channels = self._channels or (1 if is_grey(image) else 3)
-        return channels, self._size or image.height, self._size or image.width
+        return self._form.shape((1 if is_grey(image) else 3, image.height, image.width))
 
     def _refuse(self, failures: dict[int, str], names: Sequence[str]) -> None:
         if failures:
@@ -144,6 +152,30 @@ class EncodedImages:
                 f"{len(failures)} of {len(names)} images cannot be used; the first is {self._where}/{names[first]} "
                 f"({failures[first]}): expected {KINDS}; replace or remove them"
             )
+
+    def _refuse_sizes(self, sizes: dict[Size, list[int]], names: Sequence[str]) -> None:
+        """Images of several sizes where none is wanted: say which there are."""
+        own = self._shape[1:]
+        others = sorted((size for size in sizes if size != own), key=lambda size: -len(sizes[size]))
+        if self._form.size is None and others:
+            first = names[min(sizes[others[0]])]
+            found = ", ".join(f"{h}x{w} of {len(sizes[h, w]):,}" for h, w in others[:3])
+            more = f" and {len(others) - 3:,} more sizes" if others[3:] else ""
+            raise DataError(
+                f"{self._where} holds images of several sizes (height x width): {own[0]}x{own[1]} of the first, "
+                f"{found}{more}, such as {first}: set dataset.size (or size) to one number or [height, width]"
+            )
+
+
+def warn_left_out(where: Path, names: Sequence[str]) -> None:
+    """One line about pictures of kinds that are not read."""
+    if names:
+        kinds = Counter(PurePosixPath(name).suffix.lower() for name in names)
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+        _logger.warning(
+            "%s: %s pictures are left out (%s; the first is %s), since db3 reads %s: convert them to use them",
+            *(where, f"{len(names):,}", counts, names[0], KINDS),
+        )
 
 
 def folder_reader(folder: Path) -> Reader:

@@ -11,21 +11,19 @@ from torchvision.datasets import Flowers102
 
 from db3.datasets.download import patience
 from db3.datasets.encoded import EncodedImages, Listing, folder_reader
+from db3.datasets.form import Form
 from db3.errors import DataError
 
-DEFAULT_SIZE = 224
+DEFAULT_SIZE = (224, 224)
 
 
-def open_flowers(
-    root: Path, download: bool, size: int | None, channels: int | None, kind: type[Flowers102] = Flowers102
-) -> EncodedImages:
+def open_flowers(root: Path, download: bool, form: Form, kind: type[Flowers102] = Flowers102) -> EncodedImages:
     """Find (or fetch) ROOT/flowers-102, or ROOT/flowers102/flowers-102.
 
     Args:
         root: folder of the files.
         download: fetch what is missing.
-        size: height and width; None: 224, since the photographs have none in common.
-        channels: None: 3.
+        form: of the images; of no size: 224×224, since the photographs have none in common.
         kind: torchvision's class.
 
     Raises:
@@ -41,7 +39,8 @@ def open_flowers(
         train=len(parts[0]) + len(parts[1]),
         split=True,
     )
-    return EncodedImages(base, listing, folder_reader(base), size or DEFAULT_SIZE, channels or 3)
+    form = Form(form.size or DEFAULT_SIZE, form.channels or 3, form.fit)
+    return EncodedImages(base, listing, folder_reader(base), form)
 
 
 def _part(kind: type[Flowers102], base: Path, split: str, download: bool) -> list[tuple[Path, int]]:

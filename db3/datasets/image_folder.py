@@ -5,18 +5,21 @@
                                  (`val` is taken for the test part where there is no `test`; `train` alone is split)
     ROOT/*                       without labels, split here
 
-Order: by class name, then by file name. Files that are no images by their name, and hidden ones, are ignored.
+Order: by class name, then by file name. Files that are no images by their name, and hidden ones, are ignored; pictures
+of kinds that Pillow does not read everywhere (.heic, …) are left out and told of.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from db3.datasets.encoded import EncodedImages, Listing, folder_reader
-from db3.datasets.pictures import KINDS, SUFFIXES
+from db3.datasets.form import Form
+from db3.datasets.pictures import KINDS, OTHERS, SUFFIXES
 from db3.errors import DataError
 
 
-def open_image_folder(root: Path, size: int | None, channels: int | None) -> EncodedImages:
+def open_image_folder(root: Path, form: Form) -> EncodedImages:
     """List the images under `root`.
 
     Raises:
@@ -24,7 +27,7 @@ def open_image_folder(root: Path, size: int | None, channels: int | None) -> Enc
     """
     if not root.is_dir():
         raise DataError(f"{root} is no folder; expected your images there: set runtime.data_root or DB3_DATA_ROOT")
-    return EncodedImages(root, list_folder(root), folder_reader(root), size, channels)
+    return EncodedImages(root, list_folder(root), folder_reader(root), form)
 
 
 def list_folder(root: Path) -> Listing:
@@ -32,17 +35,37 @@ def list_folder(root: Path) -> Listing:
     folders = {child.name for child in _children(root)}
     if "train" in folders and ("test" in folders or folders == {"train", "val"}):
         test = "test" if "test" in folders else "val"
-        return list_names(root, _names(root / "train", root), _names(root / test, root))
-    return list_names(root, _names(root / "train" if folders == {"train"} else root, root), None)
+        return list_names(root, _names(root / "train", root), _names(root / test, root), _left_out(_walk(root, root)))
+    base = root / "train" if folders == {"train"} else root
+    return list_names(root, _names(base, root), None, _left_out(_walk(base, root)))
 
 
-def list_names(where: Path, train: dict[str, list[str]], test: dict[str, list[str]] | None) -> Listing:
+def list_pictures(root: Path) -> Listing:
+    """Every picture below a folder, in whatever folders; of a folder with `train` and `test`, those below `train`.
+
+    They are labelled where each lies in a class folder, and only there.
+    """
+    folders = {child.name for child in _children(root)}
+    base = root / "train" if "train" in folders and folders <= {"train", "test", "val"} else root
+    names = _walk(base, root)
+    groups = by_class([name for name in names if is_image(name)], len(base.relative_to(root).parts))
+    if not groups:
+        raise DataError(f"{base} holds no image{_besides(names)}; expected {KINDS}")
+    if "" in groups:
+        groups = {"": sorted(name for group in groups.values() for name in group)}
+    return list_names(root, groups, None, _left_out(names))
+
+
+def list_names(
+    where: Path, train: dict[str, list[str]], test: dict[str, list[str]] | None, left_out: Sequence[str] = ()
+) -> Listing:
     """Put classes and files in order.
 
     Args:
         where: folder or archive, for errors.
         train: names of the files by class; the class "" holds images without label.
         test: likewise; None: the dataset has no test part of its own.
+        left_out: pictures of kinds that are not read.
     """
     class_names = tuple(sorted((train.keys() | (test or {}).keys()) - {""}))
     absent = [name for name in class_names if name not in train]
@@ -61,6 +84,7 @@ def list_names(where: Path, train: dict[str, list[str]], test: dict[str, list[st
         class_names=class_names,
         train=sum(map(len, train.values())),
         split=test is not None,
+        left_out=tuple(left_out),
     )
 
 
@@ -75,17 +99,37 @@ def by_class(names: list[str], depth: int) -> dict[str, list[str]]:
 
 def is_image(name: str) -> bool:
     """Whether a relative name is that of an image, no part of it hidden."""
+    return _has_suffix(name, SUFFIXES)
+
+
+def _has_suffix(name: str, suffixes: frozenset[str]) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in suffixes and not any(part.startswith(".") for part in path.parts)
+
+
+def _walk(folder: Path, root: Path) -> list[str]:
+    """Names of all files below a folder, relative to the root."""
+    walk = os.walk(folder, followlinks=True)
+    return [(Path(place) / file).relative_to(root).as_posix() for place, _, files in walk for file in files]
+
+
+def _left_out(names: Sequence[str]) -> list[str]:
+    return sorted(name for name in names if _has_suffix(name, OTHERS))
+
+
+def _besides(names: Sequence[str]) -> str:
+    """What there is in place of an image that is read."""
+    others = _left_out(names)
+    return f" but {len(others):,} of other kinds, such as {others[0]}" if others else ""
 
 
 def _names(folder: Path, root: Path) -> dict[str, list[str]]:
     """The images of one part by class, each class with at least one."""
-    walk = os.walk(folder, followlinks=True)
-    found = ((Path(place) / file).relative_to(root).as_posix() for place, _, files in walk for file in files)
+    found = _walk(folder, root)
     groups = by_class([name for name in found if is_image(name)], len(folder.relative_to(root).parts))
     if not groups:
-        raise DataError(f"{folder} holds no image; expected {KINDS}, loose or by class: check runtime.data_root")
+        what = f"{folder} holds no image{_besides(found)}"
+        raise DataError(f"{what}; expected {KINDS}, loose or by class: check runtime.data_root")
     if groups.keys() == {""}:
         return groups
     if "" in groups:

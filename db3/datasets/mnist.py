@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from db3.datasets import idx
 from db3.datasets.base import ImageShape, Part
 from db3.datasets.download import fetch
+from db3.datasets.form import Form
 from db3.datasets.pictures import adapt
 from db3.datasets.splits import published
 from db3.digest import digest_array, digest_json
@@ -39,7 +40,7 @@ FOLDERS = {
 _MNIST_TEST_LABELS = "27ae3e4e09519cfbb04c329615203637"
 
 
-def open_mnist(name: str, root: Path, download: bool, size: int | None, channels: int | None) -> "Mnist":
+def open_mnist(name: str, root: Path, download: bool, form: Form) -> "Mnist":
     """Find (or fetch) the four files of `mnist` or `fashion_mnist`.
 
     Raises:
@@ -55,7 +56,7 @@ def open_mnist(name: str, root: Path, download: bool, size: int | None, channels
     found = [path or _fetch(root, name, file) for file, path in zip(FILES, paths, strict=True)]
     if name == "fashion_mnist" and _is_mnist(found[3]):
         raise DataError(f"{found[3]} holds MNIST's labels; expected Fashion-MNIST's: put those into {root}/{name}")
-    return Mnist(CLASS_NAMES[name], found, size, channels)
+    return Mnist(CLASS_NAMES[name], found, form)
 
 
 def find(root: Path, name: str, file: str) -> Path | None:
@@ -70,17 +71,16 @@ class Mnist:
     Args:
         class_names: of the classes 0 … K−1.
         paths: in the order of `FILES`.
-        size: height and width of the images returned; None: as they are.
-        channels: of the images returned; None: 1.
+        form: of the images returned.
     """
 
-    def __init__(self, class_names: tuple[str, ...], paths: list[Path], size: int | None, channels: int | None) -> None:
-        self._class_names, self._paths, self._size, self._channels = class_names, paths, size, channels
+    def __init__(self, class_names: tuple[str, ...], paths: list[Path], form: Form) -> None:
+        self._class_names, self._paths, self._form = class_names, paths, form
         self._train, *frame = idx.read_shape(paths[0], 3)
         self._test, *other = idx.read_shape(paths[2], 3)
         if frame != other:
             raise DataError(f"{paths[2]} holds images of {other}, {paths[0]} of {frame}; expected one size: fetch both")
-        self._own = frame
+        self._own = frame[0], frame[1]
         for images, labels in ((0, 1), (2, 3)):
             count, expected = idx.read_shape(paths[labels], 1)[0], (self._train, self._test)[images // 2]
             if count != expected:
@@ -95,7 +95,7 @@ class Mnist:
 
     @property
     def image_shape(self) -> ImageShape:
-        return self._channels or 1, self._size or self._own[0], self._size or self._own[1]
+        return self._form.shape((1, *self._own))
 
     def split(self, test_fraction: float, seed: int) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
         del test_fraction, seed  # published with a test part
@@ -107,7 +107,7 @@ class Mnist:
         for first, wanted, offset in ((0, index < self._train, 0), (2, index >= self._train, self._train)):
             if wanted.any():
                 chosen = idx.read_values(self._paths[first], 3)[index[wanted] - offset]
-                images[wanted] = adapt(chosen[:, None], self._channels, self._size)
+                images[wanted] = adapt(chosen[:, None], self._form)
                 labels[wanted] = self._read_labels(self._paths[first + 1])[index[wanted] - offset]
         return Part(images, labels)
 
@@ -117,7 +117,8 @@ class Mnist:
             digest_array(idx.read_values(path, dimensions))
             for path, dimensions in zip(self._paths, (3, 1, 3, 1), strict=True)
         ]
-        return digest_json({"files": values, "shape": list(self.image_shape), "classes": list(self._class_names)})
+        facts = self._form.facts(self.image_shape)
+        return digest_json({"files": values, **facts, "classes": list(self._class_names)})
 
     def _read_labels(self, path: Path) -> Int64[np.ndarray, " n"]:
         labels = idx.read_values(path, 1)

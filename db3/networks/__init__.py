@@ -3,6 +3,7 @@
 from db3.networks.catalogue import NAMES, build
 from db3.networks.catalogue import build as build_network
 from db3.networks.count import count_parameters, multiply_adds
+from db3.networks.fitting import StudentChoice, choose_student
 from db3.networks.network import Network, Normalise
 from db3.networks.weights import load_weights, save_weights
 
@@ -10,8 +11,10 @@ __all__ = [
     "NAMES",
     "Network",
     "Normalise",
+    "StudentChoice",
     "build",
     "build_network",
+    "choose_student",
     "count_parameters",
     "load_weights",
     "multiply_adds",

@@ -10,15 +10,14 @@ from db3.arithmetic import has_twin, initialise
 from db3.errors import ConfigError, unknown_name
 from db3.extras import needs
 from db3.networks.alexnet import DIVISORS, alexnet
-from db3.networks.compact import NAME as COMPACT
-from db3.networks.compact import compact
+from db3.networks.compact import COMPACT, compact
 from db3.networks.lenet import WIDTHS, lenet
 from db3.networks.network import Network, Normalise
 from db3.networks.shapes import ImageShape, trial
 from db3.rng import Purpose, derived_seed
 
 # The paper's networks; `build` knows torchvision's classifiers too (importing them takes a second).
-NAMES = (*WIDTHS, *DIVISORS, COMPACT, "resnet18", "resnet34", "resnet18_small", "resnet34_small")
+NAMES = (*WIDTHS, *DIVISORS, *COMPACT, "resnet18", "resnet34", "resnet18_small", "resnet34_small")
 
 _TURN = threading.Lock()  # layers draw their first weights from torch's one global generator
 
@@ -71,8 +70,8 @@ def _body(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
         return lenet(name, input_shape, classes)
     if name in DIVISORS:
         return alexnet(name, input_shape, classes)
-    if name == COMPACT:
-        return compact(input_shape, classes)
+    if name in COMPACT:
+        return compact(name, input_shape, classes)
     with needs("vision", f"architecture {name}"):
         from db3.networks.vision import names, vision  # noqa: PLC0415  (torchvision takes a second to import)
 

@@ -1,4 +1,26 @@
-"""Which architecture a network takes that learns decisions on the way: a surrogate, or a teacher assistant."""
+"""Which architecture suits images and classes, where none is named: of a surrogate, a teacher assistant, a student."""
+
+from dataclasses import dataclass
+
+from db3.networks.catalogue import build
+from db3.networks.count import count_parameters
+
+_MANY = 100  # classes from which the 128 features of `compact` are fewer than two for each
+
+
+@dataclass(frozen=True)
+class StudentChoice:
+    """The architecture of a student, and why it is that one.
+
+    Attributes:
+        architecture: a name that `build` knows.
+        parameters: its weights.
+        why: in a few words.
+    """
+
+    architecture: str
+    parameters: int
+    why: str
 
 
 def fitting(shape: tuple[int, int, int]) -> str:
@@ -18,3 +40,32 @@ def fitted(architecture: str, shape: tuple[int, int, int], *, small: bool = Fals
     if architecture != "auto":
         return architecture
     return "lenet5_half" if small and fitting(shape) == "lenet5" else fitting(shape)
+
+
+def choose_student(shape: tuple[int, int, int], classes: int, teacher_parameters: int | None = None) -> StudentChoice:
+    """The architecture of a student that is not named: the first of these that is smaller than the teacher.
+
+    Grey images of about 28×28, as MNIST's: LeNet5-Half. All others: Compact, whose convolutions end in the mean of each
+    map, so that its size does not follow the image's; beyond 100 classes its Double. Where they are no smaller than
+    the teacher, the next smaller form, and where none is, the smallest.
+
+    Args:
+        shape: (C, H, W) of an image.
+        classes: K, 2 or more.
+        teacher_parameters: weights of the teacher; None: unknown.
+
+    Raises:
+        ConfigError: fewer than 2 classes, or images of no size.
+    """
+    if fitting(shape) == "lenet5":
+        names, why = ["lenet5_half", "lenet5_fifth"], "for grey images of about 28x28"
+    else:
+        names, why = ["compact", "compact_half"], "fits any image, and its size does not follow the image's"
+        if classes > _MANY:
+            names, why = ["compact_double", *names], f"{why}; double for more than {_MANY} classes"
+    sizes = {name: count_parameters(build(name, shape, classes, seed=None)) for name in names}
+    smaller = [name for name in names if teacher_parameters is None or sizes[name] < teacher_parameters]
+    if smaller[:1] != names[:1]:
+        why = f"{why}; smaller than {names[0]}, since the teacher has {teacher_parameters:,} parameters"
+    chosen = smaller[0] if smaller else min(names, key=lambda name: sizes[name])
+    return StudentChoice(chosen, sizes[chosen], why)

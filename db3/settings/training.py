@@ -10,6 +10,10 @@ Share = Annotated[float, Ge(0), Lt(1)]
 Portion = Annotated[float, Ge(0), Le(1)]
 Arithmetic = Literal["exact", "float32"]
 """exact: the same bytes on every machine (db3.arithmetic); float32: on the same kind of machine only."""
+Steps = Annotated[
+    Annotated[int, Ge(1)] | Literal["auto"],
+    Doc("optimiser steps, the same for the student and every baseline; auto: by the number of decided images"),
+]
 VariantName = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
 
 
@@ -87,6 +91,9 @@ class VariantSettings:
 class DistillSettings(VariantSettings, Schedule):
     """How the student and the baselines learn from the transfer set."""
 
-    architecture: Annotated[str, Doc("of student and baselines, a name that db3.networks.build knows")] = "lenet5_half"
+    steps: Steps = 500  # type: ignore[assignment]
+    architecture: Annotated[
+        str, Doc("of student and baselines, a name that db3.networks.build knows; auto: by the images and classes")
+    ] = "lenet5_half"
     assistants: AssistantSettings = AssistantSettings()
     onnx: Annotated[bool, Doc("export the student to ONNX too")] = True

@@ -168,15 +168,3 @@ def _assistant(
     network = build(fitted(architecture, shape), shape, classes, mean=mean, std=std, seed=own)
     train_together(network, examples, training, own, processes=processes, on_step=on_step)
     return network
-
-
-def final_steps(queries: int, assisted: bool = False) -> int:
-    """Optimiser steps that suit so many decided images: more of them repay more steps, ever more slowly.
-
-    Linear in the logarithm between the numbers of queries below, and level beyond. Teacher assistants' images are
-    three quarters of a batch: from 2.5·10⁴ queries on, what was decided takes more steps to be learnt beside them.
-    """
-    alone = [(10_000, 4000), (25_000, 6000), (100_000, 8000), (1_000_000, 12_000)]
-    beside_assistants = [(10_000, 4000), (25_000, 12_000), (100_000, 24_000)]
-    at, steps = zip(*(beside_assistants if assisted else alone), strict=True)
-    return round(float(np.interp(np.log(max(1, queries)), np.log(at), steps)))

@@ -14,6 +14,7 @@ from torchvision.datasets import CIFAR10
 
 from db3.datasets import open_dataset
 from db3.datasets.cifar import Batches
+from db3.datasets.form import Form
 from db3.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -49,7 +50,7 @@ def tiny_cifar(root: Path) -> type[CIFAR10]:
 
 
 def read(kind: type[CIFAR10], root: Path, **options: Any) -> Batches:
-    return Batches(kind, root, (12, 4), **{"download": False, "size": None, "channels": None, **options})
+    return Batches(kind, root, (12, 4), **{"download": False, "form": Form(), **options})
 
 
 def test_batches_come_back(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_missing_batch_without_archive_is_named(tmp_path: Path) -> None:
 
 
 def test_size_and_channels(tmp_path: Path) -> None:
-    source = read(tiny_cifar(tmp_path), tmp_path, size=16, channels=1)
+    source = read(tiny_cifar(tmp_path), tmp_path, form=Form((16, 16), 1))
     assert source.read(np.arange(3, dtype=np.int64)).images.shape == (3, *source.image_shape) == (3, 1, 16, 16)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from db3.datasets.encoded import EncodedImages, Listing, folder_reader, tar_members, tar_reader
+from db3.datasets.form import Form
 from db3.errors import DataError
 
 NAMES = ("train/a/1.png", "train/b/2.png", "test/a/3.png")
@@ -29,8 +30,8 @@ def pack(folder: Path, archive: Path, names: tuple[str, ...], mode: str = "w:xz"
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:xz", "w:bz2"])
 def test_archive_and_folder_give_the_same_images_and_digest(mode: str, folder: Path, tmp_path: Path) -> None:
     archive = pack(folder, tmp_path / "images.tar", (NAMES[2], NAMES[0], NAMES[1]), mode)
-    plain = EncodedImages(folder, LISTING, folder_reader(folder), 8, 3)
-    packed = EncodedImages(archive, LISTING, tar_reader(archive), 8, 3)
+    plain = EncodedImages(folder, LISTING, folder_reader(folder), Form((8, 8), 3))
+    packed = EncodedImages(archive, LISTING, tar_reader(archive), Form((8, 8), 3))
     index = np.array([2, 0], dtype=np.int64)
     np.testing.assert_array_equal(plain.read(index).images, packed.read(index).images)
     np.testing.assert_array_equal(packed.read(index).labels, [0, 0])
@@ -39,14 +40,14 @@ def test_archive_and_folder_give_the_same_images_and_digest(mode: str, folder: P
 
 def test_only_the_images_asked_for_are_decoded(folder: Path) -> None:
     (folder / NAMES[0]).write_bytes(b"damaged")
-    source = EncodedImages(folder, LISTING, folder_reader(folder), 8, 3)
+    source = EncodedImages(folder, LISTING, folder_reader(folder), Form((8, 8), 3))
     assert len(source.read(np.array([1, 2], dtype=np.int64))) == 2
     with pytest.raises(DataError, match="1 of 3 images"):
         source.read(np.arange(3, dtype=np.int64))
 
 
 def test_a_vanished_file_is_named(folder: Path) -> None:
-    source = EncodedImages(folder, LISTING, folder_reader(folder), 8, 3)
+    source = EncodedImages(folder, LISTING, folder_reader(folder), Form((8, 8), 3))
     (folder / NAMES[1]).unlink()
     with pytest.raises(DataError, match=r"cannot read .*/train/b/2.png: No such file"):
         source.read(np.array([1], dtype=np.int64))

@@ -10,6 +10,7 @@ from scipy.io import savemat
 from torchvision.datasets import Flowers102
 
 from db3.datasets.flowers import open_flowers
+from db3.datasets.form import Form
 from db3.errors import DataError
 
 
@@ -33,7 +34,7 @@ def tiny_flowers(root: Path, write_pictures: Callable[..., None]) -> type[Flower
 @pytest.mark.parametrize("place", [".", "flowers102"])
 def test_training_joins_train_and_validation(place: str, tmp_path: Path, write_pictures: Callable[..., None]) -> None:
     kind = tiny_flowers(tmp_path / place, write_pictures)
-    source = open_flowers(tmp_path, True, None, None, kind)
+    source = open_flowers(tmp_path, True, Form(), kind)
     train, test = source.split(0.5, 0)
     assert source.image_shape == (3, 224, 224)
     assert len(source.class_names) == 102
@@ -47,11 +48,11 @@ def test_a_changed_label_file_is_refused(tmp_path: Path, write_pictures: Callabl
     with (tmp_path / "flowers-102" / "setid.mat").open("ab") as file:
         file.write(b"x")
     with pytest.raises(DataError, match=r"lacks jpg/, imagelabels.mat or setid.mat, or one of them"):
-        open_flowers(tmp_path, False, None, None, kind)
+        open_flowers(tmp_path, False, Form(), kind)
 
 
 def test_a_missing_photograph_is_named(tmp_path: Path, write_pictures: Callable[..., None]) -> None:
-    source = open_flowers(tmp_path, False, 32, 1, tiny_flowers(tmp_path, write_pictures))
+    source = open_flowers(tmp_path, False, Form((32, 32), 1), tiny_flowers(tmp_path, write_pictures))
     (tmp_path / "flowers-102/jpg/image_00003.jpg").unlink()
     with pytest.raises(DataError, match=r"cannot read .*image_00003.jpg"):
         source.read(np.array([2], dtype=np.int64))

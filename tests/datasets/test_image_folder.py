@@ -134,7 +134,8 @@ def test_sizes_must_agree_unless_one_is_set(tmp_path: Path, write_pictures: Writ
     write_pictures(tmp_path, "train/a/2.png", size=(30, 30))
     data = open_dataset("image_folder", tmp_path)
     assert data.image_shape == (3, 12, 20)
-    with pytest.raises(DataError, match=r"2.png \(it is 30x30, the first image 20x12: set dataset.size\)"):
+    said = r"sizes \(height x width\): 12x20 of the first, 30x30 of 1, such as train/a/2.png: set dataset.size"
+    with pytest.raises(DataError, match=said):
         data.train()
     assert open_dataset("image_folder", tmp_path, size=10).train().images.shape == (2, 3, 10, 10)
 
@@ -144,7 +145,7 @@ def test_colour_among_grey_images_is_not_dropped_silently(tmp_path: Path, write_
     write_pictures(tmp_path, "train/a/2.png")
     data = open_dataset("image_folder", tmp_path)
     assert data.image_shape == (1, 12, 20)
-    with pytest.raises(DataError, match=r"set dataset.channels to 1 or 3"):
+    with pytest.raises(DataError, match=r"set dataset.channels \(or channels\) to 1 or 3"):
         data.train()
     assert open_dataset("image_folder", tmp_path, channels=1).train().images.shape == (2, 1, 12, 20)
 

@@ -28,6 +28,20 @@ def test_every_experiment_is_valid(experiment: str) -> None:
     assert (composed(f"experiment={experiment}") == composed()) is (experiment == "digits")  # the default
 
 
+@pytest.mark.parametrize(
+    "path", ["/my pics", "~/été (2)/x", "/a,b", "/a=b", "it's", 'a "b"', "/a{b}", "a'b\\", "C:\\me\\", "[x", "#1"]
+)
+def test_a_path_needs_no_quotes_of_hydras(path: str) -> None:
+    assert composed(f"runtime.data_root={path}").runtime.data_root == path
+
+
+def test_what_is_no_list_is_refused_in_one_line() -> None:
+    for value, shown in (("[48,", r"'\[48,'"), ("48,192", "'48,192'"), ("[48,4]", r"\[48, 4\]")):
+        with pytest.raises(ConfigError, match=rf"dataset.size is {shown}; expected a whole number .* or a list of 2"):
+            composed(f"dataset.size={value}")
+    assert composed("dataset.size=[48,192]").dataset.size == (48, 192)
+
+
 # Teachers of one's own, and what only their owner knows.
 OWN = {
     "checkpoint": ["teacher.checkpoint=a.safetensors"],
@@ -91,7 +105,7 @@ def test_mnist_small_asks_at_most_150_queries_a_sample() -> None:
         ("distill=null", "known here: alexnet_half"),
         ("distill.lr=fast", "distill.lr is 'fast'"),
         ("distill.lr=-1", "distill.lr is -1"),
-        ("distill.lr=[1", "cannot compose"),
+        ("distill.lr=[1", "distill.lr is '[1'; expected a number above 0"),
         ("distill.lr", "expected NAME=VALUE"),
         ("~distil", "cannot compose"),
         ("~distill.lr", "distill.lr is missing"),

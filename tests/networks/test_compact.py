@@ -26,3 +26,8 @@ def test_a_pixel_changes_the_answer_everywhere() -> None:
     images = torch.rand(1, 1, 8, 8, requires_grad=True)
     network(images)[0, 0].backward()
     assert (images.grad != 0).float().mean() > 0.9  # type: ignore[union-attr]
+
+
+def test_half_and_double_have_half_and_double_the_maps() -> None:
+    assert count_parameters(build("compact_half", (1, 28, 28), 10)) == 24_058
+    assert count_parameters(build("compact_double", (1, 28, 28), 10)) == 372_682

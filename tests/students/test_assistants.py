@@ -7,7 +7,7 @@ import torch
 from db3.images.priors import prior_images
 from db3.networks import build
 from db3.settings.training import AssistantSettings
-from db3.students.assistants import assisted, beside, final_steps, opinion, unasked_images
+from db3.students.assistants import assisted, beside, opinion, unasked_images
 from db3.students.teacher_logits import teacher_logits
 from db3.training.examples import Examples, Group
 from db3.training.train import TrainSettings, train
@@ -62,18 +62,3 @@ def test_opinion_is_the_normalised_geometric_mean() -> None:
     assert np.allclose(opinion(networks, images, 1.0), mean / mean.sum(dim=1, keepdim=True), atol=1e-6)
     flat = opinion(networks, images, 100.0)
     assert np.allclose(flat, 1 / 3, atol=0.05)
-
-
-@pytest.mark.parametrize(
-    ("queries", "steps", "assisted"),
-    [
-        (10, 4000, 4000),
-        (10_000, 4000, 4000),
-        (25_000, 6000, 12_000),
-        (10**6, 12_000, 24_000),
-        (10**7, 12_000, 24_000),
-    ],
-)
-def test_more_queries_repay_more_steps(queries: int, steps: int, assisted: int) -> None:
-    assert (final_steps(queries), final_steps(queries, assisted=True)) == (steps, assisted)
-    assert final_steps(50_000) > final_steps(30_000)
