@@ -25,6 +25,9 @@ class Command:
 
 
 COMMANDS = {
+    "distill": Command("db3.api.command:distill_main", "train a student on the decisions of a model"),
+    "estimate": Command("db3.api.command:estimate_main", "say how distill would spend its queries, and ask nothing"),
+    "results": Command("db3.api.command:results_main", "list what runs of distill have brought, side by side"),
     "init": Command("flows.init:main", "lay a project of DVC and Prefect into a folder: init FOLDER", "pipeline"),
     "verify": Command("flows.verify:main", "prove a project's transfer set from the recorded answers", "pipeline"),
     "answers": Command("db3.teachers.answers.command:main", "list, export, import, forget or check recorded answers"),
@@ -55,6 +58,7 @@ EXIT STATUS
     0 done, 1 an error that is told in one line, 2 a wrong command line or a missing package, 130 interrupted
 
 EXAMPLES
+    db3 distill vendor.onnx photos/ --shape 3 48 192 --classes 2 --queries 10000 --folder run
     db3 init digits --experiment smoke && cd digits && dvc repro
     db3 verify
     db3 answers list

@@ -50,7 +50,7 @@ def distill(
 
     Args:
         teacher: of `db3.teacher`, or any object with `spec` and `decide`.
-        images: uint8 [n, C, H, W], or whatever `db3.load_images` takes; None: there are none, so they are made.
+        images: whatever `db3.load_images` takes; None: there are none, so they are made.
         queries: images asked at most, those held out included.
         folder: for answers, finished work, transfer set and student.
         student: a name that `db3.build_network` knows; auto: by the images' shape and the number of classes.
@@ -70,8 +70,7 @@ def distill(
     show_progress(progress)
     model = teacher if isinstance(teacher, ModelTeacher) else make_teacher(teacher)
     shape = model.spec.input_shape
-    own = None if images is None else read_pixels(images, shape)
-    apart = held_out is not None and not isinstance(held_out, int)
+    own, apart = read_pixels(images, shape), held_out is not None and not isinstance(held_out, int)
     held = read_pixels(held_out, shape) if apart else None
     count = len(held) if held is not None else held_out
     plan = plan_distillation(
@@ -106,10 +105,10 @@ def _distill(
     pool = take_samples(asking, images, plan)
     check_classes(pool.decisions, list(classes), plan.settings.samples.missing_classes == "allow", more="queries")
     transfer = search_transfer_set(asking, pool, plan, device)
-    network = train_student(asking, transfer, plan, device)
+    network, trained = train_student(asking, transfer, plan, teacher.parameters, device)
     told = decide_all(to_exact(network) if learn.arithmetic == "exact" else network, held, _CALL)
     found = Result(
-        student=Student(network, learn.architecture, teacher.spec.input_shape, classes),
+        student=Student(network, trained.architecture, teacher.spec.input_shape, classes),
         transfer=transfer,
         digest=digest_arrays(transfer.arrays()),
         queries=Queries(asking.counts["asked"], teacher.sent(answers)),
@@ -119,5 +118,5 @@ def _distill(
         plan=plan,
         folder=folder,
     )
-    warn_of(found, teacher)
-    return write_result(found, teacher)
+    warn_of(found, teacher, trained.training)
+    return write_result(found, teacher, trained.training)

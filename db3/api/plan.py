@@ -99,7 +99,7 @@ def plan_distillation(
             f"{queries} queries, of which {held} go to images held out: expected {held + max(2, spec.classes)} or "
             "more, one for each class at least: raise queries, or lower held_out"
         )
-    chosen = _merged(_rule(spec, left, rest, student, seed), settings or {})
+    chosen = _merged(_rule(left, rest, student, seed), settings or {})
     found = build(RunSettings, chosen)
     samples = found.samples.budget if found.samples.method in ROUNDED else found.samples.count
     plan = Plan(found, held, int(samples or 0), _searches(found, spec, int(samples or 0)))
@@ -121,7 +121,7 @@ def _searches(found: RunSettings, spec: TeacherSpec, samples: int) -> int:
     return plan_queries(search, samples, spec.classes, surrogate).maximum
 
 
-def _rule(spec: TeacherSpec, left: int | None, rest: int, student: str, seed: int) -> dict[str, Any]:
+def _rule(left: int | None, rest: int, student: str, seed: int) -> dict[str, Any]:
     made = left is None or rest > left
     method = "priors" if left is None else "augmented" if made else "real"
     samples = {
@@ -129,21 +129,11 @@ def _rule(spec: TeacherSpec, left: int | None, rest: int, student: str, seed: in
         **{"count": left if made else rest, "budget": rest if made else None},
     }
     learnt = {
-        "architecture": student if student != "auto" else choose_student(spec),
-        **{"steps": choose_steps(rest), "balance": 0.5 if made else 0.0, "baselines": [], "curve": False},
+        **{"architecture": student, "steps": "auto", "balance": 0.5 if made else 0.0},
+        **{"baselines": [], "curve": False},
         **({"assistants": {"networks": 2}} if left is None else {}),
     }
     return {"samples": samples, "query": {"method": "none", "budget": 0, "seed": seed}, "distill": learnt}
-
-
-def choose_student(spec: TeacherSpec) -> str:
-    """Placeholder."""
-    return "lenet5_half" if spec.input_shape[0] == 1 else "compact"
-
-
-def choose_steps(images: int) -> int:
-    """Placeholder."""
-    return int(min(12000, max(500, 30 * images / 128)))
 
 
 def _merged(rule: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from db3.extras import needs
 from db3.files import write_array, write_json
 from db3.settings.declare import to_json
 from db3.soft_labels import TransferSet
+from db3.students.choices import decided_images, remarks
+from db3.training.train import TrainSettings
 from db3.types import TransferImages
 
 _logger = logging.getLogger(__name__)
@@ -64,12 +66,15 @@ class Result:
         return f"{size}{agrees}; {self.queries.asked:,} queries asked, {self.queries.sent:,} sent; {self.folder}"
 
 
-def write_result(found: Result, teacher: ModelTeacher) -> Result:
+def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> Result:
     """Write transfer set, student and what was measured, each into files of its own; the result with its card."""
     folder, learn = found.folder, found.plan.settings.distill
     for name, array in found.transfer.arrays().items():
         write_array(folder / "transfer" / f"{name}.npy", array)
-    training = {"steps": learn.steps, "batch": learn.batch, "learning rate": learn.lr, "arithmetic": learn.arithmetic}
+    training = {
+        **{"steps": learnt.steps, "batch": learnt.batch, "learning rate": learnt.lr},
+        **{"arithmetic": learnt.arithmetic},
+    }
     told = {"teacher": teacher.spec.identity, "transfer": found.digest, "training": training}
     student = replace(found.student, told={**told, "measured": _measured(found)})
     if learn.onnx:
@@ -89,14 +94,14 @@ def write_result(found: Result, teacher: ModelTeacher) -> Result:
     return replace(found, student=student)
 
 
-def warn_of(found: Result, teacher: ModelTeacher) -> None:
+def warn_of(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> None:
     """Log what a user should know before the student is used."""
     if found.missing:
         names = ", ".join(found.missing[:5])
         _logger.warning("the teacher never decided %s of the classes: %s", len(found.missing), names)
-    size, own = teacher.parameters, found.student.parameters
-    if size is not None and own >= size:
-        _logger.warning("the student has %s parameters, the teacher %s: choose a smaller one", f"{own:,}", f"{size:,}")
+    images, assisted = decided_images(found.transfer), found.plan.settings.distill.assistants.networks > 0
+    for remark in remarks(learnt, images, found.student.parameters, teacher.parameters, assisted):
+        _logger.warning(remark)
 
 
 def _measured(found: Result) -> str:

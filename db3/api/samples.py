@@ -5,6 +5,7 @@ from jaxtyping import Int64, UInt8
 
 from db3.api.asking import Asking
 from db3.api.plan import ROUNDED, Plan
+from db3.datasets.load_images import load_images
 from db3.datasets.subset import draw_samples
 from db3.errors import BudgetSpent, ConfigError, DataError
 from db3.images.priors import prior_images
@@ -18,24 +19,23 @@ from db3.zero_shot.rounds import RoundSettings, gather
 Images = UInt8[np.ndarray, "_ c h w"]
 
 
-def read_pixels(images: object, shape: ImageShape) -> Images:
-    """Images as they are asked.
+def read_pixels(images: object, shape: ImageShape) -> Images | None:
+    """Images as the teacher is asked about them; None of None.
 
     Args:
-        images: uint8 [n, C, H, W], or an object that has such `images`.
+        images: whatever `db3.load_images` takes.
         shape: (C, H, W) of the teacher.
 
     Raises:
-        DataError: they are of another type or shape.
+        DataError: they cannot be read, or are of another shape.
     """
-    found = np.asarray(getattr(images, "images", images))
-    if found.dtype != np.uint8 or found.ndim != 4:
-        raise DataError(f"images are {found.dtype} of shape {list(found.shape)}; expected uint8 [n, C, H, W]")
-    if found.shape[1:] != shape:
+    found = load_images(images)
+    if found is not None and found.shape != shape:
         raise DataError(
-            f"images of shape {list(found.shape[1:])} for a teacher of shape {list(shape)} (C, H, W): resize them to it"
+            f"images of shape {list(found.shape)} for a teacher of shape {list(shape)} (C, H, W): "
+            f"load_images(…, size={list(shape[1:])}, channels={shape[0]})"
         )
-    return found
+    return None if found is None else found.images
 
 
 def hold_out(images: Images | None, shape: ImageShape, plan: Plan) -> tuple[Images | None, Images]:

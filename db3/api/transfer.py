@@ -12,8 +12,6 @@ from db3.progress import Progress
 from db3.search import DistanceParts, search_pairs
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.surrogate.surrogate import surrogates_of
-from db3.settings.declare import shared
-from db3.settings.training import Schedule
 from db3.soft_labels import (
     BoundaryPoints,
     QueriedImages,
@@ -24,7 +22,7 @@ from db3.soft_labels import (
     given_scale,
 )
 from db3.students import StudentSettings, label_by_assistants, student_variant, train_variants
-from db3.training.train import TrainSettings
+from db3.students.choices import student_settings
 from db3.types import TransferImages
 from db3.work import cut
 
@@ -55,17 +53,26 @@ def search_transfer_set(asking: Asking, pool: TransferImages, plan: Plan, device
     return build_transfer_set(samples, recipe, given_scale(chosen.soft_labels, recipe.mapping))
 
 
-def train_student(asking: Asking, transfer: TransferSet, plan: Plan, device: str) -> nn.Module:
-    """A student of the transfer set, on the CPU and in evaluation mode, as the plan says."""
+def train_student(
+    asking: Asking, transfer: TransferSet, plan: Plan, teacher_parameters: int | None, device: str
+) -> tuple[nn.Module, StudentSettings]:
+    """A student of the transfer set, on the CPU and in evaluation mode; how it was trained.
+
+    Args:
+        asking: runs the work.
+        transfer: what it learns from.
+        plan: how it is trained.
+        teacher_parameters: weights of the teacher; None: unknown.
+        device: where it is trained.
+    """
     learn, seed, classes = plan.settings.distill, plan.settings.samples.seed, transfer.classes
-    training = TrainSettings(**shared(Schedule, learn))
+    settings = student_settings(learn, transfer, teacher_parameters, [seed])
     variant = student_variant(transfer, asking.counts["votes"] / len(transfer.images), **vars(learn.weights))
     if learn.assistants.networks:
-        last = replace(training, select="last")
+        last = replace(settings.training, select="last")
         variant = label_by_assistants(variant, classes, learn.assistants, last, seed, asking.run)
-    settings = StudentSettings(learn.architecture, training, [seed])
     (trained,) = train_variants([variant], classes, settings, asking.run, device=device)
-    return trained.network
+    return trained.network, settings
 
 
 def _merged(found: DistanceParts) -> tuple[BoundaryPoints, QueriedImages, Float[np.ndarray, "n k"]]:
