@@ -17,6 +17,7 @@ scores without ties. Tied scores are answered or left together; the promise then
 does not fall where the score rises.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -148,6 +149,7 @@ def _ranks(held_out: int, agreement: int | float, confidence: int | float) -> li
     return steps
 
 
+@functools.lru_cache(64)
 def _fewest(wrong: int, broken: float, level: float) -> int:
     """Images of which so many may disagree, and the promise is proven."""
     few, many = wrong, wrong + 1
@@ -186,8 +188,8 @@ def _out_of_reach(
     needed = _needed(wrongs, agreement, confidence)
     if needed is not None:
         return Db3Error(
-            f"{asked}; about {needed:,} held out would, if disagreements lie among them as among these: decide more, or "
-            "promise less"
+            f"{asked}; about {needed:,} held out would, if disagreements lie among them as among these: decide more, "
+            "or promise less"
         )
     best, wrong = max(counts, key=lambda count: 1 - count[1] / count[0])
     hope = clopper_pearson(best - wrong, best, confidence)[1] >= agreement
