@@ -82,6 +82,9 @@ class Purpose(IntEnum):
     # Zero-shot rounds
     ROUND = 80
     CHOICE = 81
+    # A student in use
+    DRIFT = 85
+    QUESTIONS = 86
     # Measurements, which decide no byte of a result
     TIMING = 90
     BENCHMARK = 91

@@ -11,6 +11,7 @@ MODULES = (
     "answers",
     "counting",
     "engine",
+    "gate",
     "generator",
     "memory",
     "priors",

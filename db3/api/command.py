@@ -36,6 +36,9 @@ def distill_main(arguments: Sequence[str]) -> int:
     parser = _parser("distill", _DISTILL)
     parser.add_argument("--folder", required=True, help="for answers, finished work, transfer set and student")
     parser.add_argument("--limit", type=int, help="images sent at most, failed attempts too (default: a tenth more)")
+    parser.add_argument(
+        "--gate", type=float, metavar="SHARE", help="choose a gate that promises this agreement, as 0.99"
+    )
     options = parser.parse_args(arguments)
 
     def work() -> str:
@@ -51,7 +54,12 @@ def distill_main(arguments: Sequence[str]) -> int:
             limit=options.limit,
             device=options.device,
         )
-        return f"{found}\nthe student is in {found.folder / 'student'}"
+        lines = [str(found), f"the student is in {found.folder / 'student'}"]
+        if options.gate is not None:
+            gate = found.gate(options.gate)
+            found.student.save(found.folder / "student", gate)
+            lines.append(str(gate))
+        return "\n".join(lines)
 
     return _told("distill", work)
 

@@ -99,6 +99,7 @@ def _distill(
     answers, learn, classes = open_answers(folder / "answers.sqlite"), plan.settings.distill, teacher.class_names
     store = ShardStore(folder / "pieces")
     asking = Asking(teacher.open(limit, answers), store, device, torch.get_num_threads())
+    made = held is None and images is None
     if held is None:
         images, held = hold_out(images, teacher.spec.input_shape, plan)
     measured = TransferImages(held, ask(asking, held, "held-out"))
@@ -114,6 +115,7 @@ def _distill(
         queries=Queries(asking.counts["asked"], teacher.sent(answers)),
         held_out=measured,
         agreement=agreement(told, measured.decisions) if len(held) else None,
+        made=made,
         missing=tuple(name for place, name in enumerate(classes) if not (pool.decisions == place).any()),
         plan=plan,
         folder=folder,

@@ -5,12 +5,19 @@ from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float, Int64
+
 from db3.api.plan import Plan
 from db3.api.student import Student
 from db3.api.teacher import ModelTeacher
-from db3.errors import ConfigError
+from db3.errors import ConfigError, DataError
+from db3.evaluation.certified import CertifiedAgreement, certify_agreement
 from db3.extras import needs
 from db3.files import write_array, write_json
+from db3.gate.choose import fit_gate
+from db3.gate.curve import coverage_curve
+from db3.gate.gate import Gate
 from db3.settings.declare import to_json
 from db3.soft_labels import TransferSet
 from db3.students.choices import decided_images, remarks
@@ -44,6 +51,7 @@ class Result:
         queries: what that has cost, and what was held out.
         held_out: images asked to measure by, and the teacher's decisions on them; empty: none were.
         agreement: share of these on which student and teacher agree; None: none were held out.
+        made: whether they are made images, which tell little of others.
         missing: names of classes that the teacher never decided.
         plan: how the queries were spent.
         folder: where everything lies.
@@ -55,15 +63,45 @@ class Result:
     queries: Queries
     held_out: TransferImages
     agreement: float | None
+    made: bool
     missing: tuple[str, ...]
     plan: Plan
     folder: Path
 
     def __str__(self) -> str:
         size = f"{self.student.architecture}, {self.student.parameters:,} parameters"
-        count = len(self.held_out.decisions)
-        agrees = "" if self.agreement is None else f", agrees on {self.agreement:.1%} of {count:,} images held out"
+        agrees = "" if self.agreement is None else f"; {self.certify()}{' on made images' if self.made else ''}"
         return f"{size}{agrees}; {self.queries.asked:,} queries asked, {self.queries.sent:,} sent; {self.folder}"
+
+    def certify(self, confidence: float = 0.95) -> CertifiedAgreement:
+        """Agreement with its confidence interval, from the images held out.
+
+        Raises:
+            DataError: none were held out.
+        """
+        scores, decisions = self._held()
+        return certify_agreement(scores.argmax(axis=1) == decisions, confidence)
+
+    def gate(self, agreement: float = 0.99, confidence: float = 0.95) -> Gate:
+        """A threshold on the student's score: of images like those held out, and answered by the student itself, at
+        least `agreement` are decided as the teacher would, with `confidence` (`db3.Gate`); for `db3.Cascade`.
+
+        Raises:
+            DataError: no image was held out, or they are made ones, which no promise of others follows from.
+            Db3Error: so few cannot prove it; says how many it would take.
+        """
+        if self.made:
+            raise DataError(
+                "the images held out are made ones, so a gate would promise nothing of yours: give some of those that "
+                "the student is to decide, as held_out=images"
+            )
+        return fit_gate(*self._held(), agreement, confidence)
+
+    def _held(self) -> tuple[Float[np.ndarray, "n k"], Int64[np.ndarray, " n"]]:
+        """Probabilities of the student's, and decisions of the teacher's."""
+        if not len(self.held_out.decisions):
+            raise DataError("no image was held out, so nothing can be promised: set held_out to some hundreds")
+        return self.student.scores(self.held_out.images), self.held_out.decisions
 
 
 def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> Result:
@@ -83,6 +121,8 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
     content = {
         "agreement": found.agreement,
         "held_out": len(found.held_out.decisions),
+        "made": found.made,
+        "coverage": _coverage(found),
         "queries": asdict(found.queries),
         "missing_classes": list(found.missing),
         "transfer": found.digest,
@@ -92,6 +132,15 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
     }
     write_json(folder / "result.json", content)
     return replace(found, student=student)
+
+
+def _coverage(found: Result) -> list[dict[str, float]]:
+    """How much the student answers against how often it then agrees."""
+    if found.agreement is None:
+        return []
+    scores = found.student.scores(found.held_out.images)
+    agrees = scores.argmax(axis=1) == found.held_out.decisions
+    return [asdict(point) for point in coverage_curve(scores.max(axis=1), agrees)]
 
 
 def warn_of(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> None:
@@ -107,10 +156,8 @@ def warn_of(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> None
 def _measured(found: Result) -> str:
     if found.agreement is None:
         return "No image was held out, so agreement with the teacher is unknown."
-    return (
-        f"On {len(found.held_out.decisions):,} decided images held out, {found.agreement:.1%} of its decisions are the "
-        f"teacher's. {found.queries.asked:,} images were asked in all."
-    )
+    held = "made images" if found.made else "images held out"
+    return f"{found.certify()} with the teacher, on {held}. {found.queries.asked:,} images were asked in all."
 
 
 def _export(student: Student, path: Path) -> None:

@@ -1,5 +1,6 @@
 """A student to be used: it predicts, is saved, exported and opened again."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import nn
 from db3.digest import digest_file
 from db3.errors import DataError, one_line
 from db3.files import read_json, write_bytes, write_json, write_text
+from db3.gate.gate import Gate
+from db3.gate.onnx_metadata import put_gate
 from db3.images.priors import prior_images
 from db3.networks import build, count_parameters, load_weights, multiply_adds, save_weights
 from db3.pixels import to_floats
@@ -60,19 +63,28 @@ class Student:
         """The class of each image."""
         return np.asarray(self.scores(images).argmax(axis=1), np.int64)
 
-    def export(self, path: str | Path) -> Path:
+    def export(self, path: str | Path, gate: Gate | None = None) -> Path:
         """Write the student as an ONNX file (`db3.export_onnx`), held against the network first.
+
+        Args:
+            path: of the file.
+            gate: goes into the file's metadata (`db3.read_gate`); None: none does.
 
         Raises:
             ConfigError: the extra `onnx` is not installed.
         """
         model = export_onnx(self.network, self.input_shape)
         check_parity(model, self.network, prior_images(self.input_shape, range(_CHECKED), 0))
-        write_bytes(Path(path), model)
+        write_bytes(Path(path), model if gate is None else put_gate(model, gate))
         return Path(path)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write weights, card for programs and card for people; `open_student` reads them again."""
+    def save(self, folder: str | Path, gate: Gate | None = None) -> Path:
+        """Write weights, card for programs and card for people; `open_student` reads them again.
+
+        Args:
+            folder: for the files.
+            gate: goes onto the cards, and into student.onnx where that is there; None: none does.
+        """
         folder = Path(folder)
         save_weights(self.network, folder / _WEIGHTS, {"architecture": self.architecture})
         card = {
@@ -86,7 +98,11 @@ class Student:
             "multiply_adds": multiply_adds(self.network, self.input_shape),
             **self.told,
         }
+        if gate is not None:
+            card |= {"gate": json.loads(gate.to_json()), "measured": f"{card.get('measured', '')}\n\n{gate}".strip()}
         if (folder / "student.onnx").is_file():
+            if gate is not None:
+                write_bytes(folder / "student.onnx", put_gate((folder / "student.onnx").read_bytes(), gate))
             card["onnx"] = {"checked": _CHECKED, "tolerance": TOLERANCE, "digest": digest_file(folder / "student.onnx")}
         write_json(folder / _CARD, card)
         write_text(folder / "README.md", model_card(card, card.get("training", {}), card.get("measured")))

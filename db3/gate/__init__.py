@@ -1,0 +1,1 @@
+"""The gate: which images a student may decide itself, and what is promised of its answers."""

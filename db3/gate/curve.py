@@ -1,0 +1,59 @@
+"""How much a student answers, against how often it then agrees: the curve that a gate is one point of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from db3.errors import DataError
+from db3.evaluation.binomial import clopper_pearson
+
+
+@dataclass(frozen=True)
+class CoveragePoint:
+    """A threshold, by itself.
+
+    Attributes:
+        threshold: images with this score or a higher one are answered.
+        coverage: their share.
+        agreement: share of them that agree.
+        low: the least agreement that this allows, for this point alone: a threshold picked from the curve promises
+            less than `low` says; `choose_gate` accounts for the choice.
+        high: the most.
+    """
+
+    threshold: float
+    coverage: float
+    agreement: float
+    low: float
+    high: float
+
+
+def coverage_curve(
+    scores: Float[np.ndarray, " n"], agrees: Bool[np.ndarray, " m"], points: int = 50, confidence: int | float = 0.95
+) -> list[CoveragePoint]:
+    """Points of the curve, from the strictest threshold to all images.
+
+    Args:
+        scores: the student's largest probability for each decided image.
+        agrees: whether student and teacher decide it alike.
+        points: at most; evenly spaced in coverage. Equal scores share a point.
+        confidence: of each point's `low` and `high` together.
+
+    Raises:
+        DataError: no image, or lengths that differ.
+    """
+    if len(scores) != len(agrees) or not len(scores):
+        raise DataError(
+            f"{len(scores)} scores beside {len(agrees)} agreements; expected one of each, and one image at least"
+        )
+    order = np.argsort(-scores, kind="stable")
+    ranked, right = scores[order], np.cumsum(agrees[order])
+    ends = np.linspace(0, len(scores), points + 1).round().astype(int)[1:]
+    ends = np.unique([np.searchsorted(-ranked, -ranked[max(end, 1) - 1], side="right") for end in ends])
+    found = []
+    for end in ends.tolist():
+        alike = int(right[end - 1])
+        low, high = clopper_pearson(alike, end, confidence)
+        found.append(CoveragePoint(float(ranked[end - 1]), end / len(scores), alike / end, low, high))
+    return found
