@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import db3
+from db3.cli import COMMANDS
 from db3.errors import ConfigError
 from db3.extras import needs
 
@@ -27,6 +28,7 @@ import sys
 for name in {hidden!r}:
     sys.modules[name] = None
 import db3
+from db3.cli import COMMANDS
 from db3.errors import ConfigError
 for name in db3.__all__:
     try:
@@ -91,6 +93,7 @@ def test_every_extra_that_an_error_names_exists() -> None:
                 extra = node.args[0]
                 if isinstance(extra, ast.Constant):
                     named.add(str(extra.value))
+    named |= {command.extra for command in COMMANDS.values() if command.extra}
     assert {"vision", "report", "pipeline"} <= named <= set(PROJECT["optional-dependencies"])
 
 

@@ -37,7 +37,7 @@ def distill_main(arguments: Sequence[str]) -> int:
     parser.add_argument("--folder", required=True, help="for answers, finished work, transfer set and student")
     parser.add_argument("--limit", type=int, help="images sent at most, failed attempts too (default: a tenth more)")
     parser.add_argument(
-        "--gate", type=float, metavar="SHARE", help="choose a gate that promises this agreement, as 0.99"
+        "--gate", type=float, metavar="SHARE", help="promise this agreement, as 0.99, of what it answers"
     )
     options = parser.parse_args(arguments)
 
@@ -54,12 +54,13 @@ def distill_main(arguments: Sequence[str]) -> int:
             limit=options.limit,
             device=options.device,
         )
-        lines = [str(found), f"the student is in {found.folder / 'student'}"]
-        if options.gate is not None:
-            gate = found.gate(options.gate)
-            found.student.save(found.folder / "student", gate)
-            lines.append(str(gate))
-        return "\n".join(lines)
+        done = f"{found}\nthe student is in {found.folder / 'student'}"
+        if options.gate is None:
+            return done
+        sys.stdout.write(f"{done}\n")  # it is there, whether or not so much can be promised
+        gate = found.gate(options.gate)
+        found.student.save(found.folder / "student", gate)
+        return str(gate)
 
     return _told("distill", work)
 

@@ -75,6 +75,27 @@ def test_what_is_written_can_be_read_again(result: "db3.Result") -> None:
         assert np.array_equal(np.load(result.folder / "transfer" / f"{name}.npy"), array)
 
 
+def test_a_gate_says_what_it_would_take_or_promises(result: "db3.Result") -> None:
+    with pytest.raises(
+        db3.Db3Error, match=r"16 decided images cannot promise 0\.99 .*: decide 283 more, or promise less"
+    ):
+        result.gate(0.99)
+    gate = result.gate(0.2, confidence=0.5)
+    student = result.student.save(result.folder / "gated", gate)
+    told = json.loads((student / "student.json").read_text())
+    assert told["gate"]["threshold"] == gate.threshold
+    assert str(gate) in (student / "README.md").read_text()
+    teacher = db3.teacher(Vendor(), shape=SHAPE, classes=CLASSES)
+    cascade = db3.Cascade(result.student, teacher, gate)
+    decided = cascade.decide(IMAGES)
+    sure = gate.answers(result.student.scores(IMAGES).max(axis=1))
+    assert (cascade.answered, cascade.deferred) == (sure.sum(), (~sure).sum())
+    assert np.array_equal(decided[~sure], brightest(IMAGES[~sure].astype(np.float32) / 255))
+    assert np.array_equal(decided[sure], result.student.predict(IMAGES[sure]))
+    interval = result.certify()
+    assert interval.low <= result.agreement <= interval.high  # type: ignore[operator]
+
+
 def test_a_damaged_student_is_refused(result: "db3.Result", tmp_path: Path) -> None:
     result.student.save(tmp_path)
     weights = tmp_path / "student.safetensors"
@@ -99,6 +120,8 @@ def test_no_images_at_all(tmp_path: Path) -> None:
     found = distilled(Vendor(), tmp_path, None)
     assert (len(found.held_out.decisions), found.queries.asked) == (40, 400)
     assert found.plan.settings.samples.method == "priors"
+    with pytest.raises(DataError, match="the images held out are made ones"):
+        found.gate()
     assert found.plan.settings.distill.assistants.networks == 2
     assert len(found.transfer.images) == 360
 
@@ -114,6 +137,8 @@ def test_none_held_out(tmp_path: Path) -> None:
     found = distilled(Vendor(), tmp_path, held_out=0)
     assert found.agreement is None
     assert "agreement" not in str(found)
+    with pytest.raises(DataError, match="no image was held out"):
+        found.gate()
 
 
 def test_a_search_in_place_of_rounds(tmp_path: Path) -> None:
@@ -128,8 +153,8 @@ def test_a_search_in_place_of_rounds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (IMAGES.astype(np.float32), r"images are float32 of shape \[80, 1, 16, 16\]; expected uint8 \[n, C, H, W\]"),
-        (IMAGES[:, 0], r"expected uint8 \[n, C, H, W\]"),
+        (IMAGES.astype(np.float32), r"real numbers 0 … 255; expected \[0, 1\], or uint8 0 … 255: divide by 255"),
+        (IMAGES[:, 0, 0], "expected"),
         (IMAGES[:, :, :8], r"images of shape \[1, 8, 16\] for a teacher of shape \[1, 16, 16\]"),
     ],
 )
