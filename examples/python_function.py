@@ -1,13 +1,15 @@
-"""A Python function as the teacher: search its decision boundaries, then train a student on what they tell.
+"""A Python function and some images: a student of it, and how often the two agree.
 
 python examples/python_function.py
 """
+
+import tempfile
 
 import numpy as np
 
 import db3
 
-SHAPE, CLASSES, SAMPLES = (1, 16, 16), 4, 200
+SHAPE, CLASSES = (1, 16, 16), 4
 
 
 def brightest_quarter(images: np.ndarray) -> np.ndarray:
@@ -17,36 +19,17 @@ def brightest_quarter(images: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    spec = db3.TeacherSpec(
-        input_shape=SHAPE, bounds=(0.0, 1.0), classes=CLASSES, max_batch=64, identity="brightest-quarter-1"
-    )
-    # Batching cuts calls to max_batch images (pad=False: never sends an image that nobody asked about), Budget counts.
-    teacher = db3.Budget(db3.Batching(db3.CallableTeacher(brightest_quarter, spec), pad=False))
+    teacher = db3.teacher(brightest_quarter, shape=SHAPE, classes=CLASSES)
+    images = db3.load_images(db3.prior_images(SHAPE, range(300), seed=1))  # yours: a folder, an array, …
+    with tempfile.TemporaryDirectory() as folder:  # yours: a folder that stays, so that nothing is asked twice
+        quick = {"distill.steps": 500, "samples.rounds.count": 3, "samples.rounds.steps": 50}
+        result = db3.distill(teacher, images, queries=1_500, student="lenet5_fifth", folder=folder, settings=quick)
+        print(result)
 
-    images = db3.prior_images(SHAPE, range(SAMPLES), seed=0)  # yours here: uint8 [n, C, H, W]
-    decisions = db3.decide_all(teacher, images, batch=64)
-
-    # At most 8 queries for each pair of a sample and another class; 20 of the images asked for each sample are kept.
-    method = db3.SearchSettings("bd", budget=8, queried_images=20)
-    found = db3.search_distances(teacher, db3.TransferImages(images, decisions), range(SAMPLES), method)
-    nearest = np.where(np.isfinite(found.distances) & (found.distances > 0), found.distances, np.inf).min(axis=1)
-    print(f"median distance to the nearest boundary: {np.median(nearest):.2f}")
-
-    labels = db3.margin(found.distances, decisions, db3.margin_beta(found.distances, decisions, gap=2.0))
-    queried = db3.Examples(found.queried_images, found.queried_decisions)
-    student = db3.build_network("lenet5_fifth", SHAPE, CLASSES, seed=0)
-    db3.train(
-        student,
-        db3.Examples(images, decisions, labels),
-        db3.TrainSettings(steps=600, batch=64),
-        seed=0,
-        groups=[db3.Group("queried_images", queried, share=0.7)],  # of each batch
-    )
-
-    fresh = db3.prior_images(SHAPE, range(SAMPLES, 2 * SAMPLES), seed=0)  # images that neither has met
+    fresh = db3.prior_images(SHAPE, range(1000, 1300), seed=1)  # images that neither has met
     wanted = brightest_quarter(fresh.astype(np.float32) / 255)
-    agreement = db3.agreement(db3.decide_all(student, fresh, batch=64), wanted)
-    asked = teacher.costs.asked
+    agreement = db3.agreement(result.student.predict(fresh), wanted)
+    asked = result.queries.asked
     print(f"{asked:,} queries asked; the student agrees with the teacher on {agreement:.1%} of fresh images")
 
 
