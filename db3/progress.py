@@ -53,7 +53,7 @@ class Progress:
             delay=every if inner else 0.0,
         )
         self._start = self._last = time.monotonic()
-        self._count = 0
+        self._count = self._told = 0
 
     def advance(self, count: int = 1) -> None:
         """Say that `count` more units are done; safe to call from several threads."""
@@ -72,7 +72,12 @@ class Progress:
     ) -> None:
         self._bar.close()
         now = time.monotonic()
-        if self._plain and kind is None and self._count and (not self._inner or now - self._start >= self._every):
+        if (
+            self._plain
+            and kind is None
+            and self._count != self._told
+            and (not self._inner or now - self._start >= self._every)
+        ):
             self._line(now)
 
     def over(self, items: Sequence[T]) -> Iterator[T]:
@@ -82,7 +87,7 @@ class Progress:
             self.advance(len(item) if isinstance(item, Sized) else 1)
 
     def _line(self, now: float) -> None:
-        elapsed = now - self._start
+        elapsed, self._told = now - self._start, self._count
         rate = self._count / elapsed if elapsed > 0 else 0.0
         of = f"/{self._total}" if self._total else ""
         left = (self._total - self._count) / rate if self._total and rate else 0.0
