@@ -119,6 +119,6 @@ def check_classes(
     missing = [class_names[k] for k in np.flatnonzero(counts == 0)]
     if missing and not allow_missing:
         raise DataError(
-            f"the teacher decides none of the {len(decisions)} samples as: {listed(missing)}; expected samples of every "
-            f"class: a search starts from them: raise {more}, add images, or set samples.missing_classes=allow"
+            f"the teacher decides none of the {len(decisions)} samples as: {listed(missing)}; expected samples of "
+            f"every class: a search starts from them: raise {more}, add images, or set samples.missing_classes=allow"
         )
