@@ -6,7 +6,7 @@ exit with a non-zero status; a traceback appears only on request (`DB3_TRACEBACK
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class Db3Error(Exception):
@@ -45,6 +45,11 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(names)}"
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """The first of the names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def one_line(text: object, longest: int = 200) -> str:

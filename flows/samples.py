@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from db3.digest import digest_arrays
-from db3.errors import BudgetSpent, ConfigError
+from db3.errors import BudgetSpent, ConfigError, listed
 from db3.files import write_array
 from db3.images.priors import prior_images
 from db3.search.starts import check_classes
@@ -40,7 +40,7 @@ def samples(config: Config, data: Path) -> str:
     manifest = take_samples(config, data, asking, card["class_names"], drawn)
     costs = write_costs(data, "samples", manifest.digest, asking)
     missing = [name for name, count in manifest.decided.items() if not count]
-    never = f"; never decided: {', '.join(missing)}" if missing else ""
+    never = f"; never decided: {listed(missing)}" if missing else ""
     return f"{manifest.count:,} samples, {asking.costs['asked']:,} queries asked{costs}{never}"
 
 

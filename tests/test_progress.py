@@ -1,6 +1,7 @@
 """Progress in a terminal (a real pseudo-terminal) and outside one."""
 
 import ast
+import itertools
 import os
 import pty
 import subprocess
@@ -8,13 +9,16 @@ import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 
 import db3
 from db3.datasets import open_dataset
 from db3.progress import Progress, show_progress
+from db3.testing.analytic import Brightest
 
 WRITERS = {"progress.py", "cli.py", "command.py"}  # the commands `db3` and `db3 answers`
 LOOP = """
@@ -38,6 +42,33 @@ def test_nothing_is_shown_where_nobody_asked_for_it(capsys: pytest.CaptureFixtur
     with Progress("query", 3, "query", every=0.0) as progress:
         progress.advance(3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_inner_part_is_shown_only_where_it_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("short", 4, "img", inner=True) as progress:
+        assert list(progress.over([[1, 2], [3, 4]])) == [[1, 2], [3, 4]]
+    assert capsys.readouterr().err == ""
+    with Progress("long", 4, "img", every=0.0, inner=True) as progress:
+        for _ in progress.over([[1, 2], [3, 4]]):
+            pass
+    assert "long: 2/4 img" in (said := capsys.readouterr().err)
+    assert "long: 4/4 img" in said
+
+
+def test_rounds_and_their_trainings_are_no_silence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each phase that takes longer than the time between two lines is told of; here a minute passes at every look."""
+    monkeypatch.setattr("db3.progress.time", SimpleNamespace(monotonic=itertools.count(0.0, 60.0).__next__))
+    areas = torch.arange(64).view(1, 8, 8) % 2
+    teacher = Brightest(areas)
+    settings = db3.RoundSettings(count=2, pool=2, steps=3, batch=8, architecture="compact")
+    db3.gather(teacher, 20, settings)
+    said = capsys.readouterr().err
+    for phase in ("gathering: 20/20 query", "training: 3/3 step", "making prior images: ", "making variations: "):
+        assert phase in said
+    db3.gather(teacher, 20, settings, on_asked=(counts := []).append)
+    assert sum(counts) == 20
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

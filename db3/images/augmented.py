@@ -16,6 +16,7 @@ from torch import Tensor
 from db3.arithmetic.fields import warp
 from db3.errors import BudgetSpent
 from db3.images.draws import draw
+from db3.progress import Progress
 from db3.rng import Purpose
 from db3.teachers.base import Teacher
 from db3.teachers.decide import decide_all
@@ -34,7 +35,9 @@ def augmented_images(
     images: UInt8[np.ndarray, "n c h w"], numbers: Sequence[int], seed: int
 ) -> UInt8[np.ndarray, "m c h w"]:
     """The augmented images of the given numbers (0, 1, 2, …)."""
-    parts = [_augment(images, numbers[start : start + _CHUNK], seed) for start in range(0, len(numbers), _CHUNK)]
+    chunks = [numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK)]
+    with Progress("making augmented images", len(numbers), "img", inner=True) as progress:
+        parts = [_augment(images, chunk, seed) for chunk in progress.over(chunks)]
     return np.concatenate(parts) if parts else images[:0]
 
 
@@ -58,11 +61,13 @@ def decide_augmented(
     def compute(index: int) -> Arrays:
         images, size = augmented_images(pool.images, parts[index], seed), teacher.spec.max_batch
         answers = [np.empty(0, np.int64)]
-        try:
-            for start in range(0, len(images), size):
-                answers.append(decide_all(teacher, images[start : start + size], size))
-        except BudgetSpent:
-            pass
+        calls = [images[start : start + size] for start in range(0, len(images), size)]
+        with Progress("asking about augmented images", len(images), "query", inner=True) as progress:
+            try:
+                for call in progress.over(calls):
+                    answers.append(decide_all(teacher, call, size))
+            except BudgetSpent:
+                pass
         return {"decisions": np.concatenate(answers)}
 
     def decided_by(index: int) -> list[object]:

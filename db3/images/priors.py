@@ -24,6 +24,7 @@ from db3.arithmetic.functions import sqrt
 from db3.images.draws import draw
 from db3.images.scenes import scenes
 from db3.images.smooth import sigmoid, smooth, spread, standardised
+from db3.progress import Progress
 from db3.rng import Purpose
 from db3.teachers.base import ImageShape
 
@@ -40,7 +41,9 @@ def families(channels: int) -> tuple[str, ...]:
 
 def prior_images(shape: ImageShape, numbers: Sequence[int], seed: int) -> UInt8[np.ndarray, "m c h w"]:
     """The prior images of the given numbers (0 … 2³² − 1)."""
-    parts = [_images(shape, numbers[start : start + _CHUNK], seed) for start in range(0, len(numbers), _CHUNK)]
+    chunks = [numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK)]
+    with Progress("making prior images", len(numbers), "img", inner=True) as progress:
+        parts = [_images(shape, chunk, seed) for chunk in progress.over(chunks)]
     return np.concatenate(parts) if parts else np.empty((0, *shape), np.uint8)
 
 

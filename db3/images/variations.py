@@ -15,6 +15,7 @@ from torch import Tensor
 from db3.arithmetic.fields import interpolate, warp
 from db3.arithmetic.functions import sqrt
 from db3.images.draws import draw
+from db3.progress import Progress
 from db3.rng import Purpose
 
 KINDS = ("warped", "cut", "blended", "brighter")
@@ -61,7 +62,11 @@ def variations(
         strength: how far children go.
     """
     chunks = [slice(start, start + _CHUNK) for start in range(0, len(numbers), _CHUNK)]
-    parts = [_children(images, parents[rows], numbers[rows], seed, strength) for rows in chunks]
+    with Progress("making variations", len(numbers), "img", inner=True) as progress:
+        parts = []
+        for rows in chunks:
+            parts.append(_children(images, parents[rows], numbers[rows], seed, strength))
+            progress.advance(len(parts[-1]))
     return np.concatenate(parts) if parts else images[:0]
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import torch
 
+from db3.progress import Progress
 from db3.search.blocks import Blocks
 from db3.search.catalogue import WITH_SURROGATES, SearchSettings
 from db3.search.distances import DistanceParts, Distances
@@ -47,13 +48,19 @@ def search_pairs(
         surrogate: of `guided` and `auto`; None: as fits the images.
         device: where the searches compute, best the teacher's own: then no image is copied between the two.
         workers: networks of a surrogate that are trained at the same time.
-        on_asked: called with the number of images after every call (progress).
+        on_asked: called with the number of images after every call; None: a long search here shows its own progress.
         run: brings the pieces about (`db3.work`).
 
     Raises:
         DataError: the pool's images are of another shape than the teacher's, or its bounds are not [0, 1].
     """
     spec, parts = teacher.spec, cut(len(pool.decisions), None) if parts is None else parts
+    if on_asked is None and run is run_here:
+        total = sum(map(len, parts)) * (spec.classes - 1) * settings.asked
+        with Progress("searching", total, "query", inner=True) as progress:
+            return search_pairs(
+                teacher, pool, settings, parts, surrogate, device=device, workers=workers, on_asked=progress.advance
+            )
     if settings.method in WITH_SURROGATES:
 
         def answer(_: int | None, searches: Iterable[Asks]) -> list[torch.Tensor]:

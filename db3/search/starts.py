@@ -7,7 +7,7 @@ from torch import Tensor
 
 from db3.arithmetic.functions import sqrt
 from db3.arithmetic.guard import integer_sums
-from db3.errors import DataError
+from db3.errors import DataError, listed
 
 _ROWS = 256  # samples compared at once
 _PIECE_VALUES = 1 << 22  # pixels of the pool in memory at once: 16 MiB as float32
@@ -118,8 +118,7 @@ def check_classes(
     counts = np.bincount(decisions, minlength=len(class_names))
     missing = [class_names[k] for k in np.flatnonzero(counts == 0)]
     if missing and not allow_missing:
-        shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
         raise DataError(
-            f"the teacher decides none of the {len(decisions)} samples as: {shown}; expected samples of every class: "
-            f"a search starts from them: raise {more}, add images, or set samples.missing_classes=allow"
+            f"the teacher decides none of the {len(decisions)} samples as: {listed(missing)}; expected samples of "
+            f"every class: a search starts from them: raise {more}, add images, or set samples.missing_classes=allow"
         )

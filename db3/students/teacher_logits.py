@@ -6,6 +6,7 @@ from jaxtyping import Float, UInt8
 from torch import nn
 
 from db3.arithmetic import to_exact
+from db3.progress import Progress
 from db3.settings.training import Arithmetic
 from db3.training.examples import pixels
 
@@ -23,6 +24,7 @@ def teacher_logits(
     """
     network.eval()
     network = to_exact(network) if arithmetic == "exact" else network
-    with torch.inference_mode():
-        parts = [network(pixels(images[start : start + batch])).numpy() for start in range(0, len(images), batch)]
+    calls = [images[start : start + batch] for start in range(0, len(images), batch)]
+    with Progress("labelling", len(images), "img", inner=True) as progress, torch.inference_mode():
+        parts = [network(pixels(call)).numpy() for call in progress.over(calls)]
     return np.concatenate(parts)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from db3.arithmetic import is_exact
 from db3.pixels import to_floats
+from db3.progress import Progress
 from db3.teachers.base import Teacher
 from db3.teachers.votes import asking_again
 from db3.work import Arrays, Run, Work, cut, run_here
@@ -35,9 +36,12 @@ def decide_all(model: nn.Module | Teacher, images: UInt8[np.ndarray, "n c h w"],
     """
     size = batch if isinstance(model, nn.Module) else model.spec.max_batch
     answers = [np.empty(0, dtype=np.int64)]
-    for start in range(0, len(images), size):
-        part = to_floats(images[start : start + size])
-        answers.append((_decide(model, part, size) if isinstance(model, nn.Module) else model.decide(part)).numpy())
+    what, unit = ("deciding", "img") if isinstance(model, nn.Module) else ("asking the teacher", "query")
+    with Progress(what, len(images), unit, inner=True) as progress:
+        for start in range(0, len(images), size):
+            part = to_floats(images[start : start + size])
+            answers.append((_decide(model, part, size) if isinstance(model, nn.Module) else model.decide(part)).numpy())
+            progress.advance(len(part))
     return np.concatenate(answers)
 
 

@@ -33,6 +33,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, Proces
 from db3 import errors
 from db3.errors import ConfigError, Db3Error
 from db3.files import packed, read_json, write_json
+from db3.progress import counted
 from db3.training.augmentation import Augment
 from db3.training.examples import Examples, Group
 from db3.training.ranks import Rank
@@ -93,7 +94,8 @@ def train_together(
             torch.get_num_threads(),
             folder,
         )
-        _run(job, on_step)
+        with counted("training", settings.steps, on_step) as told:
+            _run(job, told)
         history, weights = torch.load(folder / _RESULT, weights_only=True)
     network.load_state_dict(weights)
     network.eval()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from db3.arithmetic import warmup_cosine
 from db3.errors import ConfigError, Db3Error
+from db3.progress import counted
 from db3.rng import Purpose, permutation
 from db3.settings.declare import Doc, Ge, settings
 from db3.settings.training import Positive, Schedule
@@ -78,7 +79,7 @@ def train(
         groups: further examples, each with its share of every batch; `examples` have the rest. Each part runs through
             its own epochs, in an order keyed by (seed, name), and the loss is the mean over the batch. With none, a
             batch is all of `examples`.
-        on_step: called after every step, e.g. `Progress.advance`.
+        on_step: called after every step, e.g. `Progress.advance`; None: a long training shows its own progress.
         augment: changes each batch, see `db3.training.augmentation`; numbers the groups' examples on after the first.
         device: where to compute.
         rank: which of the processes that train the network together this is; each of them calls this function alike.
@@ -112,26 +113,26 @@ def train(
     losses: list[Tensor] = []
     best_agreement, best_weights = -1.0, None
     every = math.ceil(settings.steps / _ROWS)
-    for step in range(settings.steps):
-        whole = [next(part.batches) for part in drawn]
-        chosen = rank.share(whole)
-        images = _images(drawn, chosen, step, augment).to(device)
-        targets = [
-            _targets(part, rows, len(all_rows)) for part, rows, all_rows in zip(drawn, chosen, whole, strict=True)
-        ]
-        with _told(step, settings, rates[step]):
-            losses.append(learner.step(images, targets, step, rates[step]))
-        if (step + 1) % every == 0 or step + 1 == settings.steps:
-            mean = _mean_loss(learner.whole_losses(torch.stack(losses)), step, settings, rates)
-            history.append(HistoryRow(step + 1, mean, rates[step]))
-            losses = []
-            if held is not None:
-                agreement = _agreement(learner, examples, held, device, rank)
-                # At equal agreement the later weights stand: they have learnt longer, at a lower rate.
-                if agreement >= best_agreement:
-                    best_agreement, best_weights = agreement, learner.weights()
-        if on_step:
-            on_step()
+    with counted("training", settings.steps, on_step) as told:
+        for step in range(settings.steps):
+            whole = [next(part.batches) for part in drawn]
+            chosen = rank.share(whole)
+            images = _images(drawn, chosen, step, augment).to(device)
+            targets = [
+                _targets(part, rows, len(all_rows)) for part, rows, all_rows in zip(drawn, chosen, whole, strict=True)
+            ]
+            with _told(step, settings, rates[step]):
+                losses.append(learner.step(images, targets, step, rates[step]))
+            if (step + 1) % every == 0 or step + 1 == settings.steps:
+                mean = _mean_loss(learner.whole_losses(torch.stack(losses)), step, settings, rates)
+                history.append(HistoryRow(step + 1, mean, rates[step]))
+                losses = []
+                if held is not None:
+                    agreement = _agreement(learner, examples, held, device, rank)
+                    # At equal agreement the later weights stand: they have learnt longer, at a lower rate.
+                    if agreement >= best_agreement:
+                        best_agreement, best_weights = agreement, learner.weights()
+            told()
     learner.finish(best_weights)
     return history
 

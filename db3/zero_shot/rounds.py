@@ -24,6 +24,7 @@ from db3.images.priors import prior_images
 from db3.images.variations import Strength, variations
 from db3.networks import build
 from db3.networks.fitting import fitted
+from db3.progress import Progress
 from db3.rng import Purpose, derived_seed
 from db3.settings.declare import Doc, Ge, Gt, settings
 from db3.settings.samples import Rounds
@@ -117,10 +118,17 @@ def gather(
     _check(spec.input_shape, spec.classes, budget, real)
 
     def compute(_: int) -> Arrays:
-        known = _Known(teacher, seed, settings, on_asked)
-        for count in known.begin(budget, real):
-            known.round(count)
-        return known.arrays()
+        with Progress("gathering", budget, "query", inner=True) as progress:
+
+            def asked(count: int) -> None:
+                progress.advance(count)
+                if on_asked:
+                    on_asked(count)
+
+            known = _Known(teacher, seed, settings, asked)
+            for count in known.begin(budget, real):
+                known.round(count)
+            return known.arrays()
 
     def decided_by(_: int) -> list[object]:
         return [spec.identity, seed, budget, settings, real]
@@ -140,7 +148,7 @@ class _Known:
         teacher: Teacher,
         seed: int,
         settings: RoundSettings,
-        on_asked: Callable[[int], object] | None,
+        on_asked: Callable[[int], object],
     ) -> None:
         self._teacher, self._shape, self._classes = teacher, teacher.spec.input_shape, teacher.spec.classes
         self._seed = seed
@@ -226,8 +234,7 @@ class _Known:
         self._decisions = np.concatenate([self._decisions, decided])
         self._rounds = np.concatenate([self._rounds, np.full(len(images), self._turn)])
         self._sources = np.concatenate([self._sources, *(np.full(len(part), source) for part, source in parts)])
-        if self._on_asked:
-            self._on_asked(len(images))
+        self._on_asked(len(images))
 
     def _learn(self) -> None:
         settings = self._settings

@@ -8,7 +8,7 @@ surrogates themselves (`ask_synthetic`): minimal perturbations of other samples,
 
 import functools
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,6 +34,7 @@ from db3.errors import BudgetSpent
 from db3.networks import build
 from db3.networks.fitting import fitted
 from db3.pixels import to_bytes, to_floats
+from db3.progress import counted
 from db3.rng import Purpose, derived_seed, generator
 from db3.search.minimal_perturbation import Steps, minimal_perturbation
 from db3.search.subspace import error_basis
@@ -195,20 +196,29 @@ class Surrogate:
             half = settings.batch // 2
             steps, lr = min(max(settings.retrain, len(new) // half), settings.maximum), settings.lr / 2
             parts = [(old, settings.batch - half), (new.to(self.device), half)]
-        trainings = [
-            functools.partial(
-                self._train_exactly if self._exact else self._train,
-                network,
-                parts,
-                _rates(steps, lr),
-                generator(settings.seed, Purpose.SURROGATE_BATCH, number, self._trainings),
-            )
-            for number, network in enumerate(self.networks)
-        ]
-        run_parallel(trainings, self._workers)
+        with counted("training surrogates", steps * len(self.networks)) as told:
+            trainings = [
+                functools.partial(
+                    self._train_exactly if self._exact else self._train,
+                    network,
+                    parts,
+                    _rates(steps, lr),
+                    generator(settings.seed, Purpose.SURROGATE_BATCH, number, self._trainings),
+                    told,
+                )
+                for number, network in enumerate(self.networks)
+            ]
+            run_parallel(trainings, self._workers)
         self._trainings += 1
 
-    def _train_exactly(self, network: nn.Module, parts: _Parts, rates: Sequence[float], draw: torch.Generator) -> None:
+    def _train_exactly(
+        self,
+        network: nn.Module,
+        parts: _Parts,
+        rates: Sequence[float],
+        draw: torch.Generator,
+        told: Callable[[], object],
+    ) -> None:
         network.train().requires_grad_(True)
         optimiser, seed = AdamW(network.parameters(), weight_decay=_WEIGHT_DECAY), draw.initial_seed()
         for step, rate in enumerate(rates):
@@ -218,10 +228,18 @@ class Surrogate:
                 loss = student_loss(network(images), decisions, None, ce=1.0, kl=0.0, temperature=1.0)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step(rate)
+            told()
         network.eval().requires_grad_(False)
         round_weights(network)
 
-    def _train(self, network: nn.Module, parts: _Parts, rates: Sequence[float], draw: torch.Generator) -> None:
+    def _train(
+        self,
+        network: nn.Module,
+        parts: _Parts,
+        rates: Sequence[float],
+        draw: torch.Generator,
+        told: Callable[[], object],
+    ) -> None:
         network.train().requires_grad_(True)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=_WEIGHT_DECAY, fused=True)
         for rate in rates:
@@ -231,6 +249,7 @@ class Surrogate:
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            told()
         network.eval().requires_grad_(False)
 
     def _batch(self, parts: _Parts, draw: torch.Generator) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
