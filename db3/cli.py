@@ -25,7 +25,7 @@ class Command:
 
 
 COMMANDS = {
-    "init": Command("flows.init:main", "lay a project of DVC and Prefect into a folder: init FOLDER", "pipeline"),
+    "init": Command("flows.init:main", "create a project of DVC and Prefect in a folder: init FOLDER", "pipeline"),
     "verify": Command("flows.verify:main", "prove a project's transfer set from the recorded answers", "pipeline"),
     "answers": Command("db3.teachers.answers.command:main", "list, export, import, forget or check recorded answers"),
 }
