@@ -28,7 +28,7 @@ COMMANDS = {
     "distill": Command("db3.api.command:distill_main", "train a student on the decisions of a model"),
     "estimate": Command("db3.api.command:estimate_main", "say how distill would spend its queries, and ask nothing"),
     "results": Command("db3.api.command:results_main", "list what runs of distill have brought, side by side"),
-    "init": Command("flows.init:main", "lay a project of DVC and Prefect into a folder: init FOLDER", "pipeline"),
+    "init": Command("flows.init:main", "create a project of DVC and Prefect in a folder: init FOLDER", "pipeline"),
     "verify": Command("flows.verify:main", "prove a project's transfer set from the recorded answers", "pipeline"),
     "answers": Command("db3.teachers.answers.command:main", "list, export, import, forget or check recorded answers"),
 }

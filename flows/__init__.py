@@ -53,7 +53,7 @@ def _require_root() -> None:
         return
     print(
         f"error: {Path.cwd()} holds no params.yaml, dvc.yaml or conf/: run in the project's root, or "
-        "lay a project with `db3 init FOLDER`",
+        "create one with `db3 init FOLDER`",
         file=sys.stderr,
     )
     sys.exit(1)

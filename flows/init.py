@@ -1,6 +1,6 @@
-"""Lay a project into a folder of your own: parameters, stages and settings of DVC and Prefect, for the installed db3.
+"""Create a project in a folder of your own: parameters, stages and settings of DVC and Prefect, for the installed db3.
 
-What is laid is yours to change. db3.lock says what was laid and which code each stage runs; after an upgrade of db3
+Its files are yours to change. db3.lock says what was written and which code each stage runs; after an upgrade of db3
 `--update` brings the files that you left as they were up to date, and names those that you changed.
 """
 
@@ -28,13 +28,13 @@ from flows.engine.stage import run_entry_point
 # Of the template, as they are; dvc.yaml and .dvc/config are the folder's own.
 COPIED = ("conf", "prefect.yaml", ".dvcignore", ".gitignore", ".dvc/.gitignore", ".dvc/plots", "data/.gitignore")
 _HEAD = """\
-# Laid by `db3 init`, and yours to change. A stage's code is installed, not here: `code.STAGE` of db3.lock stands for
+# Written by `db3 init`, and yours to change. A stage's code is installed, not here: `code.STAGE` of db3.lock stands for
 # it, and `db3 init --update` says when an upgrade of db3 has changed it.
 """
 
 
-def lay(folder: Path, overrides: Sequence[str] = ()) -> int:
-    """Lay a project into a new folder, or beside what is in one; nothing is overwritten.
+def create(folder: Path, overrides: Sequence[str] = ()) -> int:
+    """Write a project into a new folder, or beside what is in one; nothing is overwritten.
 
     Args:
         folder: made where it is not there.
@@ -44,7 +44,7 @@ def lay(folder: Path, overrides: Sequence[str] = ()) -> int:
         how many files.
 
     Raises:
-        ConfigError: the parameters are wrong, or a file is in the way; then nothing was laid.
+        ConfigError: the parameters are wrong, or a file is in the way; then nothing is written.
         DataError: the folder cannot be written.
     """
     params = compose(overrides, template() / "conf")
@@ -63,15 +63,15 @@ def lay(folder: Path, overrides: Sequence[str] = ()) -> int:
 
 
 def update(folder: Path) -> list[str]:
-    """Bring a laid project up to date with the installed db3; what was done, line by line.
+    """Bring a project up to date with the installed db3; what was done, line by line.
 
     Raises:
         BusyError: a run is at work there.
-        ConfigError: it is no laid project.
+        ConfigError: `db3 init` did not create it.
         DataError: it cannot be written.
     """
     if not folder.is_dir():
-        raise ConfigError(f"there is no folder {folder}; `db3 init {folder}` lays a project there")
+        raise ConfigError(f"there is no folder {folder}; `db3 init {folder}` creates a project there")
     with chdir(folder):
         known = read_lock()
         require_idle("db3.lock is not changed")
@@ -87,9 +87,9 @@ def update(folder: Path) -> list[str]:
     return [line for line in told if line]
 
 
-def _renew(path: Path, content: bytes, laid: dict[str, str]) -> str:
-    """Replace a file that is as it was laid, lay one that is new; what was done."""
-    name, former = path.as_posix(), laid.get(path.as_posix())
+def _renew(path: Path, content: bytes, written: dict[str, str]) -> str:
+    """Replace a file that is as it was written, write one that is new; what was done."""
+    name, former = path.as_posix(), written.get(path.as_posix())
     if not path.is_file():
         if former or os.path.lexists(path):
             return ""  # its owner removed it
@@ -105,7 +105,7 @@ def _renew(path: Path, content: bytes, laid: dict[str, str]) -> str:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """What is laid into a folder, by path; but for params.yaml and db3.lock."""
+    """What is written into a folder, by path; but for params.yaml and db3.lock."""
     root = template()
     parts = [root / part for part in COPIED]
     files = [file for part in parts for file in (sorted(part.rglob("*")) if part.is_dir() else [part])]
@@ -149,8 +149,8 @@ def _is_in_git(folder: Path) -> bool:
 
 
 def _write_lock(folder: Path, files: dict[str, bytes]) -> None:
-    laid = {path: digest_bytes(content) for path, content in files.items()}
-    held = {"version": installed_version(), "code": code_digests(), "files": laid}
+    written = {path: digest_bytes(content) for path, content in files.items()}
+    held = {"version": installed_version(), "code": code_digests(), "files": written}
     text = io.StringIO("# Written by `db3 init` and `db3 init --update`; belongs into git.\n")
     text.seek(0, io.SEEK_END)
     yaml = YAML()
@@ -160,7 +160,7 @@ def _write_lock(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _next(folder: Path, files: int) -> str:
-    """What was laid, and what to do with it."""
+    """What was written, and what to do with it."""
     here = folder.resolve() == Path.cwd()
     steps = [
         *([] if here else [(f"cd {folder}", "")]),
@@ -172,7 +172,7 @@ def _next(folder: Path, files: int) -> str:
         steps.append(("git add --all . && git commit -m 'db3 project'", "`dvc exp run` needs a commit"))
     width = max(len(command) for command, _ in steps)
     lines = [f"  {command:<{width}}  # {why}" if why else f"  {command}" for command, why in steps]
-    return "\n".join([f"init: {files} files laid into {folder}, for db3 {installed_version()}; next:", *lines])
+    return "\n".join([f"init: {files} files written to {folder}, for db3 {installed_version()}; next:", *lines])
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="a new one, or one without such files")
     parser.add_argument("overrides", nargs="*", metavar="group.key=value", help="parameters, as of flows.compose")
     parser.add_argument("--experiment", metavar="NAME", help="a file of conf/experiment, e.g. smoke")
-    parser.add_argument("--update", action="store_true", help="bring a laid project up to date with the installed db3")
+    parser.add_argument("--update", action="store_true", help="bring a project up to date with the installed db3")
     given = parser.parse_intermixed_args(arguments)  # --experiment may stand between the others
     chosen = [f"experiment={given.experiment}"] if given.experiment else []
     overrides = [*chosen, *given.overrides]
@@ -197,6 +197,6 @@ def main(arguments: Sequence[str]) -> NoReturn:
         if given.update:
             done = f"init: {folder.resolve()} is up to date with db3 {installed_version()}"
             return "\n".join([*update(folder), done])
-        return _next(folder, lay(folder, overrides))
+        return _next(folder, create(folder, overrides))
 
     run_entry_point(work)

@@ -9,7 +9,6 @@ from db3.datasets.load_images import load_images
 from db3.datasets.subset import draw_samples
 from db3.errors import BudgetSpent, ConfigError, DataError
 from db3.images.priors import prior_images
-from db3.progress import Progress
 from db3.rng import Purpose, derived_seed, permutation
 from db3.teachers.base import ImageShape
 from db3.teachers.decide import decide_images
@@ -78,19 +77,10 @@ def take_samples(asking: Asking, images: Images | None, plan: Plan) -> TransferI
         expected = "priors, without images" if images is None else "real, augmented or priors"
         raise ConfigError(f"samples.method is {group.method}; expected {expected}: the pipeline knows more")
     settings, real = RoundSettings(**vars(group.rounds)), images if group.method == "augmented" else None
-    with Progress("asking", group.budget, "query") as progress:
-        try:
-            found = gather(
-                asking,
-                group.budget or 0,
-                settings,
-                seed=group.seed,
-                real=real,
-                on_asked=progress.advance,
-                run=asking.run,
-            )
-        except BudgetSpent as error:
-            raise _too_little(error) from error
+    try:
+        found = gather(asking, group.budget or 0, settings, seed=group.seed, real=real, run=asking.run)
+    except BudgetSpent as error:
+        raise _too_little(error) from error
     return TransferImages(found.images, found.decisions)
 
 

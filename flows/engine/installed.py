@@ -1,6 +1,6 @@
-"""The installed code as a project sees it that holds none itself: one that `db3 init` laid.
+"""The installed code as a project sees it that holds none itself: one that `db3 init` created.
 
-In a clone, dvc.yaml lists the source files of each stage. In a laid project it lists `code.STAGE` of db3.lock instead:
+In a clone, dvc.yaml lists the source files of each stage. In such a project it lists `code.STAGE` of db3.lock instead:
 the digest of those same files, where they are installed. An upgrade that leaves a stage's code alone does not rerun it.
 """
 
@@ -41,7 +41,7 @@ def code_digests() -> dict[str, str]:
 
 
 def check_code(stage: str, lock: Path = LOCK) -> None:
-    """In a laid project: the stage's code is the one that db3.lock says, which is what DVC will write down.
+    """In a project of `db3 init`: the stage's code is the one that db3.lock says, which is what DVC will write down.
 
     Raises:
         ConfigError: another version is installed, or db3.lock cannot be read.
@@ -60,14 +60,14 @@ def check_code(stage: str, lock: Path = LOCK) -> None:
 
 
 def read_lock(lock: Path = LOCK) -> dict[str, Any]:
-    """What was laid: `version`, `code` by stage and `files`, digests by path.
+    """What `db3 init` wrote: `version`, `code` by stage and `files`, digests by path.
 
     Raises:
         ConfigError: it cannot be read.
     """
     known = read_yaml(lock)
     if not isinstance(known, dict) or not all(isinstance(known.get(name), dict) for name in ("code", "files")):
-        raise ConfigError(f"{lock} is not as `db3 init` wrote it; restore it from git, or remove it and lay it anew")
+        raise ConfigError(f"{lock} is not as `db3 init` wrote it; restore it from git, or create the project anew")
     return {"version": "unknown", **known}
 
 

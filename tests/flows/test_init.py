@@ -1,4 +1,4 @@
-"""A project that `db3 init` laid into a folder which is no clone, run with the installed wheel alone."""
+"""A project that `db3 init` created in a folder which is no clone, run with the installed wheel alone."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from db3.errors import ConfigError
 from db3.extras import installed_version
 from flows.compose import compose
 from flows.engine.installed import check_code, code_digests, read_lock, template
-from flows.init import COPIED, lay, update
+from flows.init import COPIED, create, update
 from tests.flows.test_repro import STAGES, Clone
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ class Installed:
     def db3(self, cwd: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return self.run(cwd, "-c", COMMAND, *arguments)
 
-    def lay(self, folder: Path) -> Path:
+    def create(self, folder: Path) -> Path:
         done = self.db3(folder.parent, "init", folder.name, "--experiment", "smoke")
         assert (done.returncode, done.stderr) == (0, "")
         return folder
@@ -84,8 +84,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 
 @pytest.fixture
-def laid(tmp_path: Path) -> Path:
-    lay(tmp_path / "project", ["experiment=smoke"])
+def fresh(tmp_path: Path) -> Path:
+    create(tmp_path / "project", ["experiment=smoke"])
     return tmp_path / "project"
 
 
@@ -94,15 +94,15 @@ def files(folder: Path) -> set[str]:
 
 
 def change_lock(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """As if an earlier version had laid the project."""
+    """As if an earlier version had written the project."""
     known = read_lock(folder / "db3.lock")
     change(known)
     (folder / "db3.lock").write_text(yaml.safe_dump(known), encoding="utf-8")
 
 
-def test_the_wheel_holds_what_is_laid_and_nothing_twice(installed: Installed, laid: Path) -> None:
+def test_the_wheel_holds_what_is_written_and_nothing_twice(installed: Installed, fresh: Path) -> None:
     held = files(installed.site / "flows" / "template")
-    assert held == files(laid) - {"params.yaml", "db3.lock"}
+    assert held == files(fresh) - {"params.yaml", "db3.lock"}
     assert {path for path in held if not path.startswith(COPIED)} == {"dvc.yaml", ".dvc/config"}
     tops = {path.name for path in installed.site.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"db3", "flows"}
@@ -136,7 +136,7 @@ def test_it_says_what_to_do_next_and_runs_from_the_package(installed: Installed,
     done = installed.db3(tmp_path, "init", "new/project", "--experiment", "smoke", "distill.lr=0.5")
     assert (done.returncode, done.stderr) == (0, "")
     told = done.stdout.splitlines()
-    assert re.fullmatch(r"init: \d+ files laid into new/project, for db3 [\d.]+; next:", told[0])
+    assert re.fullmatch(r"init: \d+ files written to new/project, for db3 [\d.]+; next:", told[0])
     assert [line.split("#")[0].strip() for line in told[1:3]] == ["cd new/project", "dvc repro"]
     folder = tmp_path / "new" / "project"
     assert (folder / "params.yaml").read_text() == compose(["experiment=smoke", "distill.lr=0.5"], ROOT / "conf")
@@ -161,8 +161,8 @@ def test_the_installed_code_has_the_digests_of_the_clone(installed: Installed, t
     assert len(set(code_digests().values())) == len(STAGES)
 
 
-def test_the_stages_are_those_of_the_clone_but_for_their_code(laid: Path) -> None:
-    own, clone = (yaml.safe_load((folder / "dvc.yaml").read_text()) for folder in (laid, ROOT))
+def test_the_stages_are_those_of_the_clone_but_for_their_code(fresh: Path) -> None:
+    own, clone = (yaml.safe_load((folder / "dvc.yaml").read_text()) for folder in (fresh, ROOT))
     for name, stage in clone["stages"].items():
         stage["deps"] = [dep for dep in stage["deps"] if dep.startswith("data/")]
         stage["params"].append({"db3.lock": [f"code.{name}"]})
@@ -172,9 +172,9 @@ def test_the_stages_are_those_of_the_clone_but_for_their_code(laid: Path) -> Non
 
 
 def test_dvc_is_told_whether_there_is_git(tmp_path: Path) -> None:
-    lay(tmp_path / "plain")
+    create(tmp_path / "plain")
     (tmp_path / "repository" / ".git").mkdir(parents=True)
-    lay(tmp_path / "repository" / "below")
+    create(tmp_path / "repository" / "below")
     told = [(tmp_path / name / ".dvc" / "config").read_text() for name in ("plain", "repository/below")]
     assert ["no_scm = true" in text for text in told] == [True, False]
     assert all("analytics = false\ncheck_update = false\n" in text for text in told)
@@ -185,7 +185,7 @@ def test_nothing_is_overwritten(name: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match=re.escape(f"{tmp_path / name} is there already")):
-        lay(tmp_path)
+        create(tmp_path)
     assert files(tmp_path) == {name}
     assert (tmp_path / name).read_text() == "mine"
 
@@ -194,9 +194,9 @@ def test_other_files_and_a_broken_link_stay_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"mine")
     (tmp_path / "prefect.yaml").symlink_to("nowhere")
     with pytest.raises(ConfigError, match=r"prefect\.yaml is there already"):
-        lay(tmp_path)
+        create(tmp_path)
     (tmp_path / "prefect.yaml").unlink()
-    lay(tmp_path)
+    create(tmp_path)
     assert (tmp_path / "photo.png").read_bytes() == b"mine"
 
 
@@ -208,11 +208,11 @@ def test_other_files_and_a_broken_link_stay_as_they_are(tmp_path: Path) -> None:
         ([], 2, "has to be a folder"),
         (["experiment=smoke"], 2, "has to be a folder"),
         (["p", "--update", "--experiment", "smoke"], 2, "takes no parameters"),
-        (["p", "--update"], 1, "error: there is no folder p; `db3 init p` lays a project there\n"),
+        (["p", "--update"], 1, "error: there is no folder p; `db3 init p` creates a project there\n"),
         ([".", "--update"], 1, "error: cannot read db3.lock: No such file or directory; run in the project's root\n"),
     ],
 )
-def test_a_mistake_is_told_and_lays_nothing(arguments: list[str], status: int, told: str, tmp_path: Path) -> None:
+def test_a_mistake_is_told_and_writes_nothing(arguments: list[str], status: int, told: str, tmp_path: Path) -> None:
     done = Installed(ROOT).db3(tmp_path, "init", *arguments)
     assert done.returncode == status
     assert done.stderr == told if told.endswith("\n") else told in done.stderr
@@ -226,47 +226,47 @@ def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:
     assert re.fullmatch(r"error: .*\bp\b.*\n", done.stderr)
 
 
-def test_a_stage_refuses_other_code_than_the_projects(laid: Path) -> None:
+def test_a_stage_refuses_other_code_than_the_projects(fresh: Path) -> None:
     def age(known: dict[str, Any]) -> None:
         known["code"]["soft_labels"], known["version"] = "0" * 64, "0.0.9"
 
-    change_lock(laid, age)
-    done = Installed(ROOT).run(laid, "-m", "flows.soft_labels")
+    change_lock(fresh, age)
+    done = Installed(ROOT).run(fresh, "-m", "flows.soft_labels")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "error: db3.lock says that soft_labels runs the code 000000000000 of db3 0.0.9, but "
         f"{code_digests()['soft_labels'][:12]} of db3 {installed_version()} is installed: `db3 init --update` takes "
         "the installed one, then `dvc repro` runs what has changed; or install the former version\n"
     )
-    assert not (laid / "data" / "transfer").exists()
-    check_code("distill", laid / "db3.lock")  # whose code is the same
-    check_code("stage_of_ones_own", laid / "db3.lock")
-    update(laid)
-    check_code("soft_labels", laid / "db3.lock")
+    assert not (fresh / "data" / "transfer").exists()
+    check_code("distill", fresh / "db3.lock")  # whose code is the same
+    check_code("stage_of_ones_own", fresh / "db3.lock")
+    update(fresh)
+    check_code("soft_labels", fresh / "db3.lock")
 
 
 @pytest.mark.parametrize("text", ["", "code: 1\n", "version: 0.1.0\n", "- 1\n"])
-def test_a_damaged_lock_is_refused(text: str, laid: Path) -> None:
-    (laid / "db3.lock").write_text(text, encoding="utf-8")
+def test_a_damaged_lock_is_refused(text: str, fresh: Path) -> None:
+    (fresh / "db3.lock").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="is not as `db3 init` wrote it"):
-        check_code("samples", laid / "db3.lock")
+        check_code("samples", fresh / "db3.lock")
 
 
-def test_an_update_replaces_what_was_left_as_it_was_and_names_the_rest(laid: Path) -> None:
+def test_an_update_replaces_what_was_left_as_it_was_and_names_the_rest(fresh: Path) -> None:
     left, mine, gone, new = "conf/query/bd.yaml", "conf/query/sd.yaml", "conf/query/mbd.yaml", "conf/query/none.yaml"
-    current = {name: (laid / name).read_bytes() for name in (left, new)}
-    (laid / left).write_bytes(b"# as an earlier version laid it\n")
-    (laid / mine).write_bytes(b"# as its owner wants it\n")
-    (laid / gone).unlink()
-    (laid / new).unlink()
+    current = {name: (fresh / name).read_bytes() for name in (left, new)}
+    (fresh / left).write_bytes(b"# as an earlier version wrote it\n")
+    (fresh / mine).write_bytes(b"# as its owner wants it\n")
+    (fresh / gone).unlink()
+    (fresh / new).unlink()
 
     def age(known: dict[str, Any]) -> None:
-        known["files"] |= {left: digest_bytes((laid / left).read_bytes()), mine: "0" * 64}
+        known["files"] |= {left: digest_bytes((fresh / left).read_bytes()), mine: "0" * 64}
         del known["files"][new]
         known["code"]["report"] = "0" * 64
 
-    change_lock(laid, age)
-    told = update(laid)
+    change_lock(fresh, age)
+    told = update(fresh)
     assert told[:3] == [
         f"replaced: {left}",
         f"new: {new}",
@@ -274,29 +274,29 @@ def test_an_update_replaces_what_was_left_as_it_was_and_names_the_rest(laid: Pat
     ]
     assert re.fullmatch(r"other code than db3 .*'s, so run again: report", told[3])
     assert len(told) == 4
-    assert {name: (laid / name).read_bytes() for name in (left, new)} == current
-    assert (laid / mine).read_bytes() == b"# as its owner wants it\n"
-    assert not (laid / gone).exists()
-    assert update(laid) == []
+    assert {name: (fresh / name).read_bytes() for name in (left, new)} == current
+    assert (fresh / mine).read_bytes() == b"# as its owner wants it\n"
+    assert not (fresh / gone).exists()
+    assert update(fresh) == []
 
 
-def test_an_update_says_that_parameters_no_longer_fit(laid: Path) -> None:
-    params = laid / "params.yaml"
+def test_an_update_says_that_parameters_no_longer_fit(fresh: Path) -> None:
+    params = fresh / "params.yaml"
     params.write_text(params.read_text().replace("  lr: 0.002\n", ""), encoding="utf-8")
-    (told,) = update(laid)
+    (told,) = update(fresh)
     assert told.startswith("compose the parameters anew, `python -m flows.compose ...`: params.yaml: ")
 
 
-def test_a_project_that_came_under_git_is_told_so_by_an_update(laid: Path) -> None:
-    subprocess.run(["git", "init", "-q"], cwd=laid, check=True)
-    assert update(laid) == ["replaced: .dvc/config"]
-    assert "no_scm" not in (laid / ".dvc" / "config").read_text()
+def test_a_project_that_came_under_git_is_told_so_by_an_update(fresh: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=fresh, check=True)
+    assert update(fresh) == ["replaced: .dvc/config"]
+    assert "no_scm" not in (fresh / ".dvc" / "config").read_text()
 
 
-def test_a_missing_package_of_the_pipeline_is_one_line(laid: Path, tmp_path: Path) -> None:
+def test_a_missing_package_of_the_pipeline_is_one_line(fresh: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['ruamel.yaml'] = None\n", encoding="utf-8")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    done = Installed(ROOT).run(laid, "-m", "flows.samples", PYTHONPATH=path)
+    done = Installed(ROOT).run(fresh, "-m", "flows.samples", PYTHONPATH=path)
     assert done.returncode == 1
     assert done.stderr == (
         "error: the pipeline needs the package ruamel, which is not installed: pip install 'db3[pipeline]'\n"
@@ -305,8 +305,8 @@ def test_a_missing_package_of_the_pipeline_is_one_line(laid: Path, tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def project(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A laid project without git, after its first run."""
-    folder = installed.lay(tmp_path_factory.mktemp("elsewhere") / "project")
+    """A project without git, after its first run."""
+    folder = installed.create(tmp_path_factory.mktemp("elsewhere") / "project")
     assert installed.repro(folder) == STAGES
     return folder
 
@@ -318,7 +318,7 @@ def transfer(folder: Path) -> str:
 @pytest.mark.slow
 def test_without_git_it_runs_once_and_proves_its_transfer_set(installed: Installed, project: Path) -> None:
     assert installed.repro(project) == []
-    for proof in (["-m", "flows.verify"], ["-c", COMMAND, "verify"], ["-c", COMMAND, "replay"]):
+    for proof in (["-m", "flows.verify"], ["-c", COMMAND, "verify"]):
         done = installed.run(project, *proof)
         assert (done.returncode, done.stdout) == (0, f"verify: {transfer(project)}\n"), done.stderr
     metrics = installed.run(project, "-m", "dvc", "metrics", "show")

@@ -63,7 +63,7 @@ def test_the_interface_points_at_its_own_port(server: Server) -> None:
 def test_a_second_one_in_the_same_folder_is_refused(server: Server) -> None:
     result = server.project.python("-m", "flows.ui", "start", "--port", str(server.port + 1))
     assert result.returncode == 1
-    assert result.stderr == ("error: the UI is running in this folder already; end it with `python -m flows.ui stop`\n")
+    assert result.stderr == "error: the UI is running in this folder already; end it with `python -m flows.ui stop`\n"
 
 
 def test_a_taken_port_is_named(project: Project) -> None:

@@ -77,7 +77,7 @@ def test_below_the_projects_root_nothing_is_made(project: Project, module: str) 
     result = Project(below).python("-m", module, *(["start"] if module == "flows.ui" else []))
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        f"error: {below} holds no params.yaml, dvc.yaml or conf/: run in the project's root, or lay a project with "
+        f"error: {below} holds no params.yaml, dvc.yaml or conf/: run in the project's root, or create one with "
         "`db3 init FOLDER`\n"
     )
     assert list(below.iterdir()) == []
