@@ -81,7 +81,7 @@ class Cascade:
         Raises:
             DataError: images of another shape than the teacher's, or a student that gives no probabilities; nothing
                 was sent.
-            Db3Error: what the teacher raises; nothing of this call is counted then.
+            Db3Error: what the teacher raises; nothing of this call is counted then, but by the watch.
         """
         decisions, kept = self._student_decisions(images)
         audited = self._audited(kept)
