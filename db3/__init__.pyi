@@ -24,6 +24,7 @@ from db3.evaluation.certified import CertifiedAgreement as CertifiedAgreement
 from db3.evaluation.certified import Questions as Questions
 from db3.evaluation.certified import certify_agreement as certify_agreement
 from db3.evaluation.certified import choose_questions as choose_questions
+from db3.gate.audit import Audit as Audit
 from db3.gate.calibration import calibrated as calibrated
 from db3.gate.calibration import fit_temperature as fit_temperature
 from db3.gate.cascade import Cascade as Cascade

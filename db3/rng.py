@@ -85,6 +85,7 @@ class Purpose(IntEnum):
     # A student in use
     DRIFT = 85
     QUESTIONS = 86
+    AUDIT = 87
     # Measurements, which decide no byte of a result
     TIMING = 90
     BENCHMARK = 91

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor, nn
 
 from db3.errors import DataError
+from db3.gate.audit import Audit
 from db3.gate.gate import Gate
 from db3.gate.scores import Scoring, student_probabilities, sureness
 from db3.gate.watch import Watch
@@ -48,16 +49,24 @@ class Cascade:
         student: what has `scores(images)`, or a network of logits (`db3.gate.scores`).
         teacher: asked for what the gate does not let through, `spec.max_batch` images at a time at most.
         gate: chosen from images that are exchangeable with those to come.
-        watch: sees every score. Once its alarm has gone off the gate's promise no longer holds, and every image is
-            asked of the teacher until there is a new gate; None: nothing is watched.
+        watch: sees every score; None: they are not watched. Once an alarm is raised, the watch's or the audit's, the
+            gate's promise no longer holds, and every image is asked of the teacher until there is a new gate.
+        audit: draws answered images that the teacher is asked about too, and decides; None: none are.
 
     Attributes:
         answered: images that the student decided.
-        deferred: images that the teacher was asked about.
+        deferred: images that the teacher decided, those audited included.
     """
 
-    def __init__(self, student: Scoring | nn.Module, teacher: Teacher, gate: Gate, watch: Watch | None = None) -> None:
-        self._student, self._teacher, self.gate, self.watch = student, teacher, gate, watch
+    def __init__(
+        self,
+        student: Scoring | nn.Module,
+        teacher: Teacher,
+        gate: Gate,
+        watch: Watch | None = None,
+        audit: Audit | None = None,
+    ) -> None:
+        self._student, self._teacher, self.gate, self.watch, self.audit = student, teacher, gate, watch, audit
         self.spec = teacher.spec
         self.answered = self.deferred = 0
 
@@ -72,14 +81,17 @@ class Cascade:
         Raises:
             DataError: images of another shape than the teacher's, or a student that gives no probabilities; nothing
                 was sent.
-            Db3Error: what the teacher raises; nothing of this call is counted then.
+            Db3Error: what the teacher raises; nothing of this call is counted then, but by the watch.
         """
         decisions, kept = self._student_decisions(images)
-        left = np.flatnonzero(~kept)
+        audited = self._audited(kept)
+        left = np.flatnonzero(~kept | audited)
         if len(left):
-            decisions[left] = self._ask(
-                images[left] if isinstance(images, np.ndarray) else images[torch.from_numpy(left)]
-            )
+            asked = self._ask(images[left] if isinstance(images, np.ndarray) else images[torch.from_numpy(left)])
+            if self.audit is not None:
+                again = audited[left]
+                self.audit.see(asked[again] == decisions[left][again])
+            decisions[left] = asked
         self.deferred += len(left)
         self.answered += len(kept) - len(left)
         return decisions if isinstance(images, np.ndarray) else torch.from_numpy(decisions).to(images.device)
@@ -105,9 +117,16 @@ class Cascade:
         kept = self.gate.answers(scores)
         if self.watch is not None:
             self.watch.see(scores)
-            if self.watch.alarm:
-                kept = np.zeros_like(kept)
+        if any(guard is not None and guard.alarm for guard in (self.watch, self.audit)):
+            kept = np.zeros_like(kept)
         return decisions, kept
+
+    def _audited(self, kept: Bool[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Which of the kept decisions are to be held against the teacher's."""
+        drawn = np.zeros_like(kept)
+        if self.audit is not None:
+            drawn[kept] = self.audit.draw(int(kept.sum()))
+        return drawn
 
     def _stored(
         self, images: UInt8[np.ndarray, "n c h w"] | UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]

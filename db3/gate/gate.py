@@ -11,6 +11,16 @@ from jaxtyping import Bool, Float
 from db3.errors import DataError, one_line
 from db3.evaluation.binomial import check_share
 
+_SECTION = """\
+## When to ask the teacher
+
+Answer an image where the largest softmax probability (of the logits as they are) is **{threshold!r}** or more; ask the
+teacher about the others. Of the images answered at least {agreement:.4g} are decided as the teacher would, with
+confidence {confidence:g}, as long as images are like the {held_out:,} held-out ones that this was proven by. Of these,
+{coverage:.1%} were answered, {agreed:.2%} of them as the teacher did. Logits divided by {temperature:.3g} give
+calibrated probabilities; the threshold is not one of them.
+"""
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -68,6 +78,10 @@ class Gate:
                 f"a gate that cannot be read ({one_line(error)}); expected the JSON that Gate.to_json gives: write it "
                 "anew"
             ) from error
+
+    def to_markdown(self) -> str:
+        """A section of a model card: the promise, what it takes for granted, and how to keep to it."""
+        return _SECTION.format(**asdict(self))
 
     def __str__(self) -> str:
         return (

@@ -2,20 +2,19 @@
 
 A conformal test martingale on the student's scores. Each new score is ranked among all seen before it, held-out ones
 first; while all are exchangeable, the ranks are uniform and independent of one another, and no bet on them can be
-expected to win. The capital of gamblers who bet on ranks that lie too low or too high therefore reaches C with
-probability 1/C at most, however long one watches (Ville's inequality): the alarm is raised at 1 / `false_alarm`.
+expected to win. Gamblers bet that ranks lie too low or too high (`db3.gate.wager`), and an alarm is raised when they
+have won too much.
 
 Source: Vovk, Petej, Nouretdinov, Ahlberg, Carlsson, Gammerman, "Retrain or not retrain: conformal test martingales for
 change-point detection", COPA 2021, with its linear bets.
 
 Notes: their Simple Jumper moves a fixed share of the capital between bets, and so loses a fixed share with every quiet
-image; here further gamblers begin at every image, paid from a reserve that after t images is still log 2 / log(t + 2).
-A change after a million quiet images is then found about as soon as one after a thousand.
+image; here new gamblers begin instead.
 
-What it cannot see: a teacher that changes, or images that are other ones at the same scores. Only decisions show that.
+What it cannot see: a teacher that changes, or images that are other ones at the same scores. Only decisions show that:
+`db3.gate.audit`.
 """
 
-import math
 from array import array
 from bisect import bisect_left, bisect_right, insort
 
@@ -24,10 +23,10 @@ import torch
 from jaxtyping import Float
 
 from db3.errors import DataError
-from db3.evaluation.binomial import check_share
+from db3.gate.wager import Wager
 from db3.rng import Purpose, uniform
 
-_BETS = (-2.0, -1.0, 1.0, 2.0)  # slopes: a gambler's capital is multiplied by 1 + slope · (rank - 1/2)
+_SLOPES = (-2.0, -1.0, 1.0, 2.0)  # a gambler's capital is multiplied by 1 + slope · (rank - 1/2)
 
 
 class Watch:
@@ -38,14 +37,8 @@ class Watch:
 
     Args:
         held_out: scores of the images that the gate was chosen from.
-        false_alarm: probability that an alarm is ever raised though nothing has changed; at most.
+        false_alarm: probability at most that an alarm is ever raised though nothing has changed.
         seed: of the order of equal scores.
-
-    Attributes:
-        seen: scores seen since.
-        evidence: the capital, which began as 1.
-        most: the largest it ever was.
-        alarm_at: number of the image that raised the alarm, from 1 on; None: there was none.
 
     Raises:
         ConfigError: a false alarm rate outside 0 … 1.
@@ -53,39 +46,47 @@ class Watch:
     """
 
     def __init__(self, held_out: Float[np.ndarray, " n"], false_alarm: int | float = 0.01, *, seed: int = 0) -> None:
-        check_share("false_alarm", false_alarm)
+        self._wager = Wager(len(_SLOPES), false_alarm)
         if not len(held_out):
             raise DataError("0 held-out scores; expected those of the images that the gate was chosen from")
         self._known = array("d", np.sort(_numbers(held_out)).tolist())
-        self._level, self._seed = 1 / false_alarm, seed
-        self._capital = [0.0] * len(_BETS)
-        self.seen, self.evidence, self.most = 0, 1.0, 1.0
-        self.alarm_at: int | None = None
+        self._seed = seed
+
+    @property
+    def seen(self) -> int:
+        """Scores taken in."""
+        return self._wager.plays
+
+    @property
+    def evidence(self) -> float:
+        """The gamblers' capital, which began as 1."""
+        return self._wager.evidence
 
     @property
     def alarm(self) -> bool:
         """Whether the scores have been too unlike the held-out ones; it stays once it is raised."""
-        return self.alarm_at is not None
+        return self._wager.alarm_at is not None
+
+    @property
+    def alarm_at(self) -> int | None:
+        """Number of the image that raised the alarm, from 1 on; None: there was none."""
+        return self._wager.alarm_at
 
     def see(self, scores: Float[np.ndarray, " n"]) -> None:
         """Take in the scores of further images, in the order in which they came; after an alarm nothing is done.
 
         Raises:
-            DataError: a score that is no number.
+            DataError: a score that is no number; none of them is taken in.
         """
         numbers = _numbers(scores)
         for score, chance in zip(numbers.tolist(), self._chances(len(numbers)), strict=True):
             if self.alarm:
                 return
-            self._bet(self._rank(score, chance))
-            self.seen += 1
-            self.most = max(self.most, self.evidence)
-            if self.evidence >= self._level:
-                self.alarm_at = self.seen
+            rank = self._rank(score, chance)
+            self._wager.play([1 + slope * (rank - 0.5) for slope in _SLOPES])
 
     def __repr__(self) -> str:
-        state = f"alarm at image {self.alarm_at:,}" if self.alarm_at else "no alarm"
-        return f"Watch({self.seen:,} seen, evidence {self.evidence:.3g} of {self._level:g}, {state})"
+        return f"Watch({self._wager})"
 
     def _rank(self, score: float, chance: float) -> float:
         """The share of scores that are lower, among all seen; uniform on [0, 1) if nothing has changed."""
@@ -94,24 +95,11 @@ class Watch:
         insort(self._known, score)
         return rank
 
-    def _bet(self, rank: float) -> None:
-        reserve = _reserve(self.seen + 1)
-        begin = (_reserve(self.seen) - reserve) / len(_BETS)
-        self._capital = [
-            (had + begin) * (1 + bet * (rank - 0.5)) for had, bet in zip(self._capital, _BETS, strict=True)
-        ]
-        self.evidence = reserve + sum(self._capital)
-
     def _chances(self, count: int) -> list[float]:
         places = torch.arange(self.seen, self.seen + count)
         nothing = torch.zeros_like(places)
         chances: list[float] = uniform(self._seed, Purpose.DRIFT, nothing, nothing, places, 1)[:, 0].tolist()
         return chances
-
-
-def _reserve(seen: int) -> float:
-    """Of the first capital of 1, what no gambler has had after so many images."""
-    return math.log(2) / math.log(seen + 2)
 
 
 def _numbers(scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

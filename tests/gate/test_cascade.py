@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from db3.errors import DataError, TeacherError
+from db3.gate.audit import Audit
 from db3.gate.cascade import Cascade
 from db3.gate.gate import Gate
 from db3.gate.scores import student_probabilities
@@ -94,6 +95,29 @@ def test_once_the_alarm_is_raised_everything_is_asked() -> None:
     assert cascade.answered == answered
 
 
+def test_a_teacher_that_changed_is_found_by_the_audit() -> None:
+    class Changed:
+        spec = TEACHER.spec
+
+        def decide(self, images: Tensor) -> Tensor:
+            return 1 - TEACHER.decide(images)
+
+    dark = np.random.default_rng(1).integers(0, 60, (2000, *SHAPE), dtype=np.uint8)
+    same = Cascade(Student(), TEACHER, GATE, audit=Audit(GATE.agreement, 0.05))
+    other = Cascade(Student(), Changed(), GATE, audit=Audit(GATE.agreement, 0.05))
+    for part in np.array_split(dark, 20):
+        same.decide(part)
+        other.decide(part)
+    assert same.audit is not None
+    assert other.audit is not None
+    assert not same.audit.alarm
+    assert same.audit.agreed == same.audit.asked == same.deferred
+    assert 50 < same.deferred < 200
+    assert other.audit.alarm
+    assert other.deferred > 1000
+    assert (other.decide(dark[:9]) == 1).all()  # asked, all of them
+
+
 def test_images_and_scores_of_another_shape_are_refused_before_anything_is_sent() -> None:
     teacher = Budget(TEACHER)
     with pytest.raises(DataError, match=r"images of shape \[1, 5, 5\]; expected \[1, 4, 4\]"):
@@ -142,7 +166,7 @@ def test_a_networks_sure_answers_stay_apart() -> None:
 
 
 class TestCascadeIsATeacher(TeacherContract):
-    EXTRA = frozenset({"answered", "bill", "deferred", "gate", "watch"})
+    EXTRA = frozenset({"answered", "audit", "bill", "deferred", "gate", "watch"})
 
     @pytest.fixture
     def teacher(self) -> Teacher:

@@ -24,6 +24,14 @@ def test_a_gate_survives_json_to_the_last_bit() -> None:
     assert "answers 75.0% itself (score of 0.3 or more); at least 0.99 of these as the teacher" in str(GATE)
 
 
+def test_a_model_card_tells_threshold_and_promise() -> None:
+    card = GATE.to_markdown()
+    assert card.startswith("## When to ask the teacher\n")
+    assert f"is **{GATE.threshold!r}** or more" in card
+    assert "at least 0.99 are decided as the teacher would, with\nconfidence 0.95" in card
+    assert "75.0% were answered, 99.71% of them" in card
+
+
 @pytest.mark.parametrize(
     "text", ["", "[1]", "{}", "null", GATE.to_json().replace("0.75", '"much"'), GATE.to_json().replace("4000", "1.5")]
 )

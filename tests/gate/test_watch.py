@@ -16,11 +16,11 @@ def scores(random: np.random.Generator, count: int, digits: int | None = None) -
 @pytest.mark.parametrize("digits", [None, 1])
 def test_false_alarms_are_as_rare_as_promised_though_one_looks_after_every_image(digits: int | None) -> None:
     random, raised = np.random.default_rng(0), 0
-    for number in range(150):
+    for number in range(100):
         watch = Watch(scores(random, 200, digits), 0.1, seed=number)
-        watch.see(scores(random, 400, digits))
+        watch.see(scores(random, 300, digits))
         raised += watch.alarm
-    assert raised <= stats.binom.ppf(0.999, 150, 0.1)
+    assert raised <= stats.binom.ppf(0.999, 100, 0.1)
 
 
 @pytest.mark.parametrize("quiet", [0, 5000])
@@ -33,7 +33,7 @@ def test_a_shift_is_found_soon_whenever_it_comes(quiet: int) -> None:
     assert watch.alarm_at is not None
     assert quiet < watch.alarm_at < quiet + 60
     assert watch.evidence >= 100
-    assert "alarm at image" in repr(watch)
+    assert "alarm at " in repr(watch)
 
 
 def test_scores_that_are_too_sure_are_a_shift_too() -> None:
@@ -53,7 +53,7 @@ def test_the_course_is_a_function_of_scores_and_seed_not_of_calls() -> None:
     other.see(coming)
     assert whole.evidence == parts.evidence
     assert whole.evidence != other.evidence  # equal scores are ranked by other random numbers
-    assert (whole.seen, whole.most >= whole.evidence, whole.alarm_at) == (90, True, None)
+    assert (whole.seen, whole.alarm_at) == (90, None)
 
 
 def test_what_is_no_score_is_refused() -> None:
