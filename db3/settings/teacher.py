@@ -48,12 +48,15 @@ class HttpSettings:
 
 @settings
 class Link:
-    """How a remote teacher is reached: nothing here decides an answer."""
+    """How a remote teacher is reached; of a function, attempts and outage. Nothing here decides an answer."""
 
     concurrency: Annotated[int, Ge(1), Le(256), Doc("requests in flight, of this process to one address")] = 4
     per_second: Annotated[Positive | None, Doc("requests begun a second at most; null: no limit")] = None
     timeout: Annotated[Positive, Doc("seconds until a request must be answered in full")] = 30.0
-    attempts: Annotated[int, Ge(1), Le(100), Doc("for each request; each of them may be billed")] = 5
+    attempts: Annotated[int, Ge(1), Le(100), Doc("for each request or call; each of them may be billed")] = 5
+    outage: Annotated[
+        float, Ge(0), Doc("seconds that a teacher is waited for which is down or starting: refuses, answers 503")
+    ] = 60.0
     patience: Annotated[Positive, Doc("longest Retry-After that is waited for, in seconds")] = 300.0
     encoding: Annotated[
         Literal["auto", "json", "binary"], Doc("auto: binary where the server says that it knows it")

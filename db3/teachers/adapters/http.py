@@ -30,6 +30,7 @@ from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes
 from db3.teachers.base import Answered, Sending, TeacherSpec
 
+_MEETING = 5.0  # seconds that a server is waited for which was never there: its address may be wrong
 _SEEN: dict[str, str] = {}  # versions that answered first, of models whose metadata tell none: one for all threads
 
 
@@ -177,7 +178,7 @@ def fetch_http(description: ModelDescription, folder: Path, link: Link) -> Fetch
     """Read the metadata of server and model; the model is asked nothing."""
     http, see = description.http, description.preprocessing
     see.check(description.input_shape)
-    auth = Auth.declared(http)
+    auth, link = Auth.declared(http), replace(link, outage=min(link.outage, _MEETING))
     url, name = str(http["url"]).rstrip("/"), str(http["model"])
     server = _Server(url, name, description.version, auth, link)
     server.extensions()

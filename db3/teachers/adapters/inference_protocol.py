@@ -14,7 +14,7 @@ import orjson
 
 from db3.errors import ConfigError, TeacherError
 from db3.teachers.adapters.http_client import Reply
-from db3.teachers.adapters.http_retries import RetryableError
+from db3.teachers.adapters.retries import RetryableError
 from db3.teachers.adapters.signature import check_images_fit, pick_tensor
 
 BINARY = "binary_tensor_data"

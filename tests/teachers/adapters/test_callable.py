@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from db3.errors import ConfigError, DataError, TeacherError
+from db3.errors import BudgetSpent, ConfigError, DataError, TeacherError
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.callable import CallableTeacher, fetch_callable, find, open_callable
 from db3.teachers.adapters.foreign_model import ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import TeacherSpec
+from db3.teachers.budget import Budget
 from tests.contracts.teacher import TeacherContract
 
 SPEC = TeacherSpec((1, 4, 4), (0.0, 1.0), 3, 8, "thirds of brightness")
@@ -100,3 +101,71 @@ def test_a_named_function_is_found_fetched_and_opened(module: Callable[[str], Pa
 def test_a_wrong_name_is_one_line(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         find(name)
+
+
+def _flaky(fails: list[BaseException]) -> CallableTeacher:
+    """A function that raises what it is given, one a call, and then answers as it should."""
+
+    def function(images: np.ndarray[Any, Any]) -> Any:
+        if fails:
+            raise fails.pop(0)
+        return [0] * len(images)
+
+    return CallableTeacher(function, SPEC)
+
+
+QUICK = Link(attempts=3, outage=0.5)
+
+
+def test_a_function_that_fails_now_and_then_is_called_again_and_every_attempt_is_counted() -> None:
+    teacher = Budget(Batching(_flaky([ValueError("busy"), KeyError("odd")]), pad=False, link=QUICK))
+    assert teacher.decide(torch.rand(12, 1, 4, 4)).tolist() == [0] * 12
+    assert (teacher.costs.asked, teacher.costs.sent) == (12, 12 + 2 * min(12, SPEC.max_batch))
+
+
+def test_a_budget_ends_the_attempts() -> None:
+    teacher = Budget(Batching(_flaky([ValueError("busy")]), pad=False, link=QUICK), total=SPEC.max_batch)
+    with pytest.raises(BudgetSpent):
+        teacher.decide(torch.rand(SPEC.max_batch, 1, 4, 4))
+    assert teacher.costs.sent == SPEC.max_batch
+
+
+def test_a_function_that_always_fails_is_one_line_that_says_how_often() -> None:
+    teacher = Batching(_flaky([ValueError("no\nroom")] * 9), pad=False, link=QUICK)
+    with pytest.raises(
+        TeacherError, match=r"failed on 2 images \(ValueError: no room\); fix it .* \(in 3 attempts\)"
+    ) as raised:
+        teacher.decide(torch.rand(2, 1, 4, 4))
+    assert "\n" not in str(raised.value)
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
+def test_a_server_behind_a_function_that_is_away_is_waited_for() -> None:
+    away = [ConnectionRefusedError("refused") for _ in range(5)]
+    assert Batching(_flaky([*away]), pad=False, link=Link(attempts=1, outage=30.0)).decide(
+        torch.rand(2, 1, 4, 4)
+    ).tolist() == [0, 0]
+    with pytest.raises(TeacherError, match=r"\(for 0\.5 s\)"):
+        Batching(_flaky(away * 99), pad=False, link=QUICK).decide(torch.rand(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("a message of its own")])
+def test_what_is_meant_is_not_tried_again(error: BaseException) -> None:
+    fails = [error, error]
+    with pytest.raises(type(error)):
+        Batching(_flaky(fails), pad=False, link=QUICK).decide(torch.rand(2, 1, 4, 4))
+    assert len(fails) == 1
+
+
+def test_one_failure_in_a_hundred_stops_no_run() -> None:
+    """It took six to nine restarts by hand."""
+    drawn = np.random.default_rng(0)
+
+    def function(images: np.ndarray[Any, Any]) -> list[int]:
+        if drawn.random() < 0.01:
+            raise RuntimeError("one in a hundred")
+        return [0] * len(images)
+
+    teacher = Budget(Batching(CallableTeacher(function, SPEC), pad=False))
+    teacher.decide(torch.rand(600 * SPEC.max_batch, 1, 4, 4))
+    assert teacher.costs.asked == 600 * SPEC.max_batch < teacher.costs.sent
