@@ -17,6 +17,7 @@ from db3.settings.teacher import PixelSettings
 from db3.settings.training import Schedule
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
 from db3.teachers.adapters.foreign_model import ModelDescription
+from db3.teachers.adapters.outputs import full_map, never_meant
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.fetch import FetchedTeacher, fetch_model, fetch_network
 from db3.teachers.folder import CARD, digest_weights, identity
@@ -48,7 +49,10 @@ def fetch_teacher(config: Config, data: Path) -> str:
     write_array(folder / "splits" / "train.npy", dataset.train_index)
     write_array(folder / "splits" / "test.npy", dataset.test_index)
     size = f"{found.parameters:,} parameters" if found.parameters else "of unknown size"
-    return f"{teacher.architecture or teacher.kind}, {size}, {len(names)} classes"
+    never = [names[k] for k in never_meant(len(names), full_map(teacher.classes_map, len(names)))]
+    more = ", …" if never[5:] else ""
+    unused = f"; no class of the model's is {', '.join(never[:5])}{more}: see teacher.classes_map" if never else ""
+    return f"{teacher.architecture or teacher.kind}, {size}, {len(names)} classes{unused}"
 
 
 def _card(config: Config, dataset: Dataset, names: list[str], found: FetchedTeacher) -> TeacherCard:
@@ -144,8 +148,9 @@ def _load(config: Config, dataset: Dataset, classes: int) -> nn.Module:
 def _foreign(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
     """A model from elsewhere."""
     teacher, names = config.teacher, _class_names(config, dataset)
-    labels = names if teacher.labels is None else teacher.labels
-    if len(labels) != len(names):
+    classes_map = full_map(teacher.classes_map, len(names))
+    labels = teacher.labels if teacher.labels is not None else names if classes_map is None else ()
+    if classes_map is None and len(labels) != len(names):
         raise ConfigError(f"teacher.labels names {len(labels)} classes, but there are {len(names)}: name each of them")
     description = ModelDescription(
         kind=teacher.kind,
@@ -160,6 +165,7 @@ def _foreign(config: Config, dataset: Dataset, folder: Path) -> FetchedTeacher:
         input=teacher.input,
         output=teacher.output,
         http=vars(teacher.http),
+        classes_map=classes_map,
     )
     return fetch_model(description, folder, config.runtime.link)
 

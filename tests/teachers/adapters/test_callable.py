@@ -169,3 +169,48 @@ def test_one_failure_in_a_hundred_stops_no_run() -> None:
     teacher = Budget(Batching(CallableTeacher(function, SPEC), pad=False))
     teacher.decide(torch.rand(600 * SPEC.max_batch, 1, 4, 4))
     assert teacher.costs.asked == 600 * SPEC.max_batch < teacher.costs.sent
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda _: ["a", "z"], "answered 'z'; expected one of a, b, c"),
+        (
+            lambda _: [0.0, 1.0],
+            r"output of shape \[2\] in float64; expected \[2, 3\] scores, or 2 integer classes or names",
+        ),
+        (lambda _: [True, False], "in bool; expected"),
+        (lambda _: None, "gave None to 2 images"),
+        (lambda _: [None, 1], "answered None; expected one of a, b, c"),
+        (lambda _: [1], "gave 1 answers to 2 images"),
+        (lambda _: [1, 2, 0], "gave 3 answers to 2 images"),
+        (lambda _: (number for number in (1, 2)), "gave a single value to 2 images"),
+        (lambda _: {"class": 1}, "gave a single value to 2 images"),
+        (lambda _: np.zeros((2, 2)), r"output of shape \[2, 2\] in float64; expected \[2, 3\] scores"),
+        (lambda _: [3, 1], "answered class 3; expected 0 … 2"),
+    ],
+)
+def test_an_answer_that_is_none_is_one_line(answer: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(TeacherError, match=message) as raised:
+        Batching(CallableTeacher(answer, SPEC, labels=("a", "b", "c")), pad=False).decide(torch.rand(2, 1, 4, 4))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64, list, torch.tensor])
+def test_classes_of_any_type_are_taken(kind: Any) -> None:
+    def function(_: Any) -> Any:
+        return (
+            np.array([2, 1]).astype(kind) if isinstance(kind, type) and issubclass(kind, np.generic) else kind([2, 1])
+        )
+
+    assert CallableTeacher(function, SPEC).decide(torch.rand(2, 1, 4, 4)).tolist() == [2, 1]
+
+
+def test_names_that_two_classes_share_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"teacher\.labels names 'a' 2 times"):
+        CallableTeacher(thirds, SPEC, labels=("a", "b", "a"))
+
+
+def test_the_classes_of_a_function_are_mapped() -> None:
+    teacher = CallableTeacher(lambda _: [1, 3], SPEC, classes_map=(None, 0, 1, 2))
+    assert teacher.decide(torch.rand(2, 1, 4, 4)).tolist() == [0, 2]

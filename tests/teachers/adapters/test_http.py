@@ -90,7 +90,7 @@ class TestRealServer(TeacherContract):
         http = {"url": real_server, "model": "lenet"}
         with pytest.raises(ConfigError, match=r"\[-1, 1, 16, 16\], but would be shown \[n, 3, 32, 32\]"):
             fetch_http(ModelDescription("http", (3, 32, 32), 10, (), 8, http=http), Path(), Link())
-        with pytest.raises(ConfigError, match=r"tells 10 classes apart, the dataset 7: set teacher\.classes=10"):
+        with pytest.raises(ConfigError, match=r"tells 10 classes apart, not 7: set teacher\.classes=10"):
             fetch_http(ModelDescription("http", SHAPE, 7, (), 8, http=http), Path(), Link())
 
     def test_a_version_that_it_does_not_have_is_one_line(self, real_server: str) -> None:
