@@ -238,3 +238,12 @@ def test_a_budget_alone_counts_what_was_sent_and_no_more() -> None:
     assert (teacher.costs.sent, teacher.costs.asked) == (8, 0)
     teacher.decide(torch.zeros(10, 1, 2, 2))
     assert (teacher.costs.sent, teacher.costs.asked) == (14, 10)  # the four answered are not sent again
+
+
+def test_a_budget_alone_counts_beside_whoever_else_listens() -> None:
+    heard: list[int] = []
+    teacher = Budget(Batching(_areas(), sending=heard.append), total=8)
+    teacher.decide(torch.rand(7, 3, 2, 2))
+    assert (heard, teacher.costs.sent) == ([6, 1], 7)
+    with pytest.raises(BudgetSpent):
+        teacher.decide(torch.rand(2, 3, 2, 2))

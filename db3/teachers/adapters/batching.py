@@ -41,8 +41,14 @@ class Batching:
         self._kept: tuple[Tensor, Tensor] | None = None
 
     def announcing(self, sending: Sending) -> "Batching":
-        """The same, with every attempt announced to `sending`; this one, where it announces to another already."""
-        return self if self._sending else Batching(self._teacher, self._pad, sending, self._answered, link=self._link)
+        """The same, with every attempt announced to `sending` too."""
+
+        def announce(count: int) -> None:
+            sending(count)
+            if self._sending:
+                self._sending(count)
+
+        return Batching(self._teacher, self._pad, announce, self._answered, link=self._link)
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         answers = self._known(images)
