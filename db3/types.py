@@ -1,4 +1,4 @@
-"""The samples as searches see them."""
+"""The samples as searches see them, and decisions whatever they came in."""
 
 from dataclasses import dataclass
 from functools import cached_property
