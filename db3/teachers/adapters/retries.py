@@ -45,23 +45,25 @@ class Policy:
     def __init__(self, link: Link, stopped: Callable[[], bool] = lambda: False) -> None:
         self._link, self._stopped = link, stopped
         self._taken = self.tried = 0
-        self._left = link.outage  # seconds; of the outage under way
-        self._ends: float | None = None
+        self._ends: float | None = None  # of the outage under way
 
     def stop(self, state: RetryCallState) -> bool:
-        error, now = _error(state), time.monotonic()
+        error = _error(state)
         self.tried += 1
         if error.down:
-            self._ends = (now + self._link.outage if self._ends is None else self._ends) + error.after
-            self._left = self._ends - now
-            return self._stopped() or self._left <= 0
+            self._ends = time.monotonic() + self._left() + error.after
+            return self._stopped() or self._left() <= error.after
         self._ends = None
         self._taken += 1
         return self._stopped() or self._taken >= self._link.attempts
 
     def wait(self, state: RetryCallState) -> float:
         error, pause = _error(state), _BACKOFF(state)
-        return max(error.after, min(pause, self._left) if error.down else pause)
+        return max(error.after, min(pause, max(0.0, self._left())) if error.down else pause)
+
+    def _left(self) -> float:
+        """Seconds of the outage under way, or of one that begins now."""
+        return self._link.outage if self._ends is None else self._ends - time.monotonic()
 
     def told(self, error: RetryableError) -> str:
         """How long it was tried, for a message."""

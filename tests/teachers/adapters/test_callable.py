@@ -1,6 +1,7 @@
 """A Python function as a teacher."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,10 @@ def test_a_server_behind_a_function_that_is_away_is_waited_for() -> None:
     assert Batching(_flaky([*away]), pad=False, link=Link(attempts=1, outage=30.0)).decide(
         torch.rand(2, 1, 4, 4)
     ).tolist() == [0, 0]
+    begun = time.monotonic()
     with pytest.raises(TeacherError, match=r"\(for 0\.5 s\)"):
         Batching(_flaky(away * 99), pad=False, link=QUICK).decide(torch.rand(2, 1, 4, 4))
+    assert 0.5 <= time.monotonic() - begun < 5.0
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("a message of its own")])
