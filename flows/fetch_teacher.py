@@ -15,6 +15,7 @@ from db3.progress import Progress
 from db3.settings.declare import shared
 from db3.settings.training import Schedule
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
+from db3.teachers.adapters.outputs import full_map, never_meant
 from db3.teachers.fetch import FetchedTeacher, describe_model, fetch_model, fetch_network
 from db3.teachers.folder import CARD, digest_weights, identity
 from db3.teachers.train import train_teacher
@@ -45,7 +46,10 @@ def fetch_teacher(config: Config, data: Path) -> str:
     write_array(folder / "splits" / "train.npy", dataset.train_index)
     write_array(folder / "splits" / "test.npy", dataset.test_index)
     size = f"{found.parameters:,} parameters" if found.parameters else "of unknown size"
-    return f"{teacher.architecture or teacher.kind}, {size}, {len(names)} classes"
+    never = [names[k] for k in never_meant(len(names), full_map(teacher.classes_map, len(names)))]
+    more = ", …" if never[5:] else ""
+    unused = f"; no class of the model's is {', '.join(never[:5])}{more}: see teacher.classes_map" if never else ""
+    return f"{teacher.architecture or teacher.kind}, {size}, {len(names)} classes{unused}"
 
 
 def _card(config: Config, dataset: Dataset, names: list[str], found: FetchedTeacher) -> TeacherCard:

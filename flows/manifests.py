@@ -106,9 +106,9 @@ class TeacherCard:
         identity: digest of all that decides an answer.
         memory_format: of a call, where `teacher.call_batch` is `auto`.
         arithmetic: of a network of db3, part of the identity; `float32`: the same answers on this kind of machine only.
-        model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, and what its kind needs (`input`,
-            `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`, `answer`, `function`, `source`); all of
-            it part of the identity.
+        model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, `classes_map` where it has one, and what
+            its kind needs (`input`, `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`, `answer`,
+            `function`, `source`); all of it part of the identity.
         access: of a remote one: `token` (a variable's NAME), `header`, `scheme`.
     """
 

@@ -24,6 +24,7 @@ from db3.settings.teacher import Link, PixelSettings, TeacherSettings
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.callable import Answering, CallableTeacher
 from db3.teachers.adapters.network import NetworkTeacher
+from db3.teachers.adapters.outputs import full_map
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.answers.store import Account, AnswerStore
@@ -130,7 +131,8 @@ def teacher(
         device: where a local model runs.
         link: how a remote model is reached.
         described: whatever else the group `teacher` of the parameters knows (docs/guides/own-teacher.md): `mean`,
-            `std`, `scale`, `resize`, `layout`, `dtype`, `input`, `output`, `votes`, `call_batch`, `quantise`, `http`.
+            `std`, `scale`, `resize`, `layout`, `dtype`, `classes_map`, `input`, `output`, `votes`, `call_batch`, `quantise`,
+            `http`.
 
     Raises:
         ConfigError: something is missing, unknown or of a wrong type.
@@ -149,7 +151,7 @@ def teacher(
     if isinstance(model, nn.Module):
         return _of_network(model, shape, names, device, described)
     if callable(model):
-        return _of_function(model, shape, names, labels is not None, name, described)
+        return _of_function(model, shape, names, labels is not None, name, link, described)
     if not isinstance(model, str | os.PathLike):
         raise ConfigError(
             f"the model is {type(model).__name__}; expected a function, a network, a path, an address http(s)://… or "
@@ -218,18 +220,25 @@ def _of_folder(folder: Path, device: str, link: Link | None) -> ModelTeacher:
 
 
 def _of_function(
-    function: Answering, shape: ImageShape, names: list[str], named: bool, name: str | None, described: dict[str, Any]
+    function: Answering,
+    shape: ImageShape,
+    names: list[str],
+    named: bool,
+    name: str | None,
+    link: Link | None,
+    described: dict[str, Any],
 ) -> ModelTeacher:
-    checked = _checked(described, (*_PIXELS, "votes", "call_batch", "quantise"), "a function")
+    checked = _checked(described, (*_PIXELS, "votes", "call_batch", "quantise", "classes_map"), "a function")
     see = Preprocessing(**shared(PixelSettings, checked))
     who = name or f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
     labels = names if named else []
-    key = digest_json(["function", who, list(shape), len(names), labels, see.to_json()])
+    own = full_map(checked.classes_map, len(names))
+    key = digest_json(["function", who, list(shape), len(names), labels, see.to_json(), own])
     spec = _spec(shape, len(names), key, checked)
 
     def opened(sending: Sending, answered: Answered) -> Teacher:
-        asked = CallableTeacher(function, spec, see, labels=labels)
-        return _rounded(Batching(asked, pad=False, sending=sending, answered=answered))
+        asked = CallableTeacher(function, spec, see, labels=labels, classes_map=own)
+        return _rounded(Batching(asked, pad=False, sending=sending, answered=answered, link=link))
 
     account = Account(key, len(names), f"function {who}")
     return ModelTeacher(partial(LateAdapter, spec, opened), account, names, votes=checked.votes)

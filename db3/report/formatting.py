@@ -64,6 +64,8 @@ def ratio(large: float | int | None, small: float | int | None) -> str | None:
     if not large or not small:
         return None
     value = large / small
+    if value < 1:
+        return f"{value:.2g}×"
     return f"{value:.1f}×" if value < 99.95 else f"{value:,.0f}×"
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from db3.errors import BudgetSpent
 from db3.search.ledger import Asks
 from db3.teachers.base import Teacher
+from db3.teachers.checks import checked_decisions
 
 _CALLS_AT_ONCE = 16  # fewer rounds of this loop for a small call shape; the teacher's wrapper cuts it into calls
 _AHEAD = 1  # asks that wait for the teacher while it answers another: it never waits for a search
@@ -114,7 +115,7 @@ def _drive(
         parts, decided = asked.popleft()
         sizes = [part.shape[0] for _, part in parts]
         try:
-            decisions = decided.result()
+            decisions = checked_decisions(decided.result(), sum(sizes), teacher.spec)
         except BudgetSpent as spent:
             return _cut_short(spent, live, waiting, answers)
         for (search, _), part in zip(parts, torch.split(decisions, sizes), strict=True):

@@ -48,12 +48,15 @@ class HttpSettings:
 
 @settings
 class Link:
-    """How a remote teacher is reached: nothing here decides an answer."""
+    """How a remote teacher is reached; of a function, attempts and outage. Nothing here decides an answer."""
 
     concurrency: Annotated[int, Ge(1), Le(256), Doc("requests in flight, of this process to one address")] = 4
     per_second: Annotated[Positive | None, Doc("requests begun a second at most; null: no limit")] = None
     timeout: Annotated[Positive, Doc("seconds until a request must be answered in full")] = 30.0
-    attempts: Annotated[int, Ge(1), Le(100), Doc("for each request; each of them may be billed")] = 5
+    attempts: Annotated[int, Ge(1), Le(100), Doc("for each request or call; each of them may be billed")] = 5
+    outage: Annotated[
+        float, Ge(0), Doc("seconds that a teacher is waited for which is down or starting: refuses, answers 503")
+    ] = 60.0
     patience: Annotated[Positive, Doc("longest Retry-After that is waited for, in seconds")] = 300.0
     encoding: Annotated[
         Literal["auto", "json", "binary"], Doc("auto: binary where the server says that it knows it")
@@ -94,6 +97,13 @@ class ModelSettings:
     classes: Annotated[Annotated[int, Ge(2)] | None, Doc("null: the dataset's; needed where images have no labels")] = (
         None
     )
+    classes_map: Annotated[
+        tuple[Annotated[int, Ge(0)] | None, ...] | Literal["from_one"] | None,
+        Doc(
+            "entry i: which class the model's own class i is (a column of scores, a number, a name of labels); null: "
+            "none of ours; from_one: it counts from 1; null for the whole: they are the same"
+        ),
+    ] = None
     labels: Annotated[tuple[str, ...] | None, Doc("the model's names of classes 0, 1, …; null: the dataset's")] = None
     input: Annotated[str | None, Doc("onnx, http: name; null: the only one")] = None
     output: Annotated[str | None, Doc("onnx, http: name; null: the only one")] = None
@@ -112,7 +122,13 @@ class PixelSettings:
         tuple[Annotated[int, Ge(1), Le(4096)], Annotated[int, Ge(1), Le(4096)]] | None,
         Doc("[height, width] that the model sees, bilinear with antialiasing; null: the dataset's"),
     ] = None
-    layout: Annotated[Literal["NCHW", "NHWC"], Doc("order of the axes that the model sees")] = "NCHW"
+    layout: Annotated[
+        Literal["NCHW", "NHWC", "flat", "flat_NHWC"],
+        Doc("order of the axes that the model sees; flat: one row an image, channel by channel or pixel by pixel"),
+    ] = "NCHW"
+    channels_order: Annotated[
+        Literal["rgb", "bgr"], Doc("that the model sees; mean and std stay in the order of the images, rgb")
+    ] = "rgb"
     dtype: Annotated[
         Literal["float32", "float16", "float64", "uint8"], Doc("that the model sees; uint8: values are rounded")
     ] = "float32"
@@ -153,9 +169,16 @@ class TeacherSettings(PixelSettings, ModelSettings):
 
     def rules(self) -> None:
         self._check_needs()
-        plain = (self.scale, self.resize, self.layout, self.dtype) == (1.0, None, "NCHW", "float32")
-        if self.kind in ("train", "checkpoint") and not plain:
-            raise ConfigError(f"kind: {self.kind} takes mean and std only: leave scale, resize, layout and dtype out")
+        shown = (self.scale, self.resize, self.layout, self.channels_order, self.dtype)
+        ours = self.kind in ("train", "checkpoint")
+        if ours and shown != (1.0, None, "NCHW", "rgb", "float32"):
+            raise ConfigError(
+                f"kind: {self.kind} takes mean and std only: leave scale, resize, layout, channels_order and dtype out"
+            )
+        if ours and self.classes_map is not None:
+            raise ConfigError(
+                f"classes_map: a network of db3, kind {self.kind}, has the dataset's classes: leave it out"
+            )
         if self.kind == "train" and (self.mean or self.std):
             raise ConfigError("mean: kind train takes mean and std from its own images: set both to null")
         if self.dtype == "uint8" and (self.mean or self.std or self.scale != 255.0):
@@ -165,8 +188,11 @@ class TeacherSettings(PixelSettings, ModelSettings):
                 f"quantise is {self.quantise}: a model that is shown uint8 pixels needs quantise: uint8, so that "
                 "searches know it"
             )
-        if self.kind == "http_image" and (self.mean or self.std or self.layout != "NCHW"):
-            raise ConfigError("kind: http_image sends pictures: set mean and std to null and leave layout out")
+        arranged = (self.layout, self.channels_order) != ("NCHW", "rgb")
+        if self.kind == "http_image" and (self.mean or self.std or arranged):
+            raise ConfigError(
+                "kind: http_image sends pictures: set mean and std to null, and leave layout and channels_order out"
+            )
 
     def _check_needs(self) -> None:
         for name in NEEDS[self.kind]:

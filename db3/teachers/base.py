@@ -81,6 +81,15 @@ class TeacherSpec:
 
 
 @runtime_checkable
+class Announcing(Protocol):
+    """A teacher that can announce what it sends (`db3.teachers.adapters.batching.Batching`)."""
+
+    def announcing(self, sending: Sending) -> "Teacher":
+        """The same teacher, with every attempt announced to `sending`."""
+        ...
+
+
+@runtime_checkable
 class Teacher(Protocol):
     """A classifier seen only through its decision."""
 

@@ -3,15 +3,20 @@
 import threading
 from dataclasses import dataclass, field
 
-from jaxtyping import Float, Int
+import numpy as np
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from db3.errors import BudgetSpent
-from db3.teachers.base import Teacher
-from db3.teachers.checks import check_decisions, check_images
+from db3.teachers.base import Announcing, Teacher
+from db3.teachers.checks import checked_decisions, read_images
 
 COUNTS = ("asked", "known", "sent", "answered", "votes", "compared", "changed")
 """The numbers of a record, as files and manifests name them."""
+Images = (
+    Float[Tensor, "n c h w"] | UInt8[Tensor, "n c h w"] | Float[np.ndarray, "n c h w"] | UInt8[np.ndarray, "n c h w"]
+)
+"""What a budget's `decide` takes."""
 
 
 @dataclass
@@ -83,29 +88,37 @@ class Budget:
     Args:
         teacher: the layers below.
         total: images that may be sent in all; None: any number.
-        costs: the record that the layers below add to, with its own limit; without it nothing below counts, and each
-            image asked is sent once, as it is with an adapter alone.
+        costs: the record that the layers below add to, with its own limit; without it the teacher is `Batching` around
+            an adapter, which announces every attempt, or one of which each image asked is taken to be sent once.
     """
 
     def __init__(self, teacher: Teacher, total: int | None = None, *, costs: Costs | None = None) -> None:
         if costs is not None and total is not None:
             raise ValueError("a budget takes a total or a record of costs, which has a limit of its own; not both")
-        self._teacher, self._alone, self.spec = teacher, costs is None, teacher.spec
+        self._alone, self.spec = costs is None, teacher.spec
         self.costs = Costs(limit=total) if costs is None else costs
+        self._announced = costs is not None or isinstance(teacher, Announcing)
+        self._teacher = (
+            teacher.announcing(self.costs.send) if self._alone and isinstance(teacher, Announcing) else teacher
+        )
 
-    def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+    def decide(self, images: Images) -> Int[Tensor, " n"]:
         """Top-1 class of each image.
+
+        Args:
+            images: [n, C, H, W], a tensor or an array: floats within `spec.bounds`, or uint8 pixels 0 … 255.
 
         Raises:
             DataError: an image is not as `spec` says; nothing was sent.
             BudgetSpent: the budget does not pay for them all.
             TeacherError: the teacher broke its contract.
         """
-        check_images(images, self.spec)
+        images = read_images(images, self.spec)
         if self._alone:
+            self.costs.require(len(images))
+        if not self._announced:
             self.costs.send(len(images))
-        answers = self._teacher.decide(images)
-        check_decisions(answers, len(images), self.spec)
+        answers = checked_decisions(self._teacher.decide(images), len(images), self.spec).to(images.device)
         alone = len(images) if self._alone else 0
         self.costs.add(asked=len(images), votes=alone, answered=alone)
         return answers

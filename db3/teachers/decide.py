@@ -11,6 +11,7 @@ from db3.arithmetic import is_exact
 from db3.pixels import to_floats
 from db3.progress import Progress
 from db3.teachers.base import Teacher
+from db3.teachers.checks import checked_decisions
 from db3.teachers.votes import asking_again
 from db3.work import Arrays, Run, Work, cut, run_here
 
@@ -18,7 +19,9 @@ _CODE = ("teachers", "networks", "arithmetic", "rng", "pixels")
 _PIECE = 16384  # images
 
 
-def decide_all(model: nn.Module | Teacher, images: UInt8[np.ndarray, "n c h w"], batch: int) -> Int[np.ndarray, " n"]:
+def decide_all(
+    model: nn.Module | Teacher, images: UInt8[np.ndarray, "n c h w"] | UInt8[Tensor, "n c h w"], batch: int
+) -> Int[np.ndarray, " n"]:
     """Top-1 class of every image; pixels reach the model as float32 `uint8 / 255`.
 
     A network is called with exactly `batch` rows each time, the last call padded by repeating its first image, so an
@@ -40,7 +43,8 @@ def decide_all(model: nn.Module | Teacher, images: UInt8[np.ndarray, "n c h w"],
     with Progress(what, len(images), unit, inner=True) as progress:
         for start in range(0, len(images), size):
             part = to_floats(images[start : start + size])
-            answers.append((_decide(model, part, size) if isinstance(model, nn.Module) else model.decide(part)).numpy())
+            told = _decide(model, part, size) if isinstance(model, nn.Module) else _ask(model, part)
+            answers.append(told.cpu().numpy())
             progress.advance(len(part))
     return np.concatenate(answers)
 
@@ -106,6 +110,10 @@ def recheck(
 
 def _rows(images: UInt8[np.ndarray, "n c h w"], part: range) -> UInt8[np.ndarray, "m c h w"]:
     return images[part.start : part.stop]
+
+
+def _ask(teacher: Teacher, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+    return checked_decisions(teacher.decide(images), len(images), teacher.spec)
 
 
 def _decide(network: nn.Module, images: Float[Tensor, "n c h w"], size: int) -> Int[Tensor, " n"]:

@@ -17,6 +17,7 @@ from db3.teachers.adapters.call_shape import CallShape
 from db3.teachers.adapters.catalogue import fetch_foreign
 from db3.teachers.adapters.foreign_model import FOLDER, ModelDescription
 from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.outputs import full_map
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.base import ImageShape
 from db3.teachers.folder import WEIGHTS
@@ -93,8 +94,9 @@ def describe_model(settings: TeacherSettings, shape: ImageShape, class_names: Se
     Raises:
         ConfigError: labels for another number of classes.
     """
-    labels = class_names if settings.labels is None else settings.labels
-    if len(labels) != len(class_names):
+    classes_map = full_map(settings.classes_map, len(class_names))
+    labels = settings.labels if settings.labels is not None else class_names if classes_map is None else ()
+    if classes_map is None and len(labels) != len(class_names):
         raise ConfigError(
             f"teacher.labels names {len(labels)} classes, but there are {len(class_names)}: name each of them"
         )
@@ -111,6 +113,7 @@ def describe_model(settings: TeacherSettings, shape: ImageShape, class_names: Se
         input=settings.input,
         output=settings.output,
         http=vars(settings.http),
+        classes_map=classes_map,
     )
 
 

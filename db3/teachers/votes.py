@@ -12,7 +12,7 @@ from torch import Tensor
 
 from db3.teachers.base import Teacher, TeacherSpec
 from db3.teachers.budget import Costs
-from db3.teachers.checks import check_decisions
+from db3.teachers.checks import checked_decisions
 
 Places = Int[np.ndarray, " _"]
 _again: ContextVar[bool] = ContextVar("asking_again", default=False)
@@ -150,10 +150,8 @@ class _Unknown:
 
     def cast(self, rows: Places, votes: Places) -> Int[np.ndarray, " _"]:  # noqa: ARG002 - they are all alike
         every = len(rows) == len(self._images)
-        answers = self._teacher.decide(
-            self._images if every else self._images[torch.from_numpy(rows).to(self._images.device)]
-        )
-        check_decisions(answers, len(rows), self._teacher.spec)
+        images = self._images if every else self._images[torch.from_numpy(rows).to(self._images.device)]
+        answers = checked_decisions(self._teacher.decide(images), len(rows), self._teacher.spec)
         self._costs.add(answered=len(rows))
         decisions: Int[np.ndarray, " _"] = answers.cpu().numpy()
         return decisions

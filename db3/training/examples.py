@@ -11,26 +11,36 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from db3.errors import DataError
+from db3.pixels import stored_array
+from db3.types import read_decisions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Examples:
     """Training examples; the images may be memory-mapped and are never converted as a whole.
 
     Attributes:
         images: uint8 [N, C, H, W].
-        decisions: int64 [N], the teacher's decision on each image (a teacher's own training: the true label).
+        decisions: int64 [N], the teacher's decision on each image (a teacher's own training: the true label); given as
+            a list, an array or a tensor of any whole numbers.
         soft_labels: float32 [N, K], rows that sum to 1, or None.
 
     Raises:
-        DataError: no example, lengths that differ, a negative decision, or soft labels that are no distributions.
+        DataError: pixels or decisions of another type, no example, lengths that differ, a negative decision, or soft
+            labels that are no distributions.
     """
 
     images: UInt8[np.ndarray, "n c h w"]
     decisions: Int64[np.ndarray, " _"]
     soft_labels: Float32[np.ndarray, "_ k"] | None = None
 
-    def __post_init__(self) -> None:
+    def __init__(self, images: Any, decisions: Any, soft_labels: Float32[np.ndarray, "_ k"] | None = None) -> None:
+        for name, value in (
+            ("images", stored_array(images)),
+            ("decisions", read_decisions(decisions)),
+            ("soft_labels", soft_labels),
+        ):
+            object.__setattr__(self, name, value)
         counts = {"images": len(self.images), "decisions": len(self.decisions)}
         if self.soft_labels is not None:
             counts["soft labels"] = len(self.soft_labels)

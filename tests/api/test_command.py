@@ -21,7 +21,7 @@ def classify(images):
     with open("asked.log", "a") as file:
         print(len(images), file=file)
     if os.environ.get("BROKEN"):
-        raise RuntimeError("out of order")
+        raise SystemError("out of order")
     return images.reshape(len(images), 2, 8, 2, 8).mean(axis=(2, 4)).reshape(len(images), 4).argmax(axis=1)
 """
 QUICK = ["--set", "distill.steps=40", "--set", "distill.warmup=5", "--set", "samples.rounds.steps=5"]

@@ -58,3 +58,54 @@ def test_labels_of_another_number_are_one_line(folder: Path) -> None:
     config = configured("teacher=callable", "teacher.function='math:sqrt'", "teacher.labels=[a,b]")
     with pytest.raises(Exception, match=r"teacher\.labels names 2 classes, but there are 10"):
         fetch_teacher.run(config, folder / "data")
+
+
+def test_classes_that_the_model_never_means_are_told(folder: Path) -> None:
+    mapped = "[null,0,1,2,3,4,5,6,8,8]"  # nothing is a seven, nor a nine
+    given = ["teacher=callable", "teacher.function='math:sqrt'", f"teacher.classes_map={mapped}"]
+    told = fetch_teacher(configured(*given), folder / "data")
+    assert told.endswith("; no class of the model's is 7, 9: see teacher.classes_map")
+    card = read_json(folder / "data/teacher/teacher.json")
+    assert card["model"]["classes_map"] == [None, 0, 1, 2, 3, 4, 5, 6, 8, 8]
+    assert card["model"]["labels"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("teacher.labels=[a,b,c,d,e,f,g,h,i,a]", r"teacher\.labels names 'a' 2 times; expected another name"),
+        ("teacher.classes_map=[0,1,12]", r"the model's class 2 is class 12; expected 0 … 9, or null"),
+    ],
+)
+def test_a_wrong_naming_is_refused_before_anything_is_asked(folder: Path, given: str, message: str) -> None:
+    config = configured("teacher=callable", "teacher.function='math:sqrt'", given)
+    with pytest.raises(Exception, match=message):
+        fetch_teacher.run(config, folder / "data")
+
+
+def test_what_is_not_set_is_no_part_of_the_card(folder: Path) -> None:
+    """A teacher that was fetched before there was a setting keeps its identity."""
+    fetch_teacher.run(configured("teacher=callable", "teacher.function='math:sqrt'"), folder / "data")
+    model = read_json(folder / "data/teacher/teacher.json")["model"]
+    assert set(model) == {"kind", "preprocessing", "labels", "function", "version", "source"}
+    assert model["preprocessing"] == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            ("teacher=http_image", "teacher.channels_order=bgr"),
+            "http_image sends pictures: .* leave layout and channels",
+        ),
+        (("teacher=http_image", "teacher.layout=flat"), "http_image sends pictures"),
+        (("teacher.channels_order=bgr",), "kind: train takes mean and std only: .* channels_order"),
+        (("teacher.classes_map=from_one",), "classes_map: a network of db3, kind train, has the dataset's classes"),
+        (("teacher.classes_map=from_two",), r"classes_map is 'from_two'; expected .*'from_one'"),
+    ],
+)
+def test_settings_that_make_no_sense_for_a_kind_are_one_line(given: tuple[str, ...], message: str) -> None:
+    service = ["teacher.http.url=https://h.example.org/c", "teacher.http.answer=best"]
+    with pytest.raises(Exception, match=message) as raised:
+        configured(*given, *(service if "teacher=http_image" in given else []))
+    assert "\n" not in str(raised.value)

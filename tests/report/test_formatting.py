@@ -46,6 +46,7 @@ def test_networks_have_their_usual_names(name: str | None, said: str) -> None:
 def test_ratio_needs_both_sides() -> None:
     assert words.ratio(187_780, 47_645) == "3.9×"
     assert words.ratio(1e6, 10) == "100,000×"
+    assert words.ratio(30, 100_000) == "0.0003×"  # never 0.0
     assert words.ratio(None, 10) is None
     assert words.ratio(10, 0) is None
 

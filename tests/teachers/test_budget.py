@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,7 +14,7 @@ from db3.errors import BudgetSpent, DataError, TeacherError
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Budget, Costs
-from db3.teachers.checks import check_decisions
+from db3.teachers.checks import checked_decisions
 from db3.teachers.votes import Votes
 from db3.testing.analytic import Brightest
 from tests.contracts.teacher import TeacherContract
@@ -104,7 +105,7 @@ def test_an_answer_against_the_contract_is_refused(answer: Callable[[Tensor], Te
 def test_scores_in_place_of_classes_are_refused() -> None:
     """Only the type tells one float per image from one class per image."""
     with pytest.raises(TeacherError, match=r"answered in torch.float32; expected int64 classes: take the argmax"):
-        check_decisions(torch.tensor([0.0, 1.0]), 2, _Answering.spec)
+        checked_decisions(torch.tensor([0.0, 1.0]), 2, _Answering.spec)
 
 
 def _sends(costs: Costs, count: int) -> bool:
@@ -179,3 +180,70 @@ def test_votes_that_might_not_all_be_sent_are_not_begun() -> None:
 def test_two_limits_are_refused() -> None:
     with pytest.raises(ValueError, match="not both"):
         Budget(_areas(), 10, costs=Costs())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda levels: levels.numpy(),
+        lambda levels: levels,
+        lambda levels: levels.float() / 255,
+        lambda levels: (levels.float() / 255).numpy(),
+        lambda levels: levels.numpy() / np.float64(255),
+    ],
+    ids=["uint8 array", "uint8 tensor", "tensor", "array", "float64 array"],
+)
+def test_images_come_as_arrays_or_tensors_of_floats_or_stored_pixels(given: Callable[[Tensor], object]) -> None:
+    levels = torch.randint(0, 256, (6, 3, 2, 2), dtype=torch.uint8)
+    assert torch.equal(Budget(_areas()).decide(given(levels)), _areas().decide(levels.float() / 255))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda images: [0] * (len(images) - 1), r"answers of shape \[1\] to 2 images"),
+        (lambda _: [0, 3], r"answered class 3; expected 0 … 2"),
+        (lambda _: [0.0, 1.0], r"answered in list of float; expected int64 classes"),
+        (lambda _: np.zeros(2), r"answered in float64; expected int64 classes"),
+        (lambda _: np.zeros((2, 3), np.int32), r"answers of shape \[2, 3\] to 2 images"),
+        (lambda _: None, r"answered in NoneType; expected int64 classes"),
+        (lambda _: [None, 1], r"answered in list of NoneType, int; expected"),
+        (lambda _: ["cat", "dog"], r"answered in list of str; expected"),
+        (lambda _: [[0], [1, 2]], r"answered in list of list; expected"),
+        (lambda _: 1, r"answers of shape \[\] to 2 images"),
+        (lambda _: torch.tensor([True, False]), r"answered in torch.bool; expected"),
+    ],
+)
+def test_whatever_a_teacher_of_ones_own_answers_wrong_is_one_line(
+    answer: Callable[[Tensor], Tensor], message: str
+) -> None:
+    for teacher in (Budget(_Answering(answer)), Budget(Batching(_Answering(answer), pad=False))):
+        with pytest.raises(TeacherError, match=message) as raised:
+            teacher.decide(torch.zeros(2, 1, 2, 2))
+        assert "\n" not in str(raised.value)
+
+
+def test_a_budget_alone_counts_what_was_sent_and_no_more() -> None:
+    """Of an ask that fails in its second call, the third was never sent."""
+
+    def second_fails(images: Tensor) -> Tensor:
+        if adapter.called == 2:
+            raise TeacherError("gone")
+        return _zeros(images)
+
+    adapter = _Answering(second_fails)
+    teacher = Budget(Batching(adapter, pad=False))
+    with pytest.raises(TeacherError, match="gone"):
+        teacher.decide(torch.zeros(10, 1, 2, 2))
+    assert (teacher.costs.sent, teacher.costs.asked) == (8, 0)
+    teacher.decide(torch.zeros(10, 1, 2, 2))
+    assert (teacher.costs.sent, teacher.costs.asked) == (14, 10)  # the four answered are not sent again
+
+
+def test_a_budget_alone_counts_beside_whoever_else_listens() -> None:
+    heard: list[int] = []
+    teacher = Budget(Batching(_areas(), sending=heard.append), total=8)
+    teacher.decide(torch.rand(7, 3, 2, 2))
+    assert (heard, teacher.costs.sent) == ([6, 1], 7)
+    with pytest.raises(BudgetSpent):
+        teacher.decide(torch.rand(2, 3, 2, 2))

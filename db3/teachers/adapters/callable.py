@@ -11,14 +11,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.digest import digest_file
-from db3.errors import ConfigError, DataError, Db3Error, TeacherError, one_line
+from db3.errors import ConfigError, DataError, Db3Error, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import read_decisions
+from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
+from db3.teachers.adapters.retries import RetryableError
 from db3.teachers.base import TeacherSpec
 
+# What Python, requests and httpx call an exception of a function whose server is not there.
+_UNREACHABLE = ("ConnectionError", "ConnectError")
 Answering = Callable[[npt.NDArray[Any]], Any]
 
 
@@ -32,6 +35,7 @@ class CallableTeacher:
         spec: shape, bounds, classes, the largest call and identity.
         preprocessing: what the function sees of an image.
         labels: names of the classes, for a function that answers with names.
+        classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
     """
 
     def __init__(
@@ -41,8 +45,10 @@ class CallableTeacher:
         preprocessing: Preprocessing | None = None,
         *,
         labels: Sequence[str] = (),
+        classes_map: ClassesMap | None = None,
     ) -> None:
-        self._function, self.spec, self._labels = function, spec, labels
+        check_naming(spec.classes, labels, classes_map)
+        self._function, self.spec, self._labels, self._map = function, spec, labels, classes_map
         self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
         self._who = f"the function {getattr(function, '__qualname__', type(function).__name__)}"
@@ -51,7 +57,8 @@ class CallableTeacher:
         """Top-1 class of each image.
 
         Raises:
-            TeacherError: the function raised, or did not answer with one class or K scores an image.
+            RetryableError: the function raised: `Batching` calls it again, as often as its link says.
+            TeacherError: it did not answer with one class or K scores an image.
         """
         seen = self._see.array(images)
         try:
@@ -59,11 +66,14 @@ class CallableTeacher:
         except Db3Error:
             raise
         except Exception as error:  # a foreign function may raise anything
-            raise TeacherError(
+            names = {kind.__name__ for kind in type(error).__mro__}
+            raise RetryableError(
                 f"{self._who} failed on {len(images)} images ({one_line(f'{type(error).__name__}: {error}')}); "
-                "fix it and run again"
+                "fix it and run again",
+                down=not names.isdisjoint(_UNREACHABLE),
             ) from error
-        return read_decisions(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
+        decisions = read_decisions(output, len(images), self.spec.classes, self._who, self._labels, self._map)
+        return decisions.to(images.device)
 
 
 def fetch_callable(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
@@ -84,8 +94,14 @@ def open_callable(stored: StoredModel) -> Batching:
     function = find(model["function"])
     if source_digest(model["function"]) != model["source"]:
         raise DataError(f"the source of {model['function']} changed; run the stage fetch_teacher again")
-    teacher = CallableTeacher(function, stored.spec, from_json(model["preprocessing"]), labels=model["labels"])
-    return Batching(teacher, pad=False, sending=stored.sending, answered=stored.answered)
+    teacher = CallableTeacher(
+        function,
+        stored.spec,
+        from_json(model["preprocessing"]),
+        labels=model["labels"],
+        classes_map=model.get("classes_map"),
+    )
+    return Batching(teacher, pad=False, sending=stored.sending, answered=stored.answered, link=stored.link)
 
 
 def find(name: str) -> Answering:

@@ -10,6 +10,7 @@ from db3.errors import unknown_name
 from db3.extras import needs
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.outputs import check_naming
 from db3.teachers.base import Teacher
 
 # Of each kind: the module here with its functions fetch_KIND and open_KIND, and the extra of db3 that it needs.
@@ -30,8 +31,11 @@ def fetch_foreign(description: ModelDescription, folder: Path, link: Link | None
     Raises:
         ConfigError, DataError, TeacherError: one line.
     """
+    check_naming(description.classes, description.labels, description.classes_map)
     fetched: FetchedModel = _function("fetch", description.kind)(description, folder, link or Link())
-    shown = {"preprocessing": description.preprocessing.to_json(), "labels": list(description.labels)}
+    shown: dict[str, Any] = {"preprocessing": description.preprocessing.to_json(), "labels": list(description.labels)}
+    if description.classes_map is not None:
+        shown["classes_map"] = list(description.classes_map)
     return replace(fetched, model={"kind": description.kind, **shown, **fetched.model})
 
 

@@ -22,7 +22,7 @@ from db3.errors import ConfigError, DataError, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FOLDER, FetchedModel, ModelDescription, StoredModel, keep
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import read_decisions
+from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import TeacherSpec
 
@@ -37,6 +37,7 @@ class ExportedTeacher:
         model: path of the .pt2 or TorchScript file.
         spec: shape, bounds, classes, call shape and identity; `max_batch` is the program's own where that is fixed.
         preprocessing: what the program sees of an image.
+        classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
         device: where it runs.
 
     Attributes:
@@ -48,8 +49,16 @@ class ExportedTeacher:
     """
 
     def __init__(
-        self, model: Path, spec: TeacherSpec, preprocessing: Preprocessing | None = None, *, device: str = "cpu"
+        self,
+        model: Path,
+        spec: TeacherSpec,
+        preprocessing: Preprocessing | None = None,
+        *,
+        classes_map: ClassesMap | None = None,
+        device: str = "cpu",
     ) -> None:
+        check_naming(spec.classes, None, classes_map)
+        self._map = classes_map
         self.spec, self._who = spec, f"the program {model.name}"
         self._see, self._device = preprocessing or Preprocessing(), torch.device(device)
         self._see.check(spec.input_shape)
@@ -75,7 +84,7 @@ class ExportedTeacher:
             raise TeacherError(
                 f"{self._who} gave {type(output).__name__}; expected one tensor: export it with one output"
             )
-        return read_decisions(output, len(images), self.spec.classes, self._who).to(images.device)
+        return read_decisions(output, len(images), self.spec.classes, self._who, None, self._map).to(images.device)
 
 
 def fetch_exported(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
@@ -87,19 +96,19 @@ def fetch_exported(description: ModelDescription, folder: Path, link: Link) -> F
     spec = TeacherSpec(
         description.input_shape, (0.0, 1.0), description.classes, description.call_batch, "not fetched yet"
     )
-    teacher = ExportedTeacher(path, spec, description.preprocessing)
+    teacher = ExportedTeacher(path, spec, description.preprocessing, classes_map=description.classes_map)
     rows = teacher.fixed_batch or description.call_batch
     try:
         teacher.decide(torch.zeros(rows, *description.input_shape))
     except TeacherError as error:
         raise ConfigError(str(error)) from None
-    return FetchedModel({"file": path.name}, rows, teacher.parameters)
+    return FetchedModel({"file": path.name}, rows, teacher.parameters or None)
 
 
 def open_exported(stored: StoredModel) -> Batching:
     """The teacher that a card describes, called with one padded shape."""
     file, see = stored.folder / FOLDER / stored.model["file"], from_json(stored.model["preprocessing"])
-    teacher = ExportedTeacher(file, stored.spec, see, device=stored.device)
+    teacher = ExportedTeacher(file, stored.spec, see, classes_map=stored.model.get("classes_map"), device=stored.device)
     return Batching(teacher, sending=stored.sending, answered=stored.answered)
 
 

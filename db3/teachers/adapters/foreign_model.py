@@ -10,6 +10,7 @@ from db3.digest import digest_file, digest_json
 from db3.errors import DataError
 from db3.files import whole_file
 from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.outputs import ClassesMap
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.base import Answered, ImageShape, Sending, TeacherSpec
 
@@ -24,7 +25,7 @@ class ModelDescription:
         kind: `exported`, `onnx`, `http`, `http_image` or `callable`.
         input_shape: (C, H, W) of the dataset's images.
         classes: K.
-        labels: the model's names of the classes.
+        labels: the model's names of its classes.
         call_batch: rows of a call or request.
         preprocessing: what the model sees of an image.
         checkpoint: a local model's file.
@@ -33,6 +34,7 @@ class ModelDescription:
         input: name of the model's input; None: the only one.
         output: name of the model's output; None: the only one.
         http: settings of a remote model: `url`, `model`, `token`, …
+        classes_map: which of the K classes each of the model's own is; None: they are the same.
     """
 
     kind: str
@@ -47,6 +49,12 @@ class ModelDescription:
     input: str | None = None
     output: str | None = None
     http: Mapping[str, Any] = field(default_factory=dict)
+    classes_map: ClassesMap | None = None
+
+    @property
+    def own_classes(self) -> int:
+        """Classes that the model itself tells apart."""
+        return len(self.classes_map) if self.classes_map else self.classes
 
     @property
     def file(self) -> Path:

@@ -25,11 +25,12 @@ from db3.teachers.adapters.inference_protocol import (
     read_interface,
     read_json_object,
 )
-from db3.teachers.adapters.outputs import read_decisions
+from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes
 from db3.teachers.base import Answered, Sending, TeacherSpec
 
+_MEETING = 5.0  # seconds that a server is waited for which was never there: its address may be wrong
 _SEEN: dict[str, str] = {}  # versions that answered first, of models whose metadata tell none: one for all threads
 
 
@@ -48,6 +49,7 @@ class HttpTeacher:
         version: to ask for and to expect; None: the model has none.
         metadata: as it was when the teacher was fetched; None: whatever it is.
         labels: names of the classes, for a model that answers with names.
+        classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
         auth: the token's variable.
         link: limits, retries, encoding.
         sending: called before each attempt with the number of images about to be sent; what it raises passes through.
@@ -65,12 +67,15 @@ class HttpTeacher:
         version: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         labels: Sequence[str] = (),
+        classes_map: ClassesMap | None = None,
         auth: Auth | None = None,
         link: Link | None = None,
         sending: Sending | None = None,
         answered: Answered | None = None,
     ) -> None:
+        check_naming(spec.classes, labels, classes_map)
         self._see, self._link, self._labels = preprocessing or Preprocessing(), link or Link(), labels
+        self._map = classes_map
         self._see.check(spec.input_shape)
         self._rows = interface.rows or spec.max_batch
         self.spec = replace(spec, max_batch=self._rows * self._link.concurrency)
@@ -118,7 +123,7 @@ class HttpTeacher:
         self._check_version(self._server.client.redacted(told))
         output = find_output(value, rest, self._interface.output, who)
         sent = self._interface.rows or count
-        return read_decisions(output, sent, self.spec.classes, who, self._labels)[:count]
+        return read_decisions(output, sent, self.spec.classes, who, self._labels, self._map)[:count]
 
     def _check_version(self, value: Mapping[str, Any]) -> None:
         name, version = value.get("model_name"), value.get("model_version")
@@ -177,17 +182,17 @@ def fetch_http(description: ModelDescription, folder: Path, link: Link) -> Fetch
     """Read the metadata of server and model; the model is asked nothing."""
     http, see = description.http, description.preprocessing
     see.check(description.input_shape)
-    auth = Auth.declared(http)
+    auth, link = Auth.declared(http), replace(link, outage=min(link.outage, _MEETING))
     url, name = str(http["url"]).rstrip("/"), str(http["model"])
     server = _Server(url, name, description.version, auth, link)
     server.extensions()
     metadata = server.metadata()
     interface = read_interface(
-        metadata, see.shape(description.input_shape), see.dtype, description.input, description.output, server.who
+        metadata, see, description.input_shape, description.input, description.output, server.who
     )
     for entry in metadata.get("outputs") or []:
         if entry.get("name") == interface.output:
-            check_classes(entry.get("shape") or [], description.classes, server.who)
+            check_classes(entry.get("shape") or [], description.own_classes, server.who)
     model = {
         "url": url,
         "name": name,
@@ -210,6 +215,7 @@ def open_http(stored: StoredModel) -> HttpTeacher:
         version=model["version"],
         metadata=model["metadata"],
         labels=model["labels"],
+        classes_map=model.get("classes_map"),
         auth=Auth(**stored.card["access"]),
         link=stored.link,
         sending=stored.sending,

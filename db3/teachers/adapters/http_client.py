@@ -21,15 +21,14 @@ import orjson
 from pyrate_limiter import Limiter, Rate
 
 from db3.errors import TeacherError, one_line
-from db3.teachers.adapters.http_retries import RetryableError, broken_exchange, refused, retry
+from db3.teachers.adapters.http_retries import broken_exchange, refused, retry
 from db3.teachers.adapters.http_settings import Auth, Link
+from db3.teachers.adapters.retries import RetryableError
 from db3.teachers.base import Sending
 
 T = TypeVar("T")
 _GUARD = threading.Lock()
 _LARGEST = 1 << 28  # bytes of an answer: more is no decision
-# No connection came about: nothing was sent.
-_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 _IDLE = 4.0  # seconds that a connection is kept: many servers close theirs after five
 
 
@@ -114,21 +113,25 @@ class Client:
                 await acquired
 
     async def exchange(self, request: Request, unsent: Callable[[], None]) -> Reply:
-        """Send a request once; `unsent` is called where no connection came about, so that no server saw it.
+        """Send a request once; `unsent` is called where not a byte of it was sent: no connection came about.
 
         Raises:
             RetryableError: a failure that may pass.
             TeacherError: one that will not.
         """
+        begun = asyncio.Event()
         try:
             async with asyncio.timeout(self.link.timeout):
-                status, reply = await self._send(request)
+                status, reply = await self._send(request, begun)
         except TimeoutError:
-            raise RetryableError(f"it had not answered in full after {self.link.timeout:g} s") from None
+            what = "answered in full" if begun.is_set() else "accepted a connection"
+            raise RetryableError(f"it had not {what} after {self.link.timeout:g} s", down=not begun.is_set()) from None
         except httpx2.HTTPError as error:
-            if isinstance(error, _UNSENT):
+            reason = self._clean(str(error)) or type(error).__name__
+            raise broken_exchange(error, reason, begun.is_set(), self.who) from None
+        finally:
+            if not begun.is_set():
                 unsent()
-            raise broken_exchange(error, self._clean(str(error)) or type(error).__name__, self.who) from None
         if status == HTTPStatus.OK:
             return reply
         retry_after = reply.headers.get("Retry-After", "")
@@ -137,12 +140,24 @@ class Client:
             self.shared.resume = max(self.shared.resume, time.monotonic() + refusal.after)
         raise refusal
 
-    async def _send(self, request: Request) -> tuple[int, Reply]:
+    async def _send(self, request: Request, begun: asyncio.Event) -> tuple[int, Reply]:
+        """Status and reply; `begun` is set as soon as something is sent."""
+
+        async def trace(event: str, _: object) -> None:
+            if event.endswith("send_request_headers.started"):
+                begun.set()
+
         headers, content = dict(request.headers or {}), request.content
         if content is not None and self.link.compress:
             headers["Content-Encoding"] = "gzip"
             content = gzip.compress(content, 1, mtime=0)
-        stream = self.shared.client.stream(request.method, request.url, content=content, headers=headers)
+        stream = self.shared.client.stream(
+            request.method,
+            request.url,
+            content=content,
+            headers=headers,
+            extensions={"trace": trace},
+        )
         async with stream as response:
             parts, size = [], 0
             async for part in response.aiter_bytes():
@@ -202,7 +217,7 @@ class _Batch(Generic[T]):
             try:
                 self._ready[place] = self._requests[place]()
                 async with client.shared.slots:
-                    return await retry(lambda: self._attempt(place), client.link.attempts, self._stopped, client.who)
+                    return await retry(lambda: self._attempt(place), client.link, self._stopped, client.who)
             except BaseException as error:  # raised by the caller, in its own thread
                 self._error = self._error or error
                 self._stopped.set()

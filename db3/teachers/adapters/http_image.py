@@ -22,7 +22,7 @@ from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, 
 from db3.teachers.adapters.http_client import Client, Reply, Request
 from db3.teachers.adapters.http_settings import Auth, Link
 from db3.teachers.adapters.inference_protocol import read_json_object
-from db3.teachers.adapters.outputs import read_class
+from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_class
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import Answered, Sending, TeacherSpec
 
@@ -38,6 +38,7 @@ class HttpImageTeacher:
         answer: JMESPath of the class (a number, a name or K scores) in the answer.
         labels: the service's names of the classes.
         preprocessing: the size of the pictures; the rest is a picture's own.
+        classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
         body: `raw`, `multipart` or `json` (base64).
         field: of the form or of the JSON.
         format: `png` or `jpeg`.
@@ -58,6 +59,7 @@ class HttpImageTeacher:
         labels: Sequence[str],
         preprocessing: Preprocessing | None = None,
         *,
+        classes_map: ClassesMap | None = None,
         body: str = "raw",
         field: str = "image",
         format: str = "png",  # noqa: A002  (Pillow's own word)
@@ -67,6 +69,8 @@ class HttpImageTeacher:
         answered: Answered | None = None,
     ) -> None:
         _check_form(body, format)
+        check_naming(spec.classes, labels, classes_map)
+        self._map = classes_map
         self._url, self.spec, self._labels = url, spec, labels
         self._sending, self._answered = sending, answered
         self._see, self._form, self._format = preprocessing or Preprocessing(), (body, field), format
@@ -110,7 +114,7 @@ class HttpImageTeacher:
             raise TeacherError(
                 f"{self._who} answered with {keys}, but nothing at teacher.http.answer: correct the path"
             )
-        return read_class(found, self.spec.classes, self._who, self._labels)
+        return read_class(found, self.spec.classes, self._who, self._labels, self._map)
 
 
 def encode_picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
@@ -174,6 +178,7 @@ def open_http_image(stored: StoredModel) -> HttpImageTeacher:
         model["answer"],
         model["labels"],
         Preprocessing(resize=from_json(model["preprocessing"]).resize),
+        classes_map=model.get("classes_map"),
         **{name: model[name] for name in ("body", "field", "format")},
         auth=Auth(**stored.card["access"]),
         link=stored.link,

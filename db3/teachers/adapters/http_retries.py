@@ -1,4 +1,4 @@
-"""The retry policy of remote teachers: which failures are tried again, when and how often, and what the others mean.
+"""The failures of remote teachers: which may pass (`db3.teachers.adapters.retries`), and what the others mean.
 
 What is retried is safe to repeat: a request changes nothing on the server. It may be billed again, so every attempt is
 announced before it is sent.
@@ -14,13 +14,15 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx2
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type
 
 from db3.errors import TeacherError
+from db3.settings.teacher import Link
+from db3.teachers.adapters.retries import Policy, RetryableError
 
 T = TypeVar("T")
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_BACKOFF = wait_random_exponential(multiplier=0.25, max=20.0)
+_DOWN = frozenset({429, 502, 503, 504})  # nobody worked on it
 _REMEDIES = {
     400: "check teacher.input, dtype and layout",
     401: "check the token and teacher.http.token",
@@ -32,24 +34,12 @@ _REMEDIES = {
 }
 
 
-class RetryableError(Exception):
-    """A failure that may pass: the request is tried again.
-
-    Attributes:
-        after: seconds that the server asked to wait.
-    """
-
-    def __init__(self, reason: str, after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.after = after
-
-
-async def retry(attempt: Callable[[], Awaitable[T]], attempts: int, stopped: asyncio.Event, who: str) -> T:
-    """Try until there is an answer: exponential backoff with jitter, at least as long as the server asked to wait.
+async def retry(attempt: Callable[[], Awaitable[T]], link: Link, stopped: asyncio.Event, who: str) -> T:
+    """Try until there is an answer; pauses are at least as long as the server asked to wait.
 
     Args:
         attempt: raises RetryableError to be called again, any other error to end it.
-        attempts: at most.
+        link: how often, and how long.
         stopped: once it is set nothing is tried again, nor waited for.
         who: names the teacher in errors.
 
@@ -64,25 +54,24 @@ async def retry(attempt: Callable[[], Awaitable[T]], attempts: int, stopped: asy
     async def once() -> T:
         return await attempt()
 
-    policy = AsyncRetrying(
-        retry=retry_if_exception_type(RetryableError),
-        stop=lambda state: stopped.is_set() or stop_after_attempt(attempts)(state),
-        wait=_wait,
-        sleep=pause,
-        reraise=True,
+    policy = Policy(link, stopped.is_set)
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(RetryableError), stop=policy.stop, wait=policy.wait, sleep=pause, reraise=True
     )
     try:
-        return await policy(once)
+        return await retrying(once)
     except RetryableError as error:
-        count = policy.statistics.get("attempt_number", 1)
         raise TeacherError(
-            f"{who} gave no answer in {count} attempts; the last time {error}: check the server and runtime.link, then "
-            "run again"
+            f"{who} gave no answer {policy.told(error)}; the last time {error}: check the server and runtime.link, "
+            "then run again"
         ) from None
 
 
-def broken_exchange(error: httpx2.HTTPError, reason: str, who: str) -> RetryableError | TeacherError:
-    """What a failure of the exchange itself means; `reason` is its message, without the token."""
+def broken_exchange(error: httpx2.HTTPError, reason: str, sent: bool, who: str) -> TeacherError:
+    """What a failure of the exchange itself means; `reason` is its message, without the token.
+
+    Where nothing had been sent there is no server.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -93,10 +82,10 @@ def broken_exchange(error: httpx2.HTTPError, reason: str, who: str) -> Retryable
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         return TeacherError(f"{who} cannot be asked ({reason}): correct teacher.http")
-    return RetryableError(f"the exchange broke ({reason})")
+    return RetryableError(f"the exchange broke ({reason})", down=not sent)
 
 
-def refused(status: int, message: str, retry_after: str, patience: float, who: str) -> RetryableError | TeacherError:
+def refused(status: int, message: str, retry_after: str, patience: float, who: str) -> TeacherError:
     """What a status other than 200 means.
 
     Args:
@@ -115,12 +104,7 @@ def refused(status: int, message: str, retry_after: str, patience: float, who: s
             f"{who} answered {answer} and asks to wait {after:,.0f} s; runtime.link.patience is {patience:g} s: "
             "run again later"
         )
-    return RetryableError(f"it answered {answer}", after)
-
-
-def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return max(_BACKOFF(state), error.after if isinstance(error, RetryableError) else 0.0)
+    return RetryableError(f"it answered {answer}", after, status in _DOWN)
 
 
 def _seconds(retry_after: str) -> float:

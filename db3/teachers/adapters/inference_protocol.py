@@ -14,8 +14,10 @@ import orjson
 
 from db3.errors import ConfigError, TeacherError
 from db3.teachers.adapters.http_client import Reply
-from db3.teachers.adapters.http_retries import RetryableError
+from db3.teachers.adapters.preprocessing import Preprocessing
+from db3.teachers.adapters.retries import RetryableError
 from db3.teachers.adapters.signature import check_images_fit, pick_tensor
+from db3.teachers.base import ImageShape
 
 BINARY = "binary_tensor_data"
 _HEADER = "Inference-Header-Content-Length"
@@ -45,8 +47,8 @@ class Interface:
 
 def read_interface(
     metadata: Mapping[str, Any],
-    shape: tuple[int, int, int],
-    dtype: str,
+    see: Preprocessing,
+    input_shape: ImageShape,
     input: str | None,  # noqa: A002  (the protocol's own word)
     output: str | None,
     who: str,
@@ -55,8 +57,8 @@ def read_interface(
 
     Args:
         metadata: of the model; its inputs and outputs may be unknown.
-        shape: one image as the model is to see it.
-        dtype: likewise.
+        see: what the model is to see of an image.
+        input_shape: (C, H, W).
         input: its name; None: the only one.
         output: its name; None: the only one.
         who: names the model in errors.
@@ -64,7 +66,7 @@ def read_interface(
     Raises:
         ConfigError: a name is missing or unknown, or shape or type do not fit.
     """
-    own = {of: name for name, of in SEEN.items()}[dtype]
+    own = {of: name for name, of in SEEN.items()}[see.dtype]
     entry = _entry(metadata.get("inputs"), input, "input", who)
     if entry is None and input is None:
         raise ConfigError(f"{who} does not say how its input is called; expected a name: set teacher.input")
@@ -75,9 +77,9 @@ def read_interface(
     if entry.get("datatype") != own:
         fitting = SEEN.get(str(entry.get("datatype")))
         hint = f"set teacher.dtype={fitting}" if fitting else f"expected one of {', '.join(SEEN)}"
-        raise ConfigError(f"{who} takes {entry.get('datatype')}, but teacher.dtype is {dtype}: {hint}")
+        raise ConfigError(f"{who} takes {entry.get('datatype')}, but teacher.dtype is {see.dtype}: {hint}")
     sizes = entry.get("shape")
-    rows = check_images_fit(sizes, shape, who) if sizes else None
+    rows = check_images_fit(sizes, see, input_shape, who) if sizes else None
     return Interface(str(entry["name"]), own, output, rows)
 
 

@@ -1,6 +1,5 @@
 """A teacher that is an ONNX file, run by onnxruntime."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +13,7 @@ from db3.extras import needs
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FOLDER, FetchedModel, ModelDescription, StoredModel, keep
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import read_decisions
+from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes, check_images_fit, pick_tensor
 from db3.teachers.base import ImageShape, TeacherSpec
@@ -22,6 +21,8 @@ from db3.teachers.base import ImageShape, TeacherSpec
 with needs("onnx", "teacher.kind=onnx"):
     import onnx
     import onnxruntime
+
+    from db3.teachers.adapters.onnx_weights import count_weights, tensors_of
 
 FILE = "model.onnx"
 _TYPES = {"float": "float32", "float16": "float16", "double": "float64", "uint8": "uint8"}
@@ -35,6 +36,7 @@ class OnnxTeacher:
         spec: shape, bounds, classes, call shape and identity; `max_batch` is the file's own where that is fixed.
         preprocessing: what the model sees of an image.
         labels: names of the classes, for a model that answers with names.
+        classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
         input: name; None: the only one.
         output: logits, probabilities, integer classes or names; None: the only one.
         device: `cpu`, or `cuda` (needs onnxruntime-gpu).
@@ -51,20 +53,24 @@ class OnnxTeacher:
         preprocessing: Preprocessing | None = None,
         *,
         labels: Sequence[str] = (),
+        classes_map: ClassesMap | None = None,
         input: str | None = None,  # noqa: A002  (ONNX's own word)
         output: str | None = None,
         device: str = "cpu",
     ) -> None:
-        self.spec, self._labels, self._who = spec, labels, f"the ONNX model {model.name}"
+        check_naming(spec.classes, labels, classes_map)
+        self.spec, self._labels, self._map, self._who = spec, labels, classes_map, f"the ONNX model {model.name}"
         self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
         self._session = _session(model, device)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         taken = inputs[pick_tensor([entry.name for entry in inputs], input, "input", self._who)]
+        if output is None:  # scikit-learn's scores as a list of mappings, beside its names: no tensor
+            outputs = [entry for entry in outputs if entry.type.startswith("tensor(")] or outputs
         given = outputs[pick_tensor([entry.name for entry in outputs], output, "output", self._who)]
         self._input, self._output = taken.name, given.name
         self.fixed_batch = _batch(taken, self._see, spec.input_shape, self._who)
-        _check_output(given, spec.classes, self._who)
+        _check_output(given, len(classes_map) if classes_map else spec.classes, self._who)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -83,7 +89,8 @@ class OnnxTeacher:
             raise TeacherError(
                 f"{self._who} failed on {len(images)} images ({one_line(error)}): check the file"
             ) from None
-        return read_decisions(output, len(images), self.spec.classes, self._who, self._labels).to(images.device)
+        decisions = read_decisions(output, len(images), self.spec.classes, self._who, self._labels, self._map)
+        return decisions.to(images.device)
 
 
 def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
@@ -94,9 +101,8 @@ def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> Fetch
     except Exception as error:  # protobuf's DecodeError shares no base class with onnx's own
         raise DataError(f"cannot read {source} ({one_line(error)}); expected an ONNX file: copy it again") from None
     path = keep(source, folder, FILE)
-    tensors = graph.graph.initializer
     for name in sorted(
-        {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+        {entry.value for tensor in tensors_of(graph) for entry in tensor.external_data if entry.key == "location"}
     ):
         if not _lies_beside(source, name):
             raise DataError(f"{source} keeps weights in {name}, outside its folder; expected them beside it: move them")
@@ -109,13 +115,14 @@ def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> Fetch
         spec,
         description.preprocessing,
         labels=description.labels,
+        classes_map=description.classes_map,
         input=description.input,
         output=description.output,
     )
     rows = teacher.fixed_batch or description.call_batch
     teacher.decide(torch.zeros(rows, *description.input_shape))
     model = dict(zip(("input", "output"), teacher.names, strict=True))
-    return FetchedModel(model, rows, sum(math.prod(tensor.dims) for tensor in tensors))
+    return FetchedModel(model, rows, count_weights(graph))
 
 
 def _lies_beside(source: Path, name: str) -> bool:
@@ -134,6 +141,7 @@ def open_onnx(stored: StoredModel) -> Batching:
         stored.spec,
         from_json(model["preprocessing"]),
         labels=model["labels"],
+        classes_map=model.get("classes_map"),
         input=model["input"],
         output=model["output"],
         device=stored.device,
@@ -171,7 +179,7 @@ def _batch(taken: Any, see: Preprocessing, input_shape: ImageShape, who: str) ->
     if dtype != see.dtype:
         want = f"set teacher.dtype={dtype}" if dtype else f"export it with one of {', '.join(_TYPES.values())}"
         raise ConfigError(f"{who} takes {taken.type}, but teacher.dtype is {see.dtype}: {want}")
-    return check_images_fit(taken.shape, see.shape(input_shape), who)
+    return check_images_fit(taken.shape, see, input_shape, who)
 
 
 def _check_output(given: Any, classes: int, who: str) -> None:

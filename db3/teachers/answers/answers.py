@@ -17,7 +17,7 @@ from db3.teachers.answers.recording import width
 from db3.teachers.answers.store import Account, AnswerStore
 from db3.teachers.base import Teacher
 from db3.teachers.budget import Costs
-from db3.teachers.checks import check_decisions
+from db3.teachers.checks import checked_decisions
 
 
 class Answers:
@@ -65,8 +65,7 @@ class Answers:
 
     def answered(self, place: int, decisions: Int[Tensor, " _"]) -> None:
         """Keep what came back: decisions on the images from `place` on of the call under way."""
-        check_decisions(decisions, len(decisions), self.spec)
-        told = decisions.cpu().numpy().astype(self._type)
+        told = checked_decisions(decisions, len(decisions), self.spec).cpu().numpy().astype(self._type)
         with self._guard:
             for key, vote in zip(self._calling[place : place + len(told)], told, strict=True):
                 self._waiting[key] = vote.tobytes()
@@ -101,8 +100,7 @@ class Answers:
         """
         self._calling, self._votes, self._received = keys, {}, 0
         try:
-            decisions = self._teacher.decide(images)
-            check_decisions(decisions, len(keys), self.spec)
+            decisions = checked_decisions(self._teacher.decide(images), len(keys), self.spec)
             if not self._received:  # an adapter that tells nothing while it works
                 self.answered(0, decisions)
         finally:

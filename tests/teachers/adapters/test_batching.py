@@ -1,5 +1,9 @@
 """One call shape, whatever is asked."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -41,6 +45,8 @@ def _brightest(max_batch: int) -> Brightest:
 
 
 class TestBatchedNetwork(TeacherContract):
+    EXTRA = frozenset({"announcing"})
+
     @pytest.fixture
     def teacher(self) -> Batching:
         spec = TeacherSpec((3, 16, 16), (0.0, 1.0), 10, 5, "lenet5, untrained")
@@ -75,3 +81,55 @@ def test_nothing_asked_costs_nothing() -> None:
 def test_a_wrong_number_of_answers_is_not_cut_to_fit() -> None:
     with pytest.raises(TeacherError, match=r"answers of shape \[5\] to 4 images; expected one class per image"):
         Batching(_TooMany()).decide(torch.zeros(2, 1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    "form", [list, Tensor.numpy, lambda told: told.numpy().astype(np.uint8), lambda told: told.to(torch.int32)]
+)
+def test_a_teacher_of_ones_own_may_answer_with_whatever_holds_whole_numbers(form: Callable[[Tensor], Any]) -> None:
+    class Own:
+        spec = _brightest(max_batch=4).spec
+
+        def decide(self, images: Tensor) -> Any:
+            return form(_brightest(max_batch=4).decide(images))
+
+    images = torch.rand(7, 1, 3, 3)
+    told = Batching(Own()).decide(images)
+    assert told.dtype == torch.int64
+    assert torch.equal(told, Batching(_brightest(max_batch=4)).decide(images))
+
+
+@pytest.mark.parametrize("ending", [RuntimeError("gone"), KeyboardInterrupt()])
+def test_what_came_back_before_a_call_failed_is_not_asked_again(ending: BaseException) -> None:
+    """960 of 1,024 images had been answered when the last call failed; they were asked and paid again."""
+    recording, images, failing = _Recording(_brightest(max_batch=64)), torch.rand(1024, 1, 3, 3), [True]
+
+    class Failing:
+        spec = recording.spec
+
+        def decide(self, images: Tensor) -> Tensor:
+            if len(recording.calls) == 15 and failing and failing.pop():
+                raise ending
+            return recording.decide(images)
+
+    teacher = Batching(Failing())
+    with pytest.raises(type(ending)):
+        teacher.decide(images)
+    assert torch.equal(teacher.decide(images), _brightest(max_batch=64).decide(images))
+    assert len(recording.calls) == 16
+    teacher.decide(images[:64])  # what is asked once more after that is sent: an unsteady teacher may be asked again
+    assert len(recording.calls) == 17
+
+
+def test_other_images_than_those_answered_are_asked() -> None:
+    recording, images, stops = _Recording(_brightest(max_batch=2)), torch.rand(4, 1, 3, 3), [False, True]
+
+    def sending(_: int) -> None:
+        if stops and stops.pop(0):
+            raise TeacherError("stop")
+
+    teacher = Batching(recording, sending=sending)
+    with pytest.raises(TeacherError, match="stop"):
+        teacher.decide(images)
+    assert torch.equal(teacher.decide(images.flip(0)), _brightest(max_batch=2).decide(images.flip(0)))
+    assert len(recording.calls) == 3

@@ -21,6 +21,7 @@ from db3.teachers.adapters.foreign_model import ModelDescription, StoredModel
 from db3.teachers.adapters.http_image import HttpImageTeacher, encode_picture, fetch_http_image, open_http_image
 from db3.teachers.adapters.http_settings import Link
 from db3.teachers.base import TeacherSpec
+from db3.teachers.budget import Costs
 from tests.contracts.teacher import TeacherContract
 from tests.teachers.hostile import _Server
 
@@ -129,6 +130,14 @@ def test_an_answer_that_is_no_class_stops_with_one_line(service: Any, answer: An
     with pytest.raises(TeacherError, match=message) as raised:
         HttpImageTeacher(service.url, SPEC, "best", NAMES, link=QUICK).decide(LEVELS[:1])
     assert "\n" not in str(raised.value)
+
+
+def test_a_service_that_is_not_there_was_sent_nothing(service: Any) -> None:
+    costs, link = Costs(), Link(concurrency=4, timeout=5.0, outage=0.5)
+    teacher = HttpImageTeacher("http://127.0.0.1:9/classify", SPEC, "best", NAMES, link=link, sending=costs.send)
+    with pytest.raises(TeacherError, match=r"gave no answer for 0\.5 s"):
+        teacher.decide(LEVELS)
+    assert costs.sent == 0
 
 
 def test_what_passes_is_tried_again_and_counted(service: Any) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from db3.errors import TeacherError
-from db3.teachers.adapters.outputs import read_class, read_decisions
+from db3.errors import ConfigError, TeacherError
+from db3.teachers.adapters.outputs import check_naming, full_map, never_meant, read_class, read_decisions
 
 NAMES = ("cat", "dog", "cow")
 
@@ -40,10 +40,11 @@ def test_decisions_of_every_form(output: Any, expected: list[int]) -> None:
     [
         (np.zeros((3, 3)), "gave 3 answers to 2 images"),
         (np.float32(1), "gave a single value to 2 images"),
+        (None, "gave None to 2 images"),
         (np.zeros((2, 4)), r"output of shape \[2, 4\] in float64; expected \[2, 3\] scores"),
-        (np.zeros(2), r"output of shape \[2\] in float64"),
+        (np.zeros(2), r"output of shape \[2\] in float64; expected .* integer classes or names: answer with integers"),
         (np.array([[0, np.nan, 1], [0, 0, 0]]), "gave NaN"),
-        ([0, 3], r"answered class 3; expected 0 … 2"),
+        ([0, 3], r"answered class 3; expected 0 … 2: set teacher\.classes_map=from_one where it counts from 1"),
         ([0, -1], "answered class -1"),
         (np.array([True, False]), "in bool"),
         (["dog", "fox"], "answered 'fox'; expected one of cat, dog, cow"),
@@ -88,3 +89,49 @@ def test_one_answer_as_a_class(answer: Any, expected: int) -> None:
 def test_one_answer_that_is_no_class(answer: Any) -> None:
     with pytest.raises(TeacherError, match="the endpoint"):
         read_class(answer, 3, "the endpoint", NAMES)
+
+
+ORDER = [2, None, 0, 1]  # the model's own four classes as ours: its second is none of them
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (np.array([[0.1, 0.9, 0.5, 0.2], [0.3, 0.0, 0.1, 0.2]]), [0, 2]),  # its second column is left out
+        (np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]), [0, 0]),  # of a tie the lowest of our classes
+        ([3, 0], [1, 2]),
+        (["ox", "hen"], [1, 0]),
+    ],
+    ids=["scores", "tie", "integers", "names"],
+)
+def test_one_map_is_for_every_kind_of_output(output: Any, expected: list[int]) -> None:
+    assert read_decisions(output, 2, 3, "the model", ("cat", "sky", "hen", "ox"), ORDER).tolist() == expected
+
+
+def test_a_model_that_counts_from_one() -> None:
+    counted = full_map("from_one", 3)
+    assert read_decisions([1, 3, 2], 3, 3, "the model", classes_map=counted).tolist() == [0, 2, 1]
+    with pytest.raises(TeacherError, match=r"answered its class 0, which teacher\.classes_map leaves out"):
+        read_decisions([0], 1, 3, "the model", classes_map=counted)
+    with pytest.raises(TeacherError, match=r"answered class 4; expected 0 … 3"):
+        read_decisions([4], 1, 3, "the model", classes_map=counted)
+    assert read_class(3, 3, "the endpoint", NAMES, counted) == 2
+
+
+def test_classes_that_no_output_stands_for_are_known() -> None:
+    assert never_meant(4, [0, None, 2, 0]) == [1, 3]
+    assert never_meant(4, None) == never_meant(4, full_map("from_one", 4)) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes_map", "message"),
+    [
+        (("a", "b", "a"), None, r"teacher\.labels names 'a' 2 times; expected another"),
+        ((), [0, 3], r"teacher\.classes_map says that the model's class 1 is class 3; expected 0 … 2, or null"),
+        (("a", "b"), [0, 1, 2], r"teacher\.labels names 2 classes, teacher\.classes_map maps 3"),
+    ],
+)
+def test_a_wrong_naming_is_one_line(labels: tuple[str, ...], classes_map: list[int] | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        check_naming(3, labels, classes_map)
+    assert "\n" not in str(raised.value)
