@@ -113,7 +113,7 @@ def test_outside_a_terminal_lines_come_periodically(capsys: pytest.CaptureFixtur
         for _ in range(3):
             progress.advance()
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(",")[0] for line in lines] == [f"train: {n}/3 step" for n in (1, 2, 3, 3)]
+    assert [line.split(",")[0] for line in lines] == [f"train: {n}/3 step" for n in (1, 2, 3)]
     assert lines[0].endswith(" left")
     assert not lines[2].endswith(" left")
 
