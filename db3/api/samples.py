@@ -85,6 +85,7 @@ def take_samples(asking: Asking, images: Images | None, plan: Plan) -> TransferI
 
 
 def _too_little(error: BudgetSpent) -> ConfigError:
+    counts = str(error).partition(": raise ")[0]
     return ConfigError(
-        f"the limit does not pay for all queries ({error}): raise limit; what was answered is kept and not sent again"
+        f"limit does not pay for all queries ({counts}): raise it; what was answered is kept and not sent again"
     )

@@ -74,7 +74,10 @@ def test_what_fails_is_one_line_and_is_gone_on_with(folder: Path) -> None:
     line = broken.stderr.strip().splitlines()[-1]
     assert line.startswith("db3 distill: the function classify failed")
     assert "out of order" in line
-    assert run(folder, "distill", *MODEL, *QUICK, "--folder", "run").returncode == 0
+    again = run(folder, "distill", *MODEL, *QUICK, "--folder", "run")  # each of the five attempts was counted
+    assert again.returncode == 1
+    assert "limit does not pay for all queries" in again.stderr
+    assert run(folder, "distill", *MODEL, *QUICK, "--folder", "run", "--limit", "500").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_images_that_do_not_fit_are_refused(images: object, message: str, tmp_pa
 
 def test_the_limit_ends_it_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     vendor = Vendor()
-    with pytest.raises(ConfigError, match=r"the limit does not pay for all queries .*: raise limit"):
+    with pytest.raises(ConfigError, match=r"limit does not pay for all queries \(.* of 100 that may be\): raise it"):
         distilled(vendor, tmp_path, limit=100)
     assert vendor.asked <= 100
     assert distilled(vendor, tmp_path).queries.sent == vendor.asked

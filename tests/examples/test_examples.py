@@ -32,31 +32,43 @@ def told(text: str) -> tuple[int, float]:
     return int(asked.replace(",", "")), float(agreement)
 
 
-def test_a_function_is_searched_and_a_student_learns(tmp_path: Path) -> None:
-    text = output("python_function.py", tmp_path)
+def test_the_parts_by_hand(tmp_path: Path) -> None:
+    text = output("boundary_search.py", tmp_path)
     asked, agreement = told(text)
     assert 200 < asked <= 200 + 200 * 3 * 8
     assert agreement > 60  # four classes: 25 by chance
     assert float(re.findall(r"nearest boundary: ([\d.]+)", text)[0]) > 0
 
 
-def test_an_onnx_file_answers_and_is_searched(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "queries"), [("python_function", 1500), ("zero_shot", 1000), ("endpoint", 1000)])
+def test_a_student_learns_from_so_many_queries(name: str, queries: int, tmp_path: Path) -> None:
+    text = output(f"{name}.py", tmp_path)
+    asked, agreement = told(text)
+    assert asked == queries
+    assert agreement > 60
+    assert "missing" not in text or "missing: ()" in text
+
+
+def test_an_onnx_file_becomes_a_smaller_one(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     text = output("onnx_file.py", tmp_path)
     per_class = [
         int(count) for count in re.findall(r"\d+", text.partition("decisions per class:")[2].partition("]")[0])
     ]
-    assert sum(per_class) == 60
+    assert sum(per_class) == 1160
     assert all(per_class)
-    assert int(re.findall(r"a boundary was found for (\d+)%", text)[0]) > 90
+    before, after = re.findall(r"([\d,]+) parameters became ([\d,]+)", text)[0]
+    assert int(after.replace(",", "")) < int(before.replace(",", ""))
+    assert told(text)[1] > 60
 
 
-def test_zero_shot_spends_its_budget_exactly(tmp_path: Path) -> None:
-    text = output("zero_shot.py", tmp_path)
-    asked, agreement = told(text)
-    assert asked == 1000
-    assert agreement > 60
-    assert "missing: ()" in text
+def test_a_cascade_keeps_its_promise_and_saves(tmp_path: Path) -> None:
+    text = output("cascade.py", tmp_path)
+    together = float(re.findall(r"together agree with the teacher on ([\d.]+)%", text)[0])
+    alone = float(re.findall(r"the student alone: ([\d.]+)% agreement", text)[0])
+    assert together > max(95, alone)
+    asked, images = re.findall(r"(\d+) of (\d+) images asked of the teacher", text)[0]
+    assert 0 < int(asked) < int(images) == 500
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
