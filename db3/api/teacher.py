@@ -131,8 +131,8 @@ def teacher(
         device: where a local model runs.
         link: how a remote model is reached.
         described: whatever else the group `teacher` of the parameters knows (docs/guides/own-teacher.md): `mean`,
-            `std`, `scale`, `resize`, `layout`, `dtype`, `classes_map`, `input`, `output`, `votes`, `call_batch`, `quantise`,
-            `http`.
+            `std`, `scale`, `resize`, `layout`, `dtype`, `classes_map`, `input`, `output`, `votes`, `call_batch`,
+            `quantise`, `http`.
 
     Raises:
         ConfigError: something is missing, unknown or of a wrong type.

@@ -19,14 +19,14 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _OPTIONAL = ("normalise.mean", "normalise.std")
 
 
-def save_weights(network: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
+def save_weights(network: nn.Module, path: str | Path, metadata: dict[str, Any]) -> None:
     """Write parameters and buffers, and `metadata` (JSON values); equal content gives equal bytes."""
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_bytes(path, save(tensors, {_KEY: text}))
+    write_bytes(Path(path), save(tensors, {_KEY: text}))
 
 
-def load_weights(network: nn.Module, path: Path) -> dict[str, Any]:
+def load_weights(network: nn.Module, path: str | Path) -> dict[str, Any]:
     """Load a weights file into a network of the same architecture.
 
     A .pth or .pt file is opened with weights_only (it cannot run code); it holds a state_dict, or a dictionary with
@@ -39,6 +39,7 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is missing, damaged, holds NaN, or is of another architecture. The network is unchanged.
     """
+    path = Path(path)
     if path.suffix == ".safetensors":
         state, metadata = _read_safetensors(path)
     elif path.suffix in (".pth", ".pt"):

@@ -176,3 +176,10 @@ def test_other_contents_are_refused(tmp_path: Path) -> None:
 def test_safetensors_holds_every_tensor(tmp_path: Path) -> None:
     save_weights(student(), tmp_path / "w.safetensors", {})
     assert set(load_file(tmp_path / "w.safetensors")) == set(student().state_dict())
+
+
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    network, other = student(seed=1), student(seed=2)
+    save_weights(network, f"{tmp_path}/weights.safetensors", {})
+    load_weights(other, f"{tmp_path}/weights.safetensors")
+    assert same(network, other)
