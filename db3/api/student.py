@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import nn
 
@@ -16,14 +15,13 @@ from db3.errors import DataError, one_line
 from db3.files import read_json, write_bytes, write_json, write_text
 from db3.gate.gate import Gate
 from db3.gate.onnx_metadata import put_gate
+from db3.gate.scores import student_probabilities
 from db3.images.priors import prior_images
 from db3.networks import build, count_parameters, load_weights, multiply_adds, save_weights
-from db3.pixels import to_floats
 from db3.students.export import TOLERANCE, check_parity, export_onnx
 from db3.students.model_card import model_card
 from db3.teachers.base import ImageShape
 
-_CALL = 256  # images a call
 _CARD, _WEIGHTS = "student.json", "student.safetensors"
 _CHECKED = 64  # made images on which an exported file is held against the network
 
@@ -52,12 +50,8 @@ class Student:
         return count_parameters(self.network)
 
     def scores(self, images: UInt8[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n k"]:
-        """Probabilities of the classes, float32: the softmax of its logits."""
-        found = [torch.empty(0, len(self.class_names))]
-        with torch.inference_mode():
-            for start in range(0, len(images), _CALL):
-                found.append(self.network(to_floats(images[start : start + _CALL])).softmax(dim=1))
-        return torch.cat(found).numpy()
+        """Probabilities of the classes, float64: the softmax of its logits."""
+        return student_probabilities(self.network, images)
 
     def predict(self, images: UInt8[np.ndarray, "n c h w"]) -> Int64[np.ndarray, " n"]:
         """The class of each image."""
@@ -99,7 +93,8 @@ class Student:
             **self.told,
         }
         if gate is not None:
-            card |= {"gate": json.loads(gate.to_json()), "measured": f"{card.get('measured', '')}\n\n{gate}".strip()}
+            card["gate"] = json.loads(gate.to_json())
+            card["measured"] = f"{card.get('measured', '')}\n\n{gate.to_markdown()}".strip()
         if (folder / "student.onnx").is_file():
             if gate is not None:
                 write_bytes(folder / "student.onnx", put_gate((folder / "student.onnx").read_bytes(), gate))

@@ -84,7 +84,7 @@ def test_a_gate_says_what_it_would_take_or_promises(result: "db3.Result") -> Non
     student = result.student.save(result.folder / "gated", gate)
     told = json.loads((student / "student.json").read_text())
     assert told["gate"]["threshold"] == gate.threshold
-    assert str(gate) in (student / "README.md").read_text()
+    assert gate.to_markdown() in (student / "README.md").read_text()
     teacher = db3.teacher(Vendor(), shape=SHAPE, classes=CLASSES)
     cascade = db3.Cascade(result.student, teacher, gate)
     decided = cascade.decide(IMAGES)
