@@ -18,13 +18,12 @@ def bill_line(curve: Sequence[CoveragePoint], decimals: int) -> str:
     """One sentence: what the teacher would still be asked at the goal, on these images."""
     goal, point = f"{percent(GOAL, 0)}{HARD}%", laxest(curve)
     if point is None:
-        return f"However sure the student had to be, it agreed on less than {goal} of what it answered: all is asked."
+        return f"However sure the student had to be, it agrees on less than {goal} of what it answers: all is asked."
     agreed = f"{percent(point.agreement, decimals)}{HARD}%"
     if point.coverage == 1:
-        return f"At {goal} agreement nothing is asked: the student answers every image, and agrees on {agreed}."
-    share = f"{percent(1 - point.coverage)}{HARD}%"
-    asked = number(1000 * (1 - point.coverage))
+        return f"For {goal} agreement on these images nothing is asked: the student answers all and agrees on {agreed}."
+    asked, of_1000 = f"{percent(1 - point.coverage)}{HARD}%", number(1000 * (1 - point.coverage))
     return (
-        f"At {goal} agreement {share} of the images are left to the teacher, {asked} questions for 1,000 images; the "
-        f"student answers the others, and agrees on {agreed} of them."
+        f"For {goal} agreement on these images the teacher is asked about {asked} of them, {of_1000} in 1,000; the "
+        f"student answers the others itself and agrees on {agreed}."
     )

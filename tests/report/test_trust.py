@@ -26,8 +26,8 @@ def plain(text: str) -> str:
 
 def test_the_bill_at_99_percent_is_told() -> None:
     assert plain(bill_line(CURVE, 1)) == (
-        "At 99 % agreement 12.0 % of the images are left to the teacher, 120 questions for 1,000 images; the student "
-        "answers the others, and agrees on 99.2 % of them."
+        "For 99 % agreement on these images the teacher is asked about 12.0 % of them, 120 in 1,000; the student "
+        "answers the others itself and agrees on 99.2 %."
     )
     assert "nothing is asked" in bill_line([*CURVE[:2], replace(CURVE[2], agreement=0.995)], 1)
     assert "all is asked" in bill_line(CURVE[2:], 1)
