@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from jaxtyping import Int, UInt8
 from torch import nn
 
 from db3.arithmetic import to_exact
@@ -23,6 +24,8 @@ from db3.evaluation import (
     write_confusion,
     write_curve,
 )
+from db3.gate.curve import CoveragePoint, coverage_curve, write_coverage
+from db3.gate.scores import student_probabilities, sureness
 from db3.networks import build, load_weights
 from db3.students.latency import latency_ms
 from db3.teachers.decide import decide_images
@@ -62,6 +65,8 @@ def evaluate(config: Config, data: Path) -> str:
     write_confusion(folder / "confusion.csv", found.confusion)
     write_accuracy(folder / "accuracy.csv", decisions, found.variants, test.labels)
     write_curve(folder / "curve.csv", found.variants, test.labels)
+    own = _decider(student, data / "student" / "student.safetensors")
+    write_coverage(folder / "coverage.csv", _coverage(own, test.images, decisions))
     return f"{_summary(found.metrics)}; {asked}{_latency(config, data, student)}"
 
 
@@ -104,6 +109,16 @@ def _decider(card: StudentCard, path: Path) -> nn.Module:
     """The student as it is measured: in the arithmetic that it was trained in."""
     network = _student(card, path)
     return to_exact(network) if card.arithmetic == "exact" else network
+
+
+def _coverage(
+    student: nn.Module, images: UInt8[np.ndarray, "n c h w"], decisions: Int[np.ndarray, " n"] | None
+) -> list[CoveragePoint]:
+    """How much the exported student would answer itself, against how often the teacher decides likewise."""
+    if decisions is None:
+        return []
+    scores, own = sureness(student_probabilities(student, images))
+    return coverage_curve(scores, own == decisions)
 
 
 def _summary(metrics: Metrics) -> str:

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from db3.errors import DataError
 from db3.evaluation import Metrics
 from db3.files import read_array, write_text
+from db3.gate.curve import CoveragePoint
 from db3.report import build_report
 from db3.report.run import (
     DatasetFacts,
@@ -83,6 +84,7 @@ def read_run(data: Path) -> Run:
         confusion=_read_confusion(data / "evaluation/confusion.csv", card.classes),
         scores=_read_scores(data / "evaluation/accuracy.csv"),
         losses=_read_losses(data / "student/history.csv"),
+        coverage=_read_coverage(data / "evaluation/coverage.csv"),
         snapshots=_read_snapshots(data / "samples", samples),
     )
 
@@ -190,6 +192,14 @@ def _read_scores(path: Path) -> list[Score]:
             )
             for row in rows
         ]
+    except ValueError as error:
+        raise DataError(f"{path} holds a cell that is no number ({error}); run evaluate again") from None
+
+
+def _read_coverage(path: Path) -> list[CoveragePoint]:
+    names = ("threshold", "coverage", "agreement", "low", "high")
+    try:
+        return [CoveragePoint(*(float(row[name]) for name in names)) for row in _read_table(path, names)]
     except ValueError as error:
         raise DataError(f"{path} holds a cell that is no number ({error}); run evaluate again") from None
 

@@ -1,12 +1,17 @@
 """How much a student answers, against how often it then agrees: the curve that a gate is one point of."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from db3.errors import DataError
 from db3.evaluation.binomial import clopper_pearson
+from db3.evaluation.results import DECIMALS
+from db3.files import write_text
 
 
 @dataclass(frozen=True)
@@ -57,3 +62,14 @@ def coverage_curve(
         low, high = clopper_pearson(alike, end, confidence)
         found.append(CoveragePoint(float(ranked[end - 1]), end / len(scores), alike / end, low, high))
     return found
+
+
+def write_coverage(path: Path, curve: Sequence[CoveragePoint]) -> None:
+    """coverage.csv: `threshold,coverage,agreement,low,high`, a row a point; only its header of an empty curve.
+
+    Thresholds are rounded down, so that the images of a point still have that score or a higher one.
+    """
+    whole = 10**DECIMALS
+    rows = [(math.floor(point.threshold * whole) / whole, *astuple(point)[1:]) for point in curve]
+    lines = [",".join(f"{value:.{DECIMALS}f}" for value in row) for row in rows]
+    write_text(path, "\n".join(["threshold,coverage,agreement,low,high", *lines]) + "\n")

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor, nn
 
+from db3.arithmetic import softmax
 from db3.errors import DataError
 from db3.pixels import to_floats
 
@@ -29,7 +30,8 @@ def student_probabilities(
 
     Args:
         student: what scores, or a network that maps float32 [n, C, H, W] in [0, 1] to logits [n, K] (put in evaluation
-            mode for the calls); its softmax is taken in float64, so that sure answers do not all become 1.
+            mode for the calls); its softmax is taken in float64, so that sure answers do not all become 1. Of an
+            exact twin (`db3.arithmetic.to_exact`) the same bits come on every machine.
         images: as they are stored.
 
     Raises:
@@ -52,7 +54,7 @@ def _softmax(network: nn.Module, images: UInt8[np.ndarray, "n c h w"]) -> Float6
     try:
         with torch.inference_mode():
             logits: Tensor = network.eval()(batch if first is None else batch.to(first.device))
-            shares: Float64[np.ndarray, "n k"] = logits.cpu().double().softmax(dim=1).numpy()
+            shares: Float64[np.ndarray, "n k"] = softmax(logits.cpu().double()).numpy()
             return shares
     finally:
         network.train(training)

@@ -9,7 +9,7 @@ import jinja2
 from db3.report import formatting as words
 from db3.report import provenance
 from db3.report.boundaries import asked_histogram, class_distances, descent
-from db3.report.charts import asked_chart, both, descent_chart, loss_panel, queries_chart
+from db3.report.charts import asked_chart, both, coverage_chart, descent_chart, loss_panel, queries_chart
 from db3.report.examples import ambiguous, typical
 from db3.report.made_samples import story
 from db3.report.matrices import confusion_matrix, distance_matrix
@@ -18,6 +18,7 @@ from db3.report.results_table import query_marks, results_table, titles
 from db3.report.run import Run
 from db3.report.summary import summary_line
 from db3.report.training import mean_losses
+from db3.report.trust import bill_line
 
 
 def build_report(run: Run, params: Mapping[str, Any] | None = None) -> str:
@@ -37,7 +38,7 @@ def build_report(run: Run, params: Mapping[str, Any] | None = None) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template("template.html.j2").render(
-        w=words, **_results(run), **_made(run), **_search(run), **_origin(run, params or {})
+        w=words, **_results(run), **_trust(run), **_made(run), **_search(run), **_origin(run, params or {})
     )
 
 
@@ -67,6 +68,14 @@ def _results(run: Run) -> dict[str, Any]:
             )
             for variant, points in losses.items()
         ],
+    }
+
+
+def _trust(run: Run) -> dict[str, Any]:
+    curve, decimals = run.coverage, words.decimals_for(run.metrics.test_images)
+    return {
+        "coverage_chart": both(lambda width: coverage_chart(curve, width)) if curve else None,
+        "bill_line": bill_line(curve, decimals) if curve else None,
     }
 
 

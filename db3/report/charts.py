@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from db3.gate.curve import CoveragePoint
 from db3.report.boundaries import Asked, Descent
 from db3.report.formatting import number
 from db3.report.svg import Frame, Number, Scale, drawing, element, label, path, spread_out
+from db3.report.trust import GOAL, laxest
 
 WIDE, NARROW = 760, 342
 _STEEP = 30  # a loss that falls by more than this is drawn on a logarithmic scale
@@ -156,6 +158,30 @@ def asked_chart(asked: Asked, width: int) -> Markup:
             )
     said = f"{number(asked.mean, 1)} on average, from {asked.edges[0]} to {asked.edges[-1] - 1}"
     return drawing(width, height, f"Histogram of queries asked per pair: {said}.", parts)
+
+
+def coverage_chart(curve: Sequence[CoveragePoint], width: int) -> Markup:
+    """Agreement against the share answered, with what each point alone allows; the goal is a dashed line."""
+    height = 300 if width == WIDE else 260
+    low = 100 * min(GOAL, *(point.agreement for point in curve))
+    low = max(0.0, low - max(1.0, 0.3 * (100 - low)))  # the intervals of the first few images would squeeze the rest
+    frame = Frame(Scale(0, 100, 46, width - 14), Scale(low, 100, height - 52, 34))
+    parts = frame.axes("images that the student answers, %", "of these as the teacher, %", 5)
+    at = [frame.x(100 * point.coverage) for point in curve]
+    lows = [frame.y(max(low, 100 * point.low)) for point in curve]
+    highs = [frame.y(max(low, 100 * point.high)) for point in curve]
+    parts.append(path([*zip(at, highs, strict=True), *list(zip(at, lows, strict=True))[::-1]], "band"))
+    goal = frame.y(100 * GOAL)
+    parts.append(element("line", x1=frame.x.start, x2=frame.x.end, y1=goal, y2=goal, class_="level closed"))
+    parts.append(path([(x, frame.y(100 * p.agreement)) for x, p in zip(at, curve, strict=True)], "line student"))
+    chosen = laxest(curve)
+    for point in [curve[-1]] if chosen in (None, curve[-1]) else [chosen, curve[-1]]:
+        said = f"{100 * point.agreement:.2f} % of {100 * point.coverage:.1f} %, scores from {point.threshold:g}"
+        x, y = frame.x(100 * point.coverage), frame.y(100 * point.agreement)
+        parts.append(element("circle", element("title", said), cx=x, cy=y, r=4.5, class_="dot student"))
+    told = [point for point in curve if point in (chosen, curve[0], curve[-1])]
+    said = "; ".join(f"{100 * p.agreement:.2f} of {100 * p.coverage:.1f}" for p in told)
+    return drawing(width, height, f"Agreement in percent against percent of images answered: {said}.", parts)
 
 
 def loss_panel(points: Sequence[tuple[Number, Number]], name: str, student: bool) -> Markup:

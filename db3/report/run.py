@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from db3.evaluation import Metrics
+from db3.gate.curve import CoveragePoint
 from db3.report.snapshots import Snapshots
 
 
@@ -147,6 +148,7 @@ class Run:
         scores: of every student.
         losses: of every student, on the way.
         snapshots: of made samples.
+        coverage: how much the exported student answers, against agreement; none where the teacher was not asked.
     """
 
     dataset: DatasetFacts
@@ -168,6 +170,7 @@ class Run:
     scores: Sequence[Score]
     losses: Sequence[Loss]
     snapshots: Snapshots | None = None
+    coverage: Sequence[CoveragePoint] = ()
 
     @property
     def is_made(self) -> bool:

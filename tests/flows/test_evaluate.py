@@ -1,5 +1,6 @@
 """The test split costs queries too: counted, within the budget, each sent once."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -38,6 +39,11 @@ def evaluated(data: Path, *overrides: str) -> tuple[str, dict[str, Any]]:
     return line, metrics
 
 
+def coverage(data: Path) -> list[dict[str, str]]:
+    with (data / "evaluation" / "coverage.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_each_test_image_is_sent_once(distilled: Path, arrived: list[int]) -> None:
     line, metrics = evaluated(distilled)
     assert sum(arrived) == metrics["queries"]["evaluation"] == metrics["test_images"] == 50
@@ -54,6 +60,7 @@ def test_it_stays_within_the_budget_and_does_without_where_that_is_too_small(
     before = transfer["queries"]["votes"]
     line, metrics = evaluated(distilled, f"budget.total={before + 49}")
     assert arrived == []
+    assert coverage(distilled) == []
     assert f"budget.total of {before + 49:,} leaves 49 queries for 50 test images" in line
     assert metrics["student"]["accuracy"]["mean"] > 0
     assert metrics["student"]["agreement"] is metrics["teacher"]["accuracy"] is None
@@ -65,6 +72,21 @@ def test_it_stays_within_the_budget_and_does_without_where_that_is_too_small(
     _, metrics = evaluated(distilled, f"budget.total={before + 50}")
     assert sum(arrived) == 50
     assert metrics["student"]["agreement"]["mean"] > 0
+
+
+def test_the_exported_students_coverage_is_written_from_the_decisions_already_paid_for(
+    distilled: Path, arrived: list[int]
+) -> None:
+    evaluated(distilled)
+    rows = coverage(distilled)
+    assert sum(arrived) == 50
+    assert [float(row["coverage"]) for row in rows] == sorted(float(row["coverage"]) for row in rows)
+    with (distilled / "evaluation" / "accuracy.csv").open(newline="") as file:
+        first = next(row for row in csv.DictReader(file) if (row["variant"], row["seed"]) == ("student", "0"))
+    assert (rows[-1]["coverage"], rows[-1]["agreement"]) == ("1.000000", first["agreement"])
+    before = (distilled / "evaluation" / "coverage.csv").read_bytes()
+    evaluated(distilled, "evaluate.batch=7")
+    assert (distilled / "evaluation" / "coverage.csv").read_bytes() == before
 
 
 def test_without_labels_nothing_is_left_to_measure(

@@ -5,12 +5,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from db3.arithmetic import softmax, to_exact
 from db3.errors import DataError, TeacherError
 from db3.gate.audit import Audit
 from db3.gate.cascade import Cascade
 from db3.gate.gate import Gate
 from db3.gate.scores import student_probabilities
 from db3.gate.watch import Watch
+from db3.networks import build
+from db3.pixels import to_floats
 from db3.teachers import Batching, Budget, Teacher
 from db3.teachers.base import TeacherSpec
 from db3.testing.analytic import HalfSpace
@@ -163,6 +166,15 @@ def test_a_networks_sure_answers_stay_apart() -> None:
     scores = student_probabilities(network, np.zeros((2, *SHAPE), np.uint8)).max(axis=1)
     assert scores[0] < scores[1] < 1
     assert network.training
+
+
+def test_an_exact_twins_scores_are_the_same_bits_in_any_company() -> None:
+    twin = to_exact(build("lenet5_half", (1, 28, 28), 10, seed=0).eval())
+    images = np.random.default_rng(0).integers(0, 256, (300, 1, 28, 28), np.uint8)
+    scores = student_probabilities(twin, images)
+    with torch.inference_mode():
+        assert np.array_equal(scores, softmax(twin(to_floats(images))).numpy())
+    assert np.array_equal(scores[255:], student_probabilities(twin, images[255:]))
 
 
 class TestCascadeIsATeacher(TeacherContract):

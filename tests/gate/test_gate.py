@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy import stats
 from torch import nn
 
 from db3.errors import ConfigError, DataError
-from db3.gate.curve import coverage_curve
+from db3.gate.curve import CoveragePoint, coverage_curve, write_coverage
 from db3.gate.gate import Gate
 from db3.gate.onnx_metadata import KEY, put_gate, read_gate
 from db3.networks import build
@@ -95,3 +96,13 @@ def test_equal_scores_share_a_point_and_nothing_is_refused() -> None:
     assert (point.coverage, point.agreement) == (1, 0.9)
     with pytest.raises(DataError, match="0 scores beside 0"):
         coverage_curve(np.ones(0), np.ones(0, bool))
+
+
+def test_a_written_threshold_is_never_above_the_scores_it_stands_for(tmp_path: Path) -> None:
+    curve = [CoveragePoint(0.9999999, 0.25, 1.0, 0.4, 1.0), CoveragePoint(0.5, 1.0, 2 / 3, 0.1, 0.9)]
+    write_coverage(tmp_path / "c.csv", curve)
+    assert (tmp_path / "c.csv").read_bytes() == (
+        b"threshold,coverage,agreement,low,high\n"
+        b"0.999999,0.250000,1.000000,0.400000,1.000000\n"
+        b"0.500000,1.000000,0.666667,0.100000,0.900000\n"
+    )

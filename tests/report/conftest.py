@@ -19,6 +19,7 @@ from db3.evaluation import (
     write_confusion,
     write_curve,
 )
+from db3.gate.curve import coverage_curve, write_coverage
 from db3.soft_labels import alone
 from flows.manifests import (
     DatasetFacts,
@@ -276,6 +277,9 @@ def _evaluation(plan: Plan, folder: Path, random: Any, variants: list[dict[str, 
     write_confusion(folder / "confusion.csv", confusion(teacher, told[0].decisions[0], classes))
     write_accuracy(folder / "accuracy.csv", teacher, told, labels)
     write_curve(folder / "curve.csv", told, labels)
+    agrees = told[0].decisions[0] == teacher
+    scores = np.where(agrees, 1 - 0.3 * random.random(tests) ** 4, 1 - 0.6 * random.random(tests))
+    write_coverage(folder / "coverage.csv", coverage_curve(scores, agrees))
 
 
 def _save(path: Path, array: Any) -> None:

@@ -13,7 +13,7 @@ from db3.report import build_report
 from flows.report import read_run
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
-SECTIONS = ["results", "queries", "confusion", "distances", "labels", "search", "training", "provenance"]
+SECTIONS = ["results", "queries", "confusion", "trust", "distances", "labels", "search", "training", "provenance"]
 PARAMS = {
     "dataset": {"name": "digits", "root": "/home/somebody/data", "size": None},
     "distill": {"weights": {"ce": 0.0, "kl": 1.0}, "baselines": ["hard", "kd"], "curve": True},
@@ -183,7 +183,7 @@ def test_optional_files_may_be_absent(write_run, gone: str) -> None:  # noqa: AN
         "teacher/teacher.json", "samples/manifest.json", "decisions/manifest.json", "decisions/distances.npy",
         "decisions/asked.npy", "transfer/manifest.json", "transfer/images.npy", "transfer/soft_labels.npy",
         "transfer/decisions.npy", "student/student.json", "student/variants.json", "evaluation/metrics.json",
-        "evaluation/confusion.csv", "evaluation/accuracy.csv",
+        "evaluation/confusion.csv", "evaluation/accuracy.csv", "evaluation/coverage.csv",
     ],
 )  # fmt: skip
 def test_a_missing_file_is_named_in_one_line(write_run, gone: str) -> None:  # noqa: ANN001

@@ -52,6 +52,7 @@ def test_a_missing_key_is_named(write_run, name: str, key: str) -> None:  # noqa
         ("evaluation/confusion.csv", "teacher,student,count\n0,10,3\n", r"'0,10,3'; expected two classes in 0 … 9"),
         ("evaluation/confusion.csv", "teacher,student\n0,1\n", "lacks the column count"),
         ("evaluation/accuracy.csv", "variant,seed,accuracy,agreement\nstudent,0,x,0.5\n", "no number"),
+        ("evaluation/coverage.csv", "threshold,coverage,agreement,low,high\n1,x,1,1,1\n", "no number"),
         ("student/history.csv", "variant,seed,step,loss,lr\nstudent,0,1,,0\n", "no number"),
         ("student/variants.json", "{}", "the whole is {}: Input should be a valid"),
         ("student/variants.json", "[", "not valid JSON"),
