@@ -42,6 +42,7 @@ from db3.networks import build_network as build_network
 from db3.networks import choose_student as choose_student
 from db3.networks import load_weights as load_weights
 from db3.networks import save_weights as save_weights
+from db3.progress import show_progress as show_progress
 from db3.report import build_report as build_report
 from db3.search import Distances as Distances
 from db3.search import SearchSettings as SearchSettings
@@ -69,6 +70,7 @@ from db3.teachers.adapters.preprocessing import Preprocessing as Preprocessing
 from db3.teachers.answers.place import open_answers as open_answers
 from db3.teachers.answers.store import AnswerStore as AnswerStore
 from db3.teachers.decide import decide_all as decide_all
+from db3.teachers.train import train_teacher as train_teacher
 from db3.training.examples import Examples as Examples
 from db3.training.examples import Group as Group
 from db3.training.losses import student_loss as student_loss

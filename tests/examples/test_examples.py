@@ -1,6 +1,7 @@
 """The scripts under examples/ run as a reader would run them, and use nothing but public names."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -69,6 +70,25 @@ def test_a_cascade_keeps_its_promise_and_saves(tmp_path: Path) -> None:
     assert together > max(95, alone)
     asked, images = re.findall(r"(\d+) of (\d+) images asked of the teacher", text)[0]
     assert 0 < int(asked) < int(images) == 500
+
+
+def test_the_notebook_runs_on_fewer_images(tmp_path: Path) -> None:
+    """Its cells one after the other, as a notebook runs them."""
+    notebook = json.loads((ROOT / "examples" / "default_experiment.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell.get("outputs") for cell in notebook["cells"])
+    code, numbers = "\n".join(cells), 'SAMPLES, TEACHER_STEPS, STUDENT_STEPS, FOLDER = 400, 600, 400, "digits-run"'
+    assert numbers in code
+    code = code.replace(numbers, 'SAMPLES, TEACHER_STEPS, STUDENT_STEPS, FOLDER = 40, 150, 60, "run"')
+    code = code.replace('"query.method": "auto"', '"query.method": "bd"').replace("agreement=0.95", "agreement=0.5")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "student and teacher together" in done.stdout
+    assert "transfer set " in done.stdout
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
