@@ -17,6 +17,7 @@ from db3.api.transfer import search_transfer_set, train_student
 from db3.arithmetic import to_exact
 from db3.digest import digest_arrays
 from db3.evaluation import agreement
+from db3.networks import build_network
 from db3.progress import show_progress
 from db3.search.starts import check_classes
 from db3.shard_store import ShardStore
@@ -70,6 +71,8 @@ def distill(
     show_progress(progress)
     model = teacher if isinstance(teacher, ModelTeacher) else make_teacher(teacher)
     shape = model.spec.input_shape
+    if student != "auto":
+        build_network(student, shape, model.spec.classes, seed=None)  # refused before anything is asked
     own, apart = read_pixels(images, shape), held_out is not None and not isinstance(held_out, int)
     held = read_pixels(held_out, shape) if apart else None
     count = len(held) if held is not None else held_out

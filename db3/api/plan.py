@@ -87,6 +87,8 @@ def plan_distillation(
     Raises:
         ConfigError: too few queries, or a parameter that does not exist or does not fit.
     """
+    if type(queries) is not int or queries < 1:
+        raise ConfigError(f"queries is {queries!r}; expected how many images may be asked, 1 or more")
     held = _held(images, queries) if held_out is None else held_out
     left = None if images is None else images if apart else images - held
     if held < 0 or (left is not None and left < 2):

@@ -24,7 +24,7 @@ from db3.settings.teacher import Link, PixelSettings, TeacherSettings
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.callable import Answering, CallableTeacher
 from db3.teachers.adapters.network import NetworkTeacher
-from db3.teachers.adapters.outputs import full_map
+from db3.teachers.adapters.outputs import check_naming, full_map
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.answers.store import Account, AnswerStore
@@ -145,9 +145,7 @@ def teacher(
         return _of_folder(Path(model), device, link)
     if isinstance(model, Teacher):
         return _of_teacher(model, labels, described)
-    if shape is None:
-        raise ConfigError("shape is missing; expected (channels, height, width) of one image, as shape=(3, 32, 32)")
-    names = _class_names(classes, labels)
+    shape, names = _checked_shape(shape), _class_names(classes, labels)
     if isinstance(model, nn.Module):
         return _of_network(model, shape, names, device, described)
     if callable(model):
@@ -161,14 +159,28 @@ def teacher(
     return _fetched(settings, shape, names, device, link or Link())
 
 
+def _checked_shape(shape: object) -> ImageShape:
+    if shape is None:
+        raise ConfigError("shape is missing; expected (channels, height, width) of one image, as shape=(3, 32, 32)")
+    sizes = list(shape) if isinstance(shape, tuple | list) else []
+    if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ConfigError(f"shape is {shape!r}; expected (channels, height, width) of one image, as shape=(3, 32, 32)")
+    channels, height, width = sizes
+    return channels, height, width
+
+
 def _class_names(classes: int | None, labels: Sequence[str] | None) -> list[str]:
     if labels is None:
         if classes is None:
             raise ConfigError("classes is missing; expected their number, as classes=10, or their names, as labels=[…]")
+        build(TeacherSettings, {"classes": classes}, "teacher")
         return [str(number) for number in range(classes)]
     if classes not in (None, len(labels)):
         raise ConfigError(f"labels names {len(labels)} classes, but classes is {classes}: name each of them")
-    return list(map(str, labels))
+    names = list(map(str, labels))
+    build(TeacherSettings, {"classes": len(names)}, "teacher")
+    check_naming(len(names), names, None)
+    return names
 
 
 def _settings(model: str, described: dict[str, Any], name: str | None) -> TeacherSettings:

@@ -165,6 +165,13 @@ def test_images_that_do_not_fit_are_refused(images: object, message: str, tmp_pa
     assert vendor.asked == 0
 
 
+def test_a_student_that_does_not_exist_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    vendor = Vendor()
+    with pytest.raises(ConfigError, match=r"unknown architecture 'lenet_half'; did you mean lenet5_half\?"):
+        distilled(vendor, tmp_path, student="lenet_half")
+    assert vendor.asked == 0
+
+
 def test_the_limit_ends_it_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     vendor = Vendor()
     with pytest.raises(ConfigError, match=r"limit does not pay for all queries \(.* of 100 that may be\): raise it"):

@@ -42,6 +42,7 @@ def test_a_search_instead() -> None:
 @pytest.mark.parametrize(
     ("images", "queries", "more", "message"),
     [
+        (50, 0, {}, "queries is 0; expected how many images may be asked"),
         (None, 10, {}, "10 queries, of which 1 go to images held out: expected 11 or more"),
         (5, 100, {"held_out": 4}, "5 images, of which 4 are held out: expected two or more to learn from"),
         (50, 100, {"held_out": -1}, "held out"),

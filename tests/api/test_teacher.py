@@ -1,5 +1,7 @@
 """Whatever decides becomes a teacher; the same weights behind every kind decide alike."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,8 @@ def test_what_was_answered_is_kept_under_the_name(tmp_path: Path) -> None:
     [
         ({}, r"shape is missing; expected \(channels, height, width\)"),
         ({"shape": SHAPE}, r"classes is missing; expected their number, as classes=10"),
+        ({"shape": SHAPE, "classes": 1}, r"classes is 1; expected a whole number of 2 or more"),
+        ({"shape": SHAPE, "labels": ["a", "a"]}, "labels names 'a' 2 times"),
         ({"shape": SHAPE, "classes": 3, "labels": ["a", "b"]}, "labels names 2 classes, but classes is 3"),
         ({"shape": SHAPE, "classes": 10, "meen": [0.5]}, r"teacher\.meen; did you mean teacher\.mean\?"),
         ({"shape": SHAPE, "classes": 10, "http": {"url": "http://x"}}, "http says nothing of a function"),
@@ -108,3 +112,28 @@ def test_what_is_missing_or_wrong_is_told(given: dict[str, object], message: str
 def test_what_is_no_model_is_refused(model: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         db3.teacher(model, shape=SHAPE, classes=CLASSES)
+
+
+WITHOUT_TYPE_CHECKS = """
+import db3
+for call in (
+    lambda: db3.teacher(len, shape=(16, 16), classes=10),
+    lambda: db3.teacher(len, shape="16", classes=10),
+    lambda: db3.plan_distillation(db3.teacher(len, shape=(1, 16, 16), classes=10).spec, 50, "100"),
+):
+    try:
+        call()
+    except db3.ConfigError as error:
+        print(error)
+"""
+
+
+def test_what_type_checks_would_refuse_is_told_in_a_line_too() -> None:
+    command = [sys.executable, "-c", WITHOUT_TYPE_CHECKS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shapes = "expected (channels, height, width) of one image, as shape=(3, 32, 32)"
+    assert done.stdout.splitlines() == [
+        f"shape is (16, 16); {shapes}",
+        f"shape is '16'; {shapes}",
+        "queries is '100'; expected how many images may be asked, 1 or more",
+    ]
