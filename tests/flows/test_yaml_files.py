@@ -53,7 +53,7 @@ def outcomes(path: Path, count: int, seed: int) -> tuple[int, int]:
 
 
 def test_mutations_are_accepted_or_refused_in_one_line(tmp_path: Path) -> None:
-    accepted, refused = outcomes(tmp_path / "params.yaml", 150, 0)
+    accepted, refused = outcomes(tmp_path / "params.yaml", 600, 0)
     assert accepted
     assert refused
 
