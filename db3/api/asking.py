@@ -27,39 +27,43 @@ class Asking:
     Attributes:
         spec: of the teacher.
         counts: of all pieces so far, those found in the store included (`db3.teachers.budget.COUNTS`).
-        spent: whether the budget has refused a call.
     """
 
     def __init__(self, teacher: Budget, store: ShardStore, device: str = "cpu", threads: int = 1) -> None:
         self.spec, self._teacher, self._store, self._machine = teacher.spec, teacher, store, (device, threads)
-        self.counts, self.spent, self._refused = dict.fromkeys(COUNTED, 0), False, False
+        self.counts, self._refused = dict.fromkeys(COUNTED, 0), False
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image."""
         try:
             return self._teacher.decide(images)
         except BudgetSpent:
-            self.spent = self._refused = True
+            self._refused = True
             raise
 
     def run(self, work: Work) -> Shards | list[Arrays]:
         """Bring the pieces of a work about, one after the other."""
         keys, self._refused = work.keys_on(*self._machine), False
-        known = sum(key in self._store for key in keys)
-        computed = [self._piece(work, index, key) for index, key in enumerate(keys)]
-        return computed if self._refused else Shards(work.name, keys, self._store, known)
+        ended: dict[int, Arrays] = {}
+        known = sum(self._bring_about(work, index, key, ended) for index, key in enumerate(keys))
+        kept = Shards(work.name, keys, self._store, known)
+        return [ended[index] if index in ended else kept[index] for index in range(len(keys))] if ended else kept
 
-    def _piece(self, work: Work, index: int, key: str) -> Arrays:
+    def _bring_about(self, work: Work, index: int, key: str, ended: dict[int, Arrays]) -> bool:
+        """Compute and keep a piece, or put it into `ended` where the budget ended it; whether it was there already."""
         beside = digest_json([key, "counts"])
-        found, counts = self._store.get(key), self._store.get(beside)
-        if found is None or counts is None:
+        counts = self._store.get(beside)
+        known = counts is not None and key in self._store
+        if counts is None or not known:
             before = self._teacher.costs.counts()
             found = work.compute(index)
             after = self._teacher.costs.counts()
             counts = {name: np.array(after[name] - before[name], np.int64) for name in COUNTED}
-            if not self._refused:
+            if self._refused:
+                ended[index] = found
+            else:
                 self._store.put(key, found)
                 self._store.put(beside, counts)
         for name in COUNTED:
             self.counts[name] += int(counts[name])
-        return found
+        return known

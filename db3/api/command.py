@@ -178,7 +178,7 @@ def _teacher(options: argparse.Namespace) -> ModelTeacher:
             place = place.setdefault(group, {})
         place[last] = value
     shape = None if options.shape is None else tuple(options.shape)
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109  (package.module:function of the current folder, as `python -m`)
+    sys.path.insert(0, str(Path.cwd()))  # for package.module:function, as `python -m` does
     return teacher(
         options.model,
         shape=shape,

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ from db3.api.student import Student
 from db3.api.teacher import ModelTeacher
 from db3.errors import ConfigError, DataError
 from db3.evaluation.certified import CertifiedAgreement, certify_agreement
-from db3.extras import needs
 from db3.files import write_array, write_json
 from db3.gate.choose import fit_gate
 from db3.gate.curve import coverage_curve
@@ -79,7 +78,7 @@ class Result:
         Raises:
             DataError: none were held out.
         """
-        scores, decisions = self._held()
+        scores, decisions = self.held()
         return certify_agreement(scores.argmax(axis=1) == decisions, confidence)
 
     def gate(self, agreement: float = 0.99, confidence: float = 0.95) -> Gate:
@@ -95,13 +94,21 @@ class Result:
                 "the images held out are made ones, so a gate would promise nothing of yours: give some of those that "
                 "the student is to decide, as held_out=images"
             )
-        return fit_gate(*self._held(), agreement, confidence)
+        return fit_gate(*self.held(), agreement, confidence)
 
-    def _held(self) -> tuple[Float[np.ndarray, "n k"], Int64[np.ndarray, " n"]]:
-        """Probabilities of the student's, and decisions of the teacher's."""
+    def held(self) -> tuple[Float[np.ndarray, "n k"], Int64[np.ndarray, " n"]]:
+        """The student's probabilities of the images held out [n, K], and the teacher's decisions on them [n].
+
+        Raises:
+            DataError: none were held out.
+        """
         if not len(self.held_out.decisions):
             raise DataError("no image was held out, so nothing can be promised: set held_out to some hundreds")
-        return self.student.scores(self.held_out.images), self.held_out.decisions
+        return self._scores, self.held_out.decisions
+
+    @cached_property
+    def _scores(self) -> Float[np.ndarray, "n k"]:
+        return self.student.scores(self.held_out.images)
 
 
 def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> Result:
@@ -138,8 +145,8 @@ def _coverage(found: Result) -> list[dict[str, float]]:
     """How much the student answers against how often it then agrees."""
     if found.agreement is None:
         return []
-    scores = found.student.scores(found.held_out.images)
-    agrees = scores.argmax(axis=1) == found.held_out.decisions
+    scores, decisions = found.held()
+    agrees = scores.argmax(axis=1) == decisions
     return [asdict(point) for point in coverage_curve(scores.max(axis=1), agrees)]
 
 
@@ -162,10 +169,6 @@ def _measured(found: Result) -> str:
 
 def _export(student: Student, path: Path) -> None:
     try:
-        with needs("onnx", "ONNX export"):
-            for package in ("onnx", "onnxruntime", "onnxscript"):
-                import_module(package)
-    except ConfigError as error:
+        student.export(path)
+    except ConfigError as error:  # the extra is not installed
         _logger.info("no ONNX file: %s", error)
-        return
-    student.export(path)

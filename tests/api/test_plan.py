@@ -1,5 +1,7 @@
 """How queries are spent where nothing is set."""
 
+from typing import Any
+
 import pytest
 
 from db3.api.plan import Plan, plan_distillation
@@ -9,8 +11,8 @@ from db3.teachers.base import TeacherSpec
 SPEC = TeacherSpec((1, 28, 28), (0.0, 1.0), 10, 64, "no one")
 
 
-def plan(images: int | None, queries: int, **more: object) -> Plan:
-    return plan_distillation(SPEC, images, queries, **more)  # type: ignore[arg-type]
+def plan(images: int | None, queries: int, **more: Any) -> Plan:
+    return plan_distillation(SPEC, images, queries, **more)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,9 +94,9 @@ def test_what_was_answered_is_kept_under_the_name(tmp_path: Path) -> None:
         ({"shape": SHAPE, "classes": 10, "scale": -1.0}, r"scale is -1\.0; expected a number above 0"),
     ],
 )
-def test_what_is_missing_or_wrong_is_told(given: dict[str, object], message: str) -> None:
+def test_what_is_missing_or_wrong_is_told(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as raised:
-        db3.teacher(scores, **given)  # type: ignore[arg-type]
+        db3.teacher(scores, **given)
     assert "\n" not in str(raised.value)
 
 
