@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Bool
 
 from db3.evaluation.binomial import check_share
-from db3.gate.wager import Wager
+from db3.gate.wager import Alarmed, Wager
 from db3.rng import Purpose, uniform
 
 _STAKES = (0.02, 0.05, 0.1, 0.3)  # shares of a gambler's capital that are put on «they disagree» each time
 
 
-class Audit:
+class Audit(Alarmed):
     """Draws answered images to ask about, and weighs what comes of them.
 
     Args:
@@ -46,21 +46,6 @@ class Audit:
     def asked(self) -> int:
         """Answered images that the teacher was asked about."""
         return self._wager.plays
-
-    @property
-    def evidence(self) -> float:
-        """The gamblers' capital, which began as 1."""
-        return self._wager.evidence
-
-    @property
-    def alarm(self) -> bool:
-        """Whether too many of the audited images disagreed; it stays once it is raised."""
-        return self._wager.alarm_at is not None
-
-    @property
-    def alarm_at(self) -> int | None:
-        """Number of the audited image that raised the alarm, from 1 on; None: there was none."""
-        return self._wager.alarm_at
 
     def draw(self, count: int) -> Bool[np.ndarray, " n"]:
         """Which of the next `count` answered images to ask about: each with the same chance, keyed by its number."""

@@ -53,6 +53,31 @@ class Wager:
         return f"{self.plays:,} seen, evidence {self.evidence:.3g} of {self.level:g}, {state}"
 
 
+class Alarmed:
+    """What plays a wager, and what may be asked of it.
+
+    Attributes:
+        _wager: against the claim that nothing is wrong.
+    """
+
+    _wager: Wager
+
+    @property
+    def evidence(self) -> float:
+        """The gamblers' capital, which began as 1."""
+        return self._wager.evidence
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the claim is broken; it stays once it is raised."""
+        return self._wager.alarm_at is not None
+
+    @property
+    def alarm_at(self) -> int | None:
+        """Number of the image that raised the alarm, of those seen, from 1 on; None: there was none."""
+        return self._wager.alarm_at
+
+
 def _reserve(plays: int) -> float:
     """Of the first capital of 1, what no gambler has had after so many plays."""
     return math.log(2) / math.log(plays + 2)

@@ -23,13 +23,13 @@ import torch
 from jaxtyping import Float
 
 from db3.errors import DataError
-from db3.gate.wager import Wager
+from db3.gate.wager import Alarmed, Wager
 from db3.rng import Purpose, uniform
 
 _SLOPES = (-2.0, -1.0, 1.0, 2.0)  # a gambler's capital is multiplied by 1 + slope · (rank - 1/2)
 
 
-class Watch:
+class Watch(Alarmed):
     """Watches the scores of images that come, one after the other.
 
     Memory: 8 bytes for each score seen. Equal scores are ranked by random numbers keyed by (seed, place), so the same
@@ -56,21 +56,6 @@ class Watch:
     def seen(self) -> int:
         """Scores taken in."""
         return self._wager.plays
-
-    @property
-    def evidence(self) -> float:
-        """The gamblers' capital, which began as 1."""
-        return self._wager.evidence
-
-    @property
-    def alarm(self) -> bool:
-        """Whether the scores have been too unlike the held-out ones; it stays once it is raised."""
-        return self._wager.alarm_at is not None
-
-    @property
-    def alarm_at(self) -> int | None:
-        """Number of the image that raised the alarm, from 1 on; None: there was none."""
-        return self._wager.alarm_at
 
     def see(self, scores: Float[np.ndarray, " n"]) -> None:
         """Take in the scores of further images, in the order in which they came; after an alarm nothing is done.
