@@ -6,19 +6,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float, Int64
+
 from db3.digest import digest_file
 from db3.files import read_array, write_bytes, write_text
 from db3.networks import build, count_parameters, multiply_adds, save_weights
+from db3.search.share import boundary_share
+from db3.search.starts import nearest_starts
 from db3.soft_labels import TransferSet
 from db3.students import (
+    Choice,
     SearchProgress,
     StudentSettings,
     TrainedStudent,
     Variant,
     VariantSources,
     build_variants,
+    candidates,
+    choose_variant,
     label_by_assistants,
     left_out,
+    recommend,
     train_variants,
 )
 from db3.students.choices import decided_images, remarks, student_settings
@@ -49,6 +58,7 @@ _ARITHMETIC = {
     "exact": "exact: the same bytes on every machine",
     "float32": "float32: the same bytes on this kind of machine only",
 }
+_FEWEST = 8  # samples of a fold: fewer tell nothing
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 
 
@@ -67,12 +77,31 @@ def distill(config: Config, data: Path) -> str:
         _assisted(config, variant, sources.transfer.classes, settings.training, runner)
         for variant in build_variants(sources, learn, config.soft_labels, sources.augmented_seed)
     ]
+    choice = _choose(config, variants, sources, settings, runner)
+    write_manifest(data / "student" / "choice.json", choice)
+    variants = recommend(variants, choice)
     trained = train_variants(variants, sources.transfer.classes, settings, runner, device=device, processes=processes)
     first = _write_students(data / "student", trained, settings.architecture)
     _write_variants(data / "student" / "variants.json", variants, settings)
     _export(config, data, first, settings, manifest, search)
     kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""
     return f"{len(variants)} variants x {len(settings.seeds)} seeds, {settings.training.steps:,} steps each{kept}"
+
+
+def _choose(
+    config: Config, variants: Sequence[Variant], sources: VariantSources, settings: StudentSettings, runner: "_Shards"
+) -> Choice:
+    """The variant that is recommended: the student's own where there are too few samples to choose another."""
+    held, folds = sources.transfer, config.distill.folds
+    distances, starts = sources.distances, sources.start_distances
+    boundary = None if distances is None or starts is None else boundary_share(distances, starts)
+    if not folds or len(candidates(variants)) < 2 or len(held.images) < _FEWEST * folds:
+        return Choice(boundary=boundary)
+    device, processes = device_of(config), config.runtime.processes
+    choice = choose_variant(
+        variants, held.images, held.decisions, held.classes, settings, folds, runner, device=device, processes=processes
+    )
+    return replace(choice, boundary=boundary)
 
 
 class _Shards:
@@ -94,14 +123,19 @@ def _sources(config: Config, data: Path, manifest: TransferManifest, search: Dec
     card, folder = read_card(data / "teacher"), data / "decisions"
     searched = search.method != "none"
     rounds, augmented = data / "samples" / "rounds.npy", folder / "augmented.npy"
+    transfer, starts, start_distances = _transfer(data / "transfer", manifest), None, None
+    if searched and config.distill.folds:
+        starts, start_distances = _starts(config, transfer)
     return VariantSources(
-        _transfer(data / "transfer", manifest),
+        transfer,
         manifest.queries.per_sample,
         read_array(folder / "distances.npy", mapped=False) if searched else None,
         _progress(folder, search) if searched else None,
         read_array(rounds, mapped=False) if rounds.is_file() else None,
         read_array(augmented, mapped=False) if augmented.is_file() else None,
         search.seed,
+        starts,
+        start_distances,
         open_network(data / "teacher") if is_open(card) and "kd" in config.distill.baselines else None,
         card.get("arithmetic") or "float32",
     )
@@ -112,6 +146,12 @@ def _transfer(folder: Path, manifest: TransferManifest) -> TransferSet:
     images = ("images", "boundary_points", "queried_images")
     arrays = {path.stem: read_array(path, mapped=path.stem in images) for path in sorted(folder.glob("*.npy"))}
     return TransferSet.from_arrays(manifest.recipe, manifest.scale, arrays)
+
+
+def _starts(config: Config, transfer: TransferSet) -> tuple[Int64[np.ndarray, "n k q"], Float[np.ndarray, "n k q"]]:
+    """Where each pair's search began, and how far away that is."""
+    images, decisions = transfer.images, transfer.decisions
+    return nearest_starts(images, images, decisions, transfer.classes, config.query.starts)
 
 
 def _progress(folder: Path, search: DecisionsManifest) -> SearchProgress:

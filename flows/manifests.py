@@ -17,6 +17,7 @@ from db3.errors import DataError
 from db3.evaluation import Metrics, Summary
 from db3.files import read_json, write_json
 from db3.soft_labels import Recipe
+from db3.students.choose import Choice
 from flows.engine.stage import FOLDERS
 
 Kind = TypeVar("Kind")
@@ -427,6 +428,7 @@ FILES: dict[str, Any] = {
     "transfer/manifest.json": TransferManifest,
     "student/student.json": StudentCard,
     "student/variants.json": tuple[VariantEntry, ...],
+    "student/choice.json": Choice,
     "evaluation/metrics.json": Metrics,
     "evaluation/summary.json": Summary,
     "latency.json": Latency,

@@ -27,6 +27,7 @@ from db3.report.run import (
 from db3.report.snapshots import Snapshots, snapshots_by_round
 from db3.settings import declare
 from db3.soft_labels import soft_labels
+from db3.students.choose import Choice
 from flows.config import Config
 from flows.engine.stage import stage
 from flows.manifests import (
@@ -84,6 +85,7 @@ def read_run(data: Path) -> Run:
         confusion=_read_confusion(data / "evaluation/confusion.csv", card.classes),
         scores=_read_scores(data / "evaluation/accuracy.csv"),
         losses=_read_losses(data / "student/history.csv"),
+        choice=read_manifest(data / "student/choice.json", Choice),
         coverage=_read_coverage(data / "evaluation/coverage.csv"),
         snapshots=_read_snapshots(data / "samples", samples),
     )

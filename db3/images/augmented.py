@@ -82,13 +82,30 @@ def decide_augmented(
     return np.concatenate(found)
 
 
+def augmented_parents(samples: int, numbers: Sequence[int], seed: int) -> Int64[np.ndarray, "m 2"]:
+    """The two samples that each augmented image descends from; twice the same where it is no mix.
+
+    Args:
+        samples: N, how many there are.
+        numbers: of the images.
+        seed: of the images.
+    """
+    parent, partner, share = _drawn(samples, torch.tensor(numbers, dtype=torch.int64), seed)
+    return torch.stack([parent, torch.where(share > 0, partner, parent)], dim=1).numpy()
+
+
+def _drawn(
+    samples: int, number: Int64[Tensor, " m"], seed: int
+) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"], Float[Tensor, " m"]]:
+    """Of each image its sample, the one that is mixed in, and how much of that: 0 for none."""
+    parent, drawn = number % samples, draw(seed, Purpose.AUGMENTED_PARTNER, number, 2)
+    partner = (parent + 1 + (drawn[:, 0] * (samples - 1)).long()) % samples
+    return parent, partner, torch.where((number // samples) % 2 == 1, 0.25 + 0.5 * drawn[:, 1], 0.0)
+
+
 def _augment(images: UInt8[np.ndarray, "n c h w"], numbers: Sequence[int], seed: int) -> UInt8[np.ndarray, "m c h w"]:
     number = torch.tensor(numbers, dtype=torch.int64)
-    count = len(images)
-    parent = number % count
-    drawn = draw(seed, Purpose.AUGMENTED_PARTNER, number, 2)
-    partner = (parent + 1 + (drawn[:, 0] * (count - 1)).long()) % count
-    mixed = torch.where((number // count) % 2 == 1, 0.25 + 0.5 * drawn[:, 1], 0.0)
+    parent, partner, mixed = _drawn(len(images), number, seed)
     made = _warp(_pixels(images, parent), seed, number, 0)
     second = mixed.nonzero()[:, 0]
     other = _warp(_pixels(images, partner[second]), seed, number[second], 1)

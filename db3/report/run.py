@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from db3.evaluation import Metrics
 from db3.gate.curve import CoveragePoint
 from db3.report.snapshots import Snapshots
+from db3.students.choose import Choice
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ class Run:
         scores: of every student.
         losses: of every student, on the way.
         snapshots: of made samples.
+        choice: which variant the student is, and why.
         coverage: how much the exported student answers, against agreement; none where the teacher was not asked.
     """
 
@@ -171,6 +173,7 @@ class Run:
     losses: Sequence[Loss]
     snapshots: Snapshots | None = None
     coverage: Sequence[CoveragePoint] = ()
+    choice: Choice = field(default_factory=Choice)
 
     @property
     def is_made(self) -> bool:

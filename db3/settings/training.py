@@ -96,4 +96,15 @@ class DistillSettings(VariantSettings, Schedule):
         str, Doc("of student and baselines, a name that db3.networks.build knows; auto: by the images and classes")
     ] = "lenet5_half"
     assistants: AssistantSettings = AssistantSettings()
+    folds: Annotated[
+        int,
+        Ge(0),
+        Le(20),
+        Doc("to choose the student among the variants on samples held out (db3.students.choose); 0: no"),
+    ] = 3
     onnx: Annotated[bool, Doc("export the student to ONNX too")] = True
+
+    def rules(self) -> None:
+        super().rules()
+        if self.folds == 1:
+            raise ConfigError("folds is 1, so nothing would be left to learn from; expected 2 or more, or 0: no choice")

@@ -14,6 +14,8 @@ from db3.errors import DataError
 from db3.pixels import stored_array
 from db3.types import read_decisions
 
+Parents = Int64[np.ndarray, " _"] | Int64[np.ndarray, "_ _"]
+
 
 @dataclass(frozen=True, init=False)
 class Examples:
@@ -74,8 +76,8 @@ class Group:
         examples: the images with their decisions and, for a KL, soft labels.
         share: of each batch, above 0 and below 1; one image of a batch at least.
         ce, kl, temperature: of `student_loss` for these examples.
-        parents: int64 [t], the original that each descends from: with `select: best`, descendants of an original that
-            is held out are not learnt either. None: they descend from none.
+        parents: int64 [t] or [t, p], the originals that each descends from (−1 in places too many): where one of them
+            is held out, its descendants are not learnt either. None: they descend from none.
 
     Raises:
         DataError: a share that is none, or parents of another number than the examples.
@@ -87,7 +89,7 @@ class Group:
     ce: float = 1.0
     kl: float = 0.0
     temperature: float = 1.0
-    parents: Int64[np.ndarray, " _"] | None = None
+    parents: Parents | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -102,7 +104,13 @@ class Group:
         """Places of the examples that descend from none of the given originals."""
         if self.parents is None:
             return np.arange(len(self.examples))
-        return np.flatnonzero(~np.isin(self.parents, originals))
+        return descend_from_none(self.parents, originals)
+
+
+def descend_from_none(parents: Parents, originals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Places of the rows of `parents` that name none of the given originals."""
+    named: npt.NDArray[np.bool_] = np.isin(parents.reshape(len(parents), -1), originals)
+    return np.flatnonzero(~named.any(axis=1))
 
 
 def pixels(images: UInt8[np.ndarray, "n c h w"], device: str | torch.device = "cpu") -> Float[Tensor, "n c h w"]:
