@@ -122,7 +122,7 @@ def _sources(config: Config, data: Path, manifest: TransferManifest, search: Dec
     """What variants are built from, out of the folders before this stage."""
     card, folder = read_card(data / "teacher"), data / "decisions"
     searched = search.method != "none"
-    rounds, augmented = data / "samples" / "rounds.npy", folder / "augmented.npy"
+    rounds = data / "samples" / "rounds.npy"
     transfer, starts, start_distances = _transfer(data / "transfer", manifest), None, None
     if searched and config.distill.folds:
         starts, start_distances = _starts(config, transfer)
@@ -132,7 +132,7 @@ def _sources(config: Config, data: Path, manifest: TransferManifest, search: Dec
         read_array(folder / "distances.npy", mapped=False) if searched else None,
         _progress(folder, search) if searched else None,
         read_array(rounds, mapped=False) if rounds.is_file() else None,
-        read_array(augmented, mapped=False) if augmented.is_file() else None,
+        _augmented(folder),
         search.seed,
         starts,
         start_distances,
@@ -146,6 +146,13 @@ def _transfer(folder: Path, manifest: TransferManifest) -> TransferSet:
     images = ("images", "boundary_points", "queried_images")
     arrays = {path.stem: read_array(path, mapped=path.stem in images) for path in sorted(folder.glob("*.npy"))}
     return TransferSet.from_arrays(manifest.recipe, manifest.scale, arrays)
+
+
+def _augmented(folder: Path) -> Int64[np.ndarray, " m"] | None:
+    """Decisions on augmented images: the student's own, then those of the baseline alone."""
+    paths = [folder / f"{name}.npy" for name in ("variations", "augmented")]
+    decided = [read_array(path, mapped=False) for path in paths if path.is_file()]
+    return np.concatenate(decided) if decided else None
 
 
 def _starts(config: Config, transfer: TransferSet) -> tuple[Int64[np.ndarray, "n k q"], Float[np.ndarray, "n k q"]]:

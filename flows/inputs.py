@@ -41,7 +41,8 @@ def plan_of(config: Config, count: int, classes: int) -> "QueryPlan":
     from db3.search.surrogate.surrogate import surrogates_of
 
     settings = resolve_search(config.query, config.samples.method)
-    return plan_queries(settings, count, classes, surrogates_of(config.query), config.query.augmented)
+    query = config.query
+    return plan_queries(settings, count, classes, surrogates_of(query), query.augmented, query.variations)
 
 
 def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:

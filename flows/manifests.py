@@ -218,12 +218,13 @@ class DecisionsQueries:
     """What the boundary searches cost.
 
     Attributes:
-        asked: images that the searches wanted decided, synthetic queries included.
+        asked: images that the searches wanted decided, synthetic queries and variations included.
         votes: answers that these took: more where several votes settle one image.
         synthetic_queries: asked about images that surrogates made before the searches began.
         augmented: asked for the augmented baseline, no part of the others.
         per_sample: votes for each sample.
         per_pair: votes for each pair (sample, other class).
+        variations: augmented images for the student, a part of `asked`; absent: none.
     """
 
     asked: int
@@ -232,6 +233,7 @@ class DecisionsQueries:
     augmented: int
     per_sample: float
     per_pair: float
+    variations: int = 0
 
 
 @dataclass(frozen=True)

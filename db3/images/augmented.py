@@ -42,21 +42,27 @@ def augmented_images(
 
 
 def decide_augmented(
-    teacher: Teacher, pool: TransferImages, count: int, seed: int, run: Run = run_here
+    teacher: Teacher,
+    pool: TransferImages,
+    numbers: range,
+    seed: int,
+    run: Run = run_here,
+    name: str = "augmented",
 ) -> Int64[np.ndarray, " m"]:
-    """The teacher's decisions on the augmented images 0 … count − 1, which are never stored: they can be made again.
+    """The teacher's decisions on some augmented images, which are never stored: they can be made again.
 
     Args:
         teacher: decides.
         pool: the samples that the images descend from.
-        count: images to ask.
+        numbers: of the images to ask about.
         seed: of the images.
         run: brings the pieces about (`db3.work`).
+        name: of this work, for people and for the file that its answers are sealed in.
 
     Returns:
-        Decision i is that on image i; fewer than `count` where the teacher refuses to go on.
+        One for each number in their order; fewer where the teacher refuses to go on.
     """
-    parts = cut(count, _PIECE)
+    parts = [numbers[part.start : part.stop] for part in cut(len(numbers), _PIECE)]
 
     def compute(index: int) -> Arrays:
         images, size = augmented_images(pool.images, parts[index], seed), teacher.spec.max_batch
@@ -73,9 +79,9 @@ def decide_augmented(
     def decided_by(index: int) -> list[object]:
         return [teacher.spec.identity, pool.digest, seed, parts[index]]
 
-    pieces = run(Work("augmented", compute, decided_by, [len(part) for part in parts], _CODE))
+    pieces = run(Work(name, compute, decided_by, [len(part) for part in parts], _CODE))
     found = [np.empty(0, np.int64)]
-    for part, piece in zip(parts, pieces, strict=True):  # decision i belongs to image i: none may be missing before it
+    for part, piece in zip(parts, pieces, strict=True):  # decision i belongs to number i: none may be missing before it
         found.append(piece["decisions"])
         if len(piece["decisions"]) < len(part):
             break

@@ -99,9 +99,12 @@ def _groups(transfer: TransferSet, starts: Int64[np.ndarray, "n k q"] | None) ->
 
 
 def _parents(pairs: Int64[np.ndarray, "m 2"], starts: Int64[np.ndarray, "n k q"] | None) -> Parents:
-    """The samples that what was asked of each pair descends from."""
+    """The samples that what was asked of each pair descends from, or that were varied."""
     samples: Parents = pairs[:, 0].copy()
-    return samples if starts is None else np.column_stack([samples, starts[pairs[:, 0], pairs[:, 1]]])
+    if starts is None:
+        return samples
+    partners = -1 - pairs[:, 1:]  # of variations, see `add_variations`
+    return np.column_stack([samples, np.where(partners < 0, starts[pairs[:, 0], pairs[:, 1]], partners)])
 
 
 def boundary_points(
