@@ -103,8 +103,9 @@ def _parents(pairs: Int64[np.ndarray, "m 2"], starts: Int64[np.ndarray, "n k q"]
     samples: Parents = pairs[:, 0].copy()
     if starts is None:
         return samples
-    partners = -1 - pairs[:, 1:]  # of variations, see `add_variations`
-    return np.column_stack([samples, np.where(partners < 0, starts[pairs[:, 0], pairs[:, 1]], partners)])
+    partners = -1 - pairs[:, 1:]  # of variations, see `add_variations`; negative for what a search asked
+    of_pairs = starts[samples, np.maximum(pairs[:, 1], 0)]
+    return np.column_stack([samples, np.where(partners < 0, of_pairs, partners)])
 
 
 def boundary_points(
