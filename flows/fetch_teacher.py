@@ -32,6 +32,7 @@ from flows.manifests import DatasetFacts, TeacherCard, to_json, write_manifest
 
 CALL_SHAPES = STORE.parent / "call_shapes"
 TRAININGS = STORE.parent / "trainings"
+_CODE = ("arithmetic", "datasets", "networks", "pixels", "rng", "teachers/train", "training")  # that trains a teacher
 _MODEST = 64  # images a call in exact arithmetic, where none has to be measured
 
 
@@ -145,7 +146,7 @@ def _training_key(config: Config, dataset: Dataset) -> str:
     """Digest of all that decides a training, the machine included: to the last bit it goes on as it began."""
     known = [to_settings(config.teacher), dataset.digest, len(dataset.train_index)]
     machine = [device_of(config), config.runtime.threads]
-    return digest_json([*known, *machine, digest_code("training", "networks", "arithmetic", "rng", "datasets")])
+    return digest_json([*known, *machine, digest_code(*_CODE)])
 
 
 def _history(rows: list[HistoryRow]) -> str:

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from db3.shard_store import ShardStore
 
-_PAUSE = 60.0  # seconds of training that a kill may cost, and at least a fiftieth of all
-
 
 @dataclass
 class Course:
@@ -39,12 +37,15 @@ class Checkpoint:
     Args:
         store: of the files.
         key: a digest of all that decides the training, the source code and the machine included.
-        pause: seconds between two writes at least.
+
+    Attributes:
+        pause: seconds between two writes at least. A kill costs that much, or a fiftieth of the training.
     """
 
-    def __init__(self, store: ShardStore, key: str, pause: float = _PAUSE) -> None:
-        self._store, self._key, self._pause = store, key, pause
-        self._last = time.monotonic()
+    pause = 60.0
+
+    def __init__(self, store: ShardStore, key: str) -> None:
+        self._store, self._key, self._last = store, key, time.monotonic()
 
     def begun(self) -> int:
         """Steps done by an earlier training; 0: none."""
@@ -63,7 +64,7 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Whether the last write was long enough ago."""
-        return time.monotonic() - self._last >= self._pause
+        return time.monotonic() - self._last >= self.pause
 
     def write(self, course: Course, state: dict[str, Tensor]) -> None:
         """Replace what was kept.

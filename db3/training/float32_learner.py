@@ -70,14 +70,14 @@ class Float32Learner:
         return {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
 
     def state(self) -> dict[str, Tensor]:
-        return {f"network.{name}": tensor for name, tensor in self._network.state_dict().items()} | (
-            self._optimiser.state()
-        )
+        own = {f"network.{name}": tensor for name, tensor in self._network.state_dict().items()}
+        return {**own, **self._optimiser.state(), "randomness": self._randomness.state}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         own = {name.removeprefix("network."): each for name, each in state.items() if name.startswith("network.")}
         self._network.load_state_dict(own)
         self._optimiser.restore(state)
+        self._randomness.state = state["randomness"]
 
     def finish(self, weights: dict[str, Tensor] | None) -> None:
         if weights is not None:
