@@ -7,18 +7,21 @@ from pathlib import Path
 from torch import nn
 
 from db3.datasets import Dataset
-from db3.digest import digest_json
+from db3.digest import digest_code, digest_json
 from db3.errors import ConfigError, DataError
 from db3.files import write_array, write_text
 from db3.networks import build, load_weights
 from db3.progress import Progress
 from db3.settings.declare import shared
+from db3.settings.declare import to_json as to_settings
 from db3.settings.training import Schedule
+from db3.shard_store import ShardStore
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
 from db3.teachers.adapters.outputs import full_map, never_meant
 from db3.teachers.fetch import FetchedTeacher, describe_model, fetch_model, fetch_network
 from db3.teachers.folder import CARD, digest_weights, identity
 from db3.teachers.train import train_teacher
+from db3.training.checkpoint import Checkpoint
 from db3.training.train import HistoryRow, TrainSettings
 from flows.config import Config, device_of
 from flows.engine.shards import STORE
@@ -28,6 +31,8 @@ from flows.inputs import dataset_of
 from flows.manifests import DatasetFacts, TeacherCard, to_json, write_manifest
 
 CALL_SHAPES = STORE.parent / "call_shapes"
+TRAININGS = STORE.parent / "trainings"
+_CODE = ("arithmetic", "datasets", "networks", "pixels", "rng", "teachers/train", "training")  # that trains a teacher
 _MODEST = 64  # images a call in exact arithmetic, where none has to be measured
 
 
@@ -114,7 +119,10 @@ def _train(config: Config, dataset: Dataset, classes: int, folder: Path) -> nn.M
             "folders, or give a teacher with teacher=checkpoint"
         )
     settings = TrainSettings(**shared(Schedule, teacher))
-    with Progress("fetch_teacher", teacher.steps, "step") as progress:
+    checkpoint = Checkpoint(ShardStore(TRAININGS), _training_key(config, dataset))
+    begun = checkpoint.begun()
+    what = f"fetch_teacher from step {begun} on" if begun else "fetch_teacher"
+    with Progress(what, teacher.steps - begun, "step") as progress:
         network, history = train_teacher(
             str(teacher.architecture),
             part.images,
@@ -123,11 +131,22 @@ def _train(config: Config, dataset: Dataset, classes: int, folder: Path) -> nn.M
             settings,
             seed=teacher.seed,
             augment=teacher.augment,
+            crop=teacher.crop,
+            label_smoothing=teacher.label_smoothing,
             on_step=progress.advance,
             device=device_of(config),
+            checkpoint=checkpoint,
         )
     write_text(folder / "history.csv", _history(history))
+    checkpoint.remove()
     return network
+
+
+def _training_key(config: Config, dataset: Dataset) -> str:
+    """Digest of all that decides a training, the machine included: to the last bit it goes on as it began."""
+    known = [to_settings(config.teacher), dataset.digest, len(dataset.train_index)]
+    machine = [device_of(config), config.runtime.threads]
+    return digest_json([*known, *machine, digest_code(*_CODE)])
 
 
 def _history(rows: list[HistoryRow]) -> str:

@@ -6,6 +6,7 @@ from db3.networks.count import count_parameters, multiply_adds
 from db3.networks.fitting import StudentChoice, choose_student
 from db3.networks.network import Network, Normalise
 from db3.networks.weights import load_weights, save_weights
+from db3.networks.whitening import whiten
 
 __all__ = [
     "NAMES",
@@ -19,4 +20,5 @@ __all__ = [
     "load_weights",
     "multiply_adds",
     "save_weights",
+    "whiten",
 ]

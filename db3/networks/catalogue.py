@@ -13,11 +13,12 @@ from db3.networks.alexnet import DIVISORS, alexnet
 from db3.networks.compact import COMPACT, compact
 from db3.networks.lenet import WIDTHS, lenet
 from db3.networks.network import Network, Normalise
+from db3.networks.resnet9 import RESNET9, ResNet9, resnet9, start_as_identity
 from db3.networks.shapes import ImageShape, trial
 from db3.rng import Purpose, derived_seed
 
 # The paper's networks; `build` knows torchvision's classifiers too (importing them takes a second).
-NAMES = (*WIDTHS, *DIVISORS, *COMPACT, "resnet18", "resnet34", "resnet18_small", "resnet34_small")
+NAMES = (*WIDTHS, *DIVISORS, *COMPACT, *RESNET9, "resnet18", "resnet34", "resnet18_small", "resnet34_small")
 
 _TURN = threading.Lock()  # layers draw their first weights from torch's one global generator
 
@@ -59,6 +60,8 @@ def build(
     network = Network(normalise, body)
     if seed is not None and has_twin(network):
         initialise(network, seed)
+    if isinstance(body, ResNet9):
+        start_as_identity(body)
     logits = trial(network.eval(), input_shape, name)
     if logits.shape != (1, classes):
         raise ConfigError(f"{name} answers in shape {list(logits.shape)}; expected [1, {classes}]: choose a classifier")
@@ -72,6 +75,8 @@ def _body(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
         return alexnet(name, input_shape, classes)
     if name in COMPACT:
         return compact(name, input_shape, classes)
+    if name in RESNET9:
+        return resnet9(name, input_shape, classes)
     with needs("vision", f"architecture {name}"):
         from db3.networks.vision import names, vision  # noqa: PLC0415  (torchvision takes a second to import)
 

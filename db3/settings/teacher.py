@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Le, Matches, check, settings
-from db3.settings.training import Arithmetic, Positive
+from db3.settings.training import Arithmetic, CropSettings, Descent, Positive, Share, require_float32
 
 
 @settings
@@ -135,7 +135,7 @@ class PixelSettings:
 
 
 @settings
-class TeacherSettings(PixelSettings, ModelSettings):
+class TeacherSettings(Descent, PixelSettings, ModelSettings):
     """Who decides."""
 
     call_batch: Annotated[
@@ -149,8 +149,10 @@ class TeacherSettings(PixelSettings, ModelSettings):
     steps: Annotated[int, Ge(1), Doc("kind train: optimiser steps")] = 600
     batch: Annotated[int, Ge(1), Doc("kind train: images a step")] = 128
     lr: Annotated[Positive, Doc("kind train: highest learning rate")] = 0.001
-    weight_decay: Annotated[float, Ge(0), Doc("kind train: AdamW's")] = 0.0001
+    weight_decay: Annotated[float, Ge(0), Doc("kind train: times the learning rate and the weight")] = 0.0001
     augment: Annotated[Literal["none", "warp", "crop_flip"], Doc("kind train: changes of each batch")] = "none"
+    crop: CropSettings = CropSettings()
+    label_smoothing: Annotated[Share, Doc("kind train: share of each true label spread over all classes")] = 0.0
     seed: Annotated[int, Ge(0), Doc("kind train: of weights and order")] = 0
     arithmetic: Annotated[
         Arithmetic, Doc("of a network of db3, to train and to decide; float32: same bytes on this kind of machine only")
@@ -169,6 +171,7 @@ class TeacherSettings(PixelSettings, ModelSettings):
 
     def rules(self) -> None:
         self._check_needs()
+        require_float32(self)
         shown = (self.scale, self.resize, self.layout, self.channels_order, self.dtype)
         ours = self.kind in ("train", "checkpoint")
         if ours and shown != (1.0, None, "NCHW", "rgb", "float32"):

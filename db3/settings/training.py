@@ -1,6 +1,6 @@
 """How networks are trained."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Gt, Le, Lt, settings
@@ -18,14 +18,37 @@ VariantName = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmen
 
 
 @settings
-class Schedule:
+class Descent:
+    """How the weights move: the optimiser, and its learning rate over the steps."""
+
+    warmup: Annotated[int, Ge(0), Doc("steps of linear warm-up; half of the steps at most")] = 50
+    schedule: Annotated[
+        Literal["cosine", "linear", "stages"], Doc("of the learning rate after the warm-up; stages: see milestones")
+    ] = "cosine"
+    milestones: Annotated[
+        tuple[Share, ...], Doc("stages: shares of the steps after which the learning rate is multiplied by decay")
+    ] = (0.5, 0.75)
+    decay: Annotated[float, Gt(0), Lt(1), Doc("stages: factor of the learning rate at each milestone")] = 0.1
+    optimiser: Annotated[
+        Literal["adamw", "sgd"], Doc("sgd: with Nesterov's momentum, weight decay times the learning rate; float32")
+    ] = "adamw"
+    momentum: Annotated[Share, Doc("sgd")] = 0.9
+    shift_rate: Annotated[
+        Positive, Doc("sgd: learning rate of batch normalisations' shifts, as a multiple of the others'")
+    ] = 1.0
+    lookahead: Annotated[
+        int, Ge(0), Doc("float32: every so many steps the weights return towards their running mean; 0: never")
+    ] = 0
+
+
+@settings
+class Schedule(Descent):
     """The course of a training."""
 
     steps: Annotated[int, Ge(1), Doc("optimiser steps, the same for the student and every baseline")] = 500
     batch: Annotated[int, Ge(1), Doc("images a step; more than there are examples is allowed")] = 128
-    lr: Annotated[float, Gt(0), Doc("AdamW's highest learning rate, after the warm-up; then a cosine to zero")] = 0.002
-    weight_decay: Annotated[float, Ge(0), Doc("AdamW's, decoupled")] = 0.0001
-    warmup: Annotated[int, Ge(0), Doc("steps of linear warm-up; half of the steps at most")] = 50
+    lr: Annotated[float, Gt(0), Doc("highest learning rate, after the warm-up")] = 0.002
+    weight_decay: Annotated[float, Ge(0), Doc("times the learning rate and the weight")] = 0.0001
     balance: Annotated[Portion, Doc("samples are drawn as (count of their class)^-balance: 1: all classes alike")] = 0.0
     select: Annotated[
         Literal["last", "best"], Doc("weights of the last step, or the best by agreement on a held-out part")
@@ -34,6 +57,38 @@ class Schedule:
     arithmetic: Annotated[
         Arithmetic, Doc("exact: the same bytes on every machine; float32: on this kind of machine only, but faster")
     ] = "exact"
+
+    def rules(self) -> None:
+        require_float32(self)
+
+
+def require_float32(values: Any) -> None:
+    """Refuse what exact arithmetic cannot do; `values` has the fields of `Descent` and an `arithmetic`.
+
+    Raises:
+        ConfigError: one line.
+    """
+    if values.arithmetic != "exact":
+        return
+    for name, known in (("optimiser", "adamw"), ("lookahead", 0)):
+        if getattr(values, name) != known:
+            raise ConfigError(
+                f"{name} is {getattr(values, name)}, which has no exact form: set arithmetic to float32, or {name} to "
+                f"{known}"
+            )
+
+
+@settings
+class CropSettings:
+    """Crops and mirror images of a teacher's own training (augment crop_flip)."""
+
+    pixels: Annotated[
+        Annotated[int, Ge(0)] | None, Doc("shifts in each direction at most; null: an eighth of the side")
+    ] = None
+    padding: Annotated[Literal["zeros", "reflection"], Doc("what enters at the border")] = "zeros"
+    flip: Annotated[
+        Literal["random", "alternating"], Doc("alternating: each image is mirrored in every other epoch")
+    ] = "random"
 
 
 @settings
@@ -105,6 +160,7 @@ class DistillSettings(VariantSettings, Schedule):
     onnx: Annotated[bool, Doc("export the student to ONNX too")] = True
 
     def rules(self) -> None:
-        super().rules()
+        VariantSettings.rules(self)
+        Schedule.rules(self)
         if self.folds == 1:
             raise ConfigError("folds is 1, so nothing would be left to learn from; expected 2 or more, or 0: no choice")

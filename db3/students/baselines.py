@@ -11,7 +11,7 @@ from db3.errors import DataError
 from db3.rng import Purpose, uniform
 from db3.soft_labels.softmax import softmax
 from db3.students.variants import Variant
-from db3.training.examples import Examples
+from db3.training.examples import Examples, smoothed
 
 Images = UInt8[np.ndarray, "n c h w"]
 Decisions = Int64[np.ndarray, " n"]
@@ -36,10 +36,8 @@ def hard(images: Images, decisions: Decisions) -> Variant:
 
 
 def smoothing(images: Images, decisions: Decisions, classes: int, share: float) -> Variant:
-    """Decisions mixed with the uniform distribution: p = (1 − ε) · onehot(m) + ε / K, with ε = `share`."""
-    soft_labels = np.full((len(decisions), classes), share / classes)
-    soft_labels[np.arange(len(decisions)), decisions] += 1 - share
-    examples = Examples(images, decisions, soft_labels.astype(np.float32))
+    """Decisions mixed with the uniform distribution, see `smoothed`."""
+    examples = Examples(images, decisions, smoothed(decisions, classes, share))
     return Variant("smoothing", TITLES["smoothing"], examples, 0.0, 1.0, 1.0, 1.0)
 
 

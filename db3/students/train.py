@@ -9,7 +9,7 @@ from torch import nn
 
 from db3.networks import build
 from db3.students.variants import Variant
-from db3.training.examples import Examples, channel_statistics
+from db3.training.examples import Examples, network_for
 from db3.training.processes import check_processes, processes_of, train_together
 from db3.training.train import HistoryRow, TrainSettings
 from db3.work import Arrays, Run, Work, run_here
@@ -106,8 +106,7 @@ def _content(examples: Examples) -> list[object]:
 
 
 def _train(variant: Variant, seed: int, classes: int, settings: StudentSettings, device: str, processes: int) -> Arrays:
-    mean, std = channel_statistics(variant.examples.images)
-    network = build(settings.architecture, _shape(variant), classes, mean=mean, std=std, seed=seed)
+    network = network_for(settings.architecture, variant.examples.images, classes, seed)
     rows = train_together(
         network,
         variant.examples,

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from db3.errors import DataError
+from db3.networks import build, whiten
 from db3.pixels import stored_array
 from db3.types import read_decisions
 
@@ -119,6 +120,32 @@ def pixels(images: UInt8[np.ndarray, "n c h w"], device: str | torch.device = "c
     # Channels last in memory: convolutions take two thirds of the time on a CPU.
     # Divided by a tensor: with a number's reciprocal CUDA would multiply.
     return batch.to(torch.float32, memory_format=torch.channels_last).div_(torch.full((), 255.0, device=device))
+
+
+def network_for(architecture: str, images: UInt8[np.ndarray, "n c h w"], classes: int, seed: int) -> nn.Module:
+    """A network with first weights that is about to learn these images: they decide how it normalises its pixels.
+
+    Args:
+        architecture: a name that `db3.networks.build` knows.
+        images: the training images.
+        classes: K.
+        seed: of the weights.
+
+    Raises:
+        ConfigError: an unknown architecture, or one that does not fit the images.
+    """
+    mean, std = channel_statistics(images)
+    channels, height, width = images.shape[1:]
+    network = build(architecture, (channels, height, width), classes, mean=mean, std=std, seed=seed)
+    whiten(network, images)
+    return network
+
+
+def smoothed(decisions: npt.NDArray[np.integer[Any]], classes: int, share: float) -> Float32[np.ndarray, "n k"]:
+    """Decisions mixed with the uniform distribution: p = (1 − ε) · onehot(m) + ε / K, with ε = `share`."""
+    soft_labels = np.full((len(decisions), classes), share / classes)
+    soft_labels[np.arange(len(decisions)), decisions] += 1 - share
+    return soft_labels.astype(np.float32)
 
 
 def channel_statistics(images: UInt8[np.ndarray, "n c h w"]) -> tuple[list[float], list[float]]:

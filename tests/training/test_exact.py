@@ -84,9 +84,9 @@ def test_no_step_and_no_decision_runs_an_inexact_operation(small_network: Networ
     soft = torch.full((10, 3), 1 / 3)
     decisions = torch.from_numpy(examples.decisions)
     parts = [Targets(decisions[:6], None, 6, 1.0, 0.0, 1.0), Targets(decisions[6:], soft, 10, 0.2, 0.8, 4.0)]
-    learner = ExactLearner(network, 1, 16, 1e-4, "cpu", ALONE)
+    learner = ExactLearner(network, 1, TrainSettings(batch=16), "cpu", ALONE)
     with exact_only():
-        images = augmentation("warp", 3)(pixels(examples.images), 0, np.arange(16))  # type: ignore[misc]
+        images = augmentation("warp", 3)(pixels(examples.images), 0, np.arange(16), np.zeros(16, np.int64))  # type: ignore[misc]
         for step in range(2):
             learner.step(images, parts, step, 1e-2)
         learner.decide(images)
