@@ -7,13 +7,10 @@ make a killed run go on.
 
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from configparser import ConfigParser
-from contextlib import chdir, contextmanager, suppress
+from contextlib import ExitStack, chdir
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -21,15 +18,12 @@ from pathlib import Path
 from db3.errors import Db3Error
 from db3.files import read_json, write_json, write_text
 from flows.compose import PARAMS, write_params
+from flows.engine.dvc import CACHED, RUNS, dvc_environment, failure, start_dvc
 from flows.engine.installed import LOCK, template
 from flows.engine.locks import hold_lock
 from flows.init import create, update
 
 SECONDS = "seconds.json"
-_GRACE = 20.0  # seconds that DVC and its stage get to end by themselves
-_RUNS = re.compile(r"Running stage '(\w+)':")
-_CACHED = re.compile(r"Stage '(\w+)' is cached")
-_ERROR = re.compile(r"(?:error|ERROR): (.*)")
 _FORWARDED = re.compile(r"^(\w+: |warning: |error: |Running stage )")
 
 
@@ -47,14 +41,12 @@ def prepare(folder: Path, overrides: Sequence[str]) -> None:
     if (folder / LOCK).is_file():
         update(folder)
         write_params(overrides, template() / "conf", folder / PARAMS)
-        return
-    create(folder, overrides)
-    config = ConfigParser()
-    path = folder / ".dvc" / "config"
+    else:
+        create(folder, overrides)
+    path, config, text = folder / ".dvc" / "config", ConfigParser(), StringIO()
     config.read(path, encoding="utf-8")
     config["core"]["no_scm"] = "true"  # wherever it lies: a checkout around it is not its own
     config["cache"] = {"dir": "../../../cache"}  # of all rows; DVC reads it from .dvc on
-    text = StringIO()
     config.write(text)
     write_text(path, text.getvalue())
 
@@ -66,9 +58,11 @@ def reproduce(folder: Path, data_root: Path | None) -> None:
         RunError: a stage failed; its own line.
         BusyError: another benchmark is at work on this row.
     """
-    command = [sys.executable, "-m", "dvc", "repro", "report"]
     lines: list[str] = []
-    with chdir(folder), hold_lock("the benchmark", "run"), _ended(command, _environment(data_root)) as process:
+    with ExitStack() as stack:
+        stack.enter_context(chdir(folder))
+        stack.enter_context(hold_lock("the benchmark", "run"))
+        process = stack.enter_context(start_dvc(["repro", "report"], _environment(data_root)))
         clock = _Clock()
         try:
             for line in process.stdout or ():
@@ -80,8 +74,7 @@ def reproduce(folder: Path, data_root: Path | None) -> None:
         finally:
             clock.stop(ended=False)
     if process.returncode:
-        errors = [found[1] for line in lines if (found := _ERROR.search(line))]
-        raise RunError(errors[0] if errors else f"dvc ended with status {process.returncode}: {' / '.join(lines[-3:])}")
+        raise RunError(failure(process.returncode, lines))
 
 
 def seconds(folder: Path) -> dict[str, dict[str, float | bool]]:
@@ -99,13 +92,13 @@ class _Clock:
 
     def hear(self, line: str) -> None:
         """A line of DVC's."""
-        if found := _RUNS.search(line):
+        if found := RUNS.search(line):
             self.stop(ended=True)
             self.stage, self.begun = found[1], time.monotonic()
             if self.known.get(found[1], {}).get("ended", True):
                 self.known[found[1]] = {"seconds": 0.0, "ended": False, "cached": False}
                 write_json(Path(SECONDS), self.known)
-        elif found := _CACHED.search(line):
+        elif found := CACHED.search(line):
             self.stop(ended=True)
             self.known[found[1]] = {"seconds": 0.0, "ended": True, "cached": True}
 
@@ -119,34 +112,9 @@ class _Clock:
         write_json(Path(SECONDS), self.known)
 
 
-@contextmanager
-def _ended(command: Sequence[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
-    """A process in a session of its own, whose whole group ends with this block."""
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=environment,
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield process
-        except BaseException:
-            for number in (signal.SIGINT, signal.SIGKILL):
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-                with suppress(subprocess.TimeoutExpired):
-                    process.communicate(timeout=_GRACE)
-            raise
-
-
 def _environment(data_root: Path | None) -> dict[str, str]:
-    """This interpreter and this checkout first; no server, and no other run's identity."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DVC_"))}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    """This checkout's code first; no server."""
     code = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    mine = {"PATH": path, "PYTHONPATH": os.pathsep.join(code), "DB3_RUN": str(os.getpid())}
-    return kept | mine | ({"DB3_DATA_ROOT": str(data_root)} if data_root else {})
+    data = {"DB3_DATA_ROOT": str(data_root)} if data_root else {}
+    found = dvc_environment(PYTHONPATH=os.pathsep.join(code), DB3_RUN=str(os.getpid()), **data)
+    return {name: value for name, value in found.items() if name != "PREFECT_API_URL"}
