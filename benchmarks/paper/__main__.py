@@ -16,15 +16,16 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks.paper.curve import draw
 from benchmarks.paper.page import duration, page, spread
 from benchmarks.paper.project import prepare, reproduce
 from benchmarks.paper.record import Record, identity, read_record
 from benchmarks.paper.rows import Row, absent_sets, choose, source, tables
 from db3.errors import Db3Error
-from db3.extras import needs
 from db3.files import read_json, write_json, write_text
 from flows.compose import compose
 from flows.engine.installed import template
@@ -108,14 +109,13 @@ def _write(options: argparse.Namespace) -> None:
         (record for name, record in found.items() if name.startswith(f"{options.curve or 'digits'}@")),
         key=lambda record: int(record["samples"]["count"]),
     )
-    picture = None
-    if curve:
-        with needs("bench", "--write"):
-            from benchmarks.paper.curve import draw  # noqa: PLC0415
-
-            draw(curve, options.write.parent / PICTURE)
-        picture = PICTURE.as_posix()
-    write_text(options.write, page(tables(), found, curve, source(), absent_sets(), picture))
+    picture = options.write.parent / PICTURE
+    if curve and find_spec("matplotlib"):
+        draw(curve, picture)
+    elif curve:
+        print(f"warning: {picture} stays as it is: to draw it, install db3[bench]", file=sys.stderr)
+    shown = PICTURE.as_posix() if curve and picture.is_file() else None
+    write_text(options.write, page(tables(), found, curve, source(), absent_sets(), shown))
 
 
 def _list(folder: Path) -> str:

@@ -17,7 +17,7 @@ from benchmarks.paper import __main__ as paper
 from benchmarks.paper.page import NO_DATA, NOT_RUN, page, spread
 from benchmarks.paper.project import _Clock
 from benchmarks.paper.record import identity
-from benchmarks.paper.rows import SMALL, Row, Table, choose, tables
+from benchmarks.paper.rows import SMALL, Row, Table, absent_sets, choose, source, tables
 from db3.errors import ConfigError
 from flows.compose import compose
 from tests.flows.conftest import until
@@ -113,7 +113,7 @@ def test_the_page_shows_the_curve() -> None:
 def test_the_committed_page_is_the_benchmarks() -> None:
     """Its words and its rows; the numbers are those of records that are not kept here."""
     committed = (ROOT / "docs/results.md").read_text(encoding="utf-8")
-    text = page(tables(), {}, [], paper.source(), paper.absent_sets(), None)
+    text = page(tables(), {}, [], source(), absent_sets(), None)
     assert committed.startswith(text.partition("## ")[0])
     assert all(f"(`{row.name}`)" in committed for row in ROWS)
 
@@ -155,7 +155,7 @@ def test_what_is_known_already_is_not_run_again(tmp_path: Path) -> None:
     (row,) = choose(["smoke"])
     assert paper._bring(row, options) == known
     assert not (tmp_path / "projects").exists()
-    assert identity(compose(["experiment=smoke"], CONF))["parameters"] != known["provenance"]["parameters"]
+    assert identity(compose(["experiment=smoke"], CONF))["parameters"] != identity(params)["parameters"]
     workers = compose(["experiment=smoke", "evaluate.seeds=2", "runtime.workers=7"], CONF)
     assert identity(workers) == identity(params)
 
