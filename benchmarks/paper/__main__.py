@@ -38,7 +38,8 @@ PICTURE = Path("images/results-samples.png")  # beside the page
 
 def main() -> NoReturn:
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ends the row's processes, too
+    # As Ctrl-C, which ends the row's processes too; a shell starts background jobs with SIGINT ignored.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run_entry_point(lambda: _work(options))
 
 
