@@ -20,8 +20,8 @@ Published numbers: {source}.
 - *KD* is our standard distillation from the teacher's own logits on the same images, which no black box offers; *hard*
   and *smoothing* learn the samples' decisions alone; *inverse* is the paper's mapping and *margin* ours on the same
   distances; *augmented* learns decisions on variations of the samples at as many queries as the search.
-- *time* is the row's wall time on the machine named below; stages shared with another row (its teacher, say) are
-  counted there.
+- *time* is the row's wall time on the machine named below, whatever else it had to do (*load*: processes at work at the
+  run's end); stages shared with another row (its teacher, say) are counted there.
 """
 _FOOT = """\
 ## Where these numbers come from
@@ -124,7 +124,8 @@ def _sources(records: Iterable[Record]) -> str:
                 "unknown" if record["queries"]["sent"] is None else f"{record['queries']['sent']:,}",
                 f"`{record['transfer']['digest'][:12]}`",
                 commit,
-                f"{told['device'] or 'unknown'}, {told['machine'] or 'unknown'}, {told['date']}",
+                f"{told['device'] or 'unknown'}, {told['machine'] or 'unknown'}, {told['cores']} cores at load "
+                f"{told['load']:g}, {told['date']}",
                 duration(record["seconds"]["total"]) + shared,
             ]
         )

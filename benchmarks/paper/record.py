@@ -1,5 +1,6 @@
 """The record of a row: its numbers, read from the files of its run, and where they come from."""
 
+import os
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -110,6 +111,8 @@ def _provenance(folder: Path, data: Path, arguments: Sequence[str]) -> dict[str,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "device": environment.get("distill", {}).get("device"),
         "machine": latency.get("machine"),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[2], 1),  # of the last quarter of an hour: what `seconds` are to be read by
         "environment": environment,
         "dataset": read_json(data / "teacher" / "teacher.json")["dataset"],
         "seeds": {name: group["seed"] for name, group in _groups(folder).items() if "seed" in group},

@@ -47,6 +47,7 @@ def record(name: str, learns: str = "decisions and images asked", **more: Any) -
         "provenance": {
             "command": f"python -m benchmarks.paper --only {name} --seeds 3",
             **{"commit": "0123456789abcdef", "changed": False, "device": "cpu", "machine": "x", "date": "2026-11-28"},
+            **{"cores": 2, "load": 1.5},
         },
     } | more
 
@@ -96,7 +97,7 @@ def test_the_page_tells_what_ran_and_what_did_not() -> None:
     assert len({line.count("|") for line in lines.values()}) == 1
     (source,) = (line for line in text.splitlines() if "`fee98d449505`" in line)
     assert "`python -m benchmarks.paper --only mnist_small --seeds 3`" in source
-    for told in ("1,234,567", "0123456789ab |", "fetch_teacher shared"):
+    for told in ("1,234,567", "0123456789ab |", "fetch_teacher shared", "2 cores at load 1.5"):
         assert told in source
     assert "Not run: `python -m benchmarks.paper --curve digits" in text
     assert "](" not in text
