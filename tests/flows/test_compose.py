@@ -92,6 +92,40 @@ def test_mnist_small_asks_at_most_150_queries_a_sample() -> None:
     assert 100 <= 1 + config.query.surrogate.synthetic_queries + 9 * config.query.budget <= 150
 
 
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.endswith("_small")])
+def test_a_small_experiment_is_the_whole_one_with_fewer_images(name: str) -> None:
+    whole, small = composed(f"experiment={name.removesuffix('_small')}"), composed(f"experiment={name}")
+    assert (small.dataset.name, small.query.method) == (whole.dataset.name, whole.query.method)
+    assert (small.samples.method, small.soft_labels) == (whole.samples.method, whole.soft_labels)
+    assert (small.samples.count or small.samples.budget or 0) <= 10_000
+    if whole.samples.method == "real":
+        assert small.samples.count is not None
+        assert small.samples.count < (whole.samples.count or 2040)
+    assert small.distill.steps != "auto"
+    assert small.distill.steps <= 3000
+
+
+@pytest.mark.parametrize(
+    ("dataset", "pair"),
+    [
+        ("mnist", ("lenet5", "lenet5_half")),
+        ("fashion_mnist", ("lenet5", "lenet5_half")),
+        ("cifar10", ("alexnet", "alexnet_half")),
+        ("flowers102", ("resnet34", "resnet18")),
+    ],
+)
+def test_the_papers_rows_have_its_networks_and_searches(dataset: str, pair: tuple[str, str]) -> None:
+    for search in ("sd", "bd", "mbd"):
+        config = composed(f"experiment={dataset}_{search}")
+        assert (config.dataset.name, config.query.method) == (dataset, search)
+        assert (config.teacher.architecture, config.distill.architecture) == pair
+        assert {"hard", "smoothing", "inverse", "margin"} <= set(config.distill.baselines)
+        # What asks nothing has no number of queries that augmented images could cost likewise.
+        assert ("augmented" in config.distill.baselines) is (config.query.asked > 0)
+    quarter = composed("experiment=cifar10_bd", "distill=alexnet_quarter")
+    assert quarter.distill.architecture == "alexnet_quarter"
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
