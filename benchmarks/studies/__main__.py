@@ -115,7 +115,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--plot", type=Path, help="a picture, as .png or .svg")
     parser.add_argument("--redraw", action="store_true", help="run nothing: print and draw what the JSON holds")
-    kinds = {"root": Path, "teachers": Path, "dataset": str}
+    kinds = {"root": Path, "teachers": Path, "dataset": str, "kinds": str}
     for field in fields(Setting):
         name = "--" + field.name.replace("_", "-")
         parser.add_argument(name, type=kinds.get(field.name, int), default=field.default)

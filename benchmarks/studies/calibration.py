@@ -37,7 +37,8 @@ def run(setting: Setting) -> Iterator[Row]:
     problem = local_problem(setting)
     held = held_out(setting, _HELD)
     decided = decide_all(problem.teacher, held, CALL)
-    chosen = variants(search(problem), KINDS)
+    kinds = setting.chosen(KINDS)
+    chosen = variants(search(problem, kinds), kinds)
     for student in trained(problem, chosen):
         told = student_probabilities(student.network, problem.tested.images)
         temperature = fit_temperature(student_probabilities(student.network, held), decided)

@@ -8,12 +8,13 @@ from benchmarks.studies.shared import Row, Setting, Study, local_problem, scored
 from db3.networks import count_parameters, multiply_adds
 
 KINDS = ("hard", "student", "kd")
-ARCHITECTURES = ("lenet5_fifth", "compact_half", "lenet5_half", "lenet5")
+ARCHITECTURES = ("lenet5_fifth", "lenet5_half", "lenet5")
 
 
 def run(setting: Setting) -> Iterator[Row]:
     problem = local_problem(setting)
-    chosen = variants(search(problem, augmented=False), KINDS)
+    kinds = setting.chosen(KINDS)
+    chosen = variants(search(problem, kinds), kinds)
     for architecture in ARCHITECTURES:
         for student in trained(problem, chosen, architecture):
             yield {
@@ -26,7 +27,7 @@ def run(setting: Setting) -> Iterator[Row]:
 
 def draw(figure: Any, rows: list[Row]) -> None:
     for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("accuracy", "agreement"), strict=True):
-        for kind in KINDS:
+        for kind in dict.fromkeys(row["kind"] for row in rows):
             pictures.line(axes, [row for row in rows if row["kind"] == kind], "parameters", measure, kind)
         axes.set_xscale("log")
         pictures.finish(axes, xlabel="parameters", ylabel=f"{measure}, %")

@@ -46,16 +46,16 @@ class Flipping:
 
 
 def run(setting: Setting) -> Iterator[Row]:
-    problem = local_problem(setting)
+    problem, kinds = local_problem(setting), setting.chosen(KINDS)
     for share in SHARES:
         noisy = problem.of(Flipping(problem.teacher, share))
-        for student in trained(problem, variants(search(noisy), KINDS)):
+        for student in trained(problem, variants(search(noisy, kinds), kinds)):
             yield {"flipped": share, **scored(problem, student)}
 
 
 def draw(figure: Any, rows: list[Row]) -> None:
     axes = figure.subplots()
-    for kind in KINDS:
+    for kind in dict.fromkeys(row["kind"] for row in rows):
         shown = [{**row, "flipped": 100 * row["flipped"]} for row in rows if row["kind"] == kind]
         pictures.line(axes, shown, "flipped", "accuracy", kind)
     pictures.finish(axes, xlabel="answers flipped by the teacher, %", ylabel="test accuracy, %")

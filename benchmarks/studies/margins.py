@@ -59,7 +59,8 @@ def run(setting: Setting) -> Iterator[Row]:
     images = np.array(problem.tested.images[np.array(order[: setting.measured])])
     measured = Measured(images, problem.images, problem.teacher.spec.classes)
     decided, own = distances(problem.network, measured)
-    for student in trained(problem, variants(search(problem), KINDS)):
+    kinds = setting.chosen(KINDS)
+    for student in trained(problem, variants(search(problem, kinds), kinds)):
         told, found = distances(student.network, measured)
         alike = told == decided
         yield {**scored(problem, student), "images": int(alike.sum()), **compared(own[alike], found[alike])}

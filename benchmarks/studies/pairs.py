@@ -35,16 +35,17 @@ from db3.teachers.adapters.callable import CallableTeacher
 from db3.teachers.adapters.quantised import Quantised
 
 KINDS = ("hard", "smoothing", "student", "augmented")
-TEACHERS = ("lenet5", "compact", "random forest")
+TEACHERS = ("lenet5", "random forest", "compact_half")
 STUDENTS = ("lenet5_half", "compact_half")
 _TREES = 50
 _LEARNT = 10_000  # images that the forest is fitted to
 
 
 def run(setting: Setting) -> Iterator[Row]:
+    kinds = setting.chosen(KINDS)
     for name in TEACHERS:
         asked = _forest_problem(setting) if name == "random forest" else local_problem(setting, name)
-        chosen, worth = variants(search(asked), KINDS), teacher_accuracy(asked)
+        chosen, worth = variants(search(asked, kinds), kinds), teacher_accuracy(asked)
         for architecture in STUDENTS:
             for student in trained(asked, chosen, architecture):
                 yield {
@@ -80,7 +81,8 @@ def draw(figure: Any, rows: list[Row]) -> None:
     shown = figure.subplots(1, len(STUDENTS), sharey=True)
     for axes, architecture in zip(shown, STUDENTS, strict=True):
         found = {(row["teacher"], row["kind"]): row for row in rows if row["architecture"] == architecture}
-        series = {kind: [found.get((name, kind)) for name in TEACHERS] for kind in KINDS}
+        kinds = dict.fromkeys(row["kind"] for row in rows)
+        series = {kind: [found.get((name, kind)) for name in TEACHERS] for kind in kinds}
         pictures.bars(axes, TEACHERS, series, "agreement", 100)
         pictures.finish(axes, title=f"student: {architecture}")
     lowest = min(row["agreement"]["mean"] for row in rows)

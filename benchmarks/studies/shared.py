@@ -54,6 +54,7 @@ class Setting:
         seeds: students of each variant.
         tested: test images; None: all.
         measured: images whose distance to the boundary is measured.
+        kinds: variants, comma-separated; empty: the study's own.
     """
 
     dataset: str = "mnist"
@@ -67,6 +68,11 @@ class Setting:
     seeds: int = 3
     tested: int | None = 5000
     measured: int = 80
+    kinds: str = ""
+
+    def chosen(self, own: Sequence[str]) -> tuple[str, ...]:
+        """The variants wanted."""
+        return tuple(self.kinds.split(",")) if self.kinds else tuple(own)
 
 
 @dataclass(frozen=True)
@@ -160,8 +166,8 @@ def as_teacher(network: nn.Module, classes: int, shape: ImageShape = (1, 28, 28)
     return Quantised(asked) if levels else asked
 
 
-def search(problem: Problem, augmented: bool = True) -> VariantSources:
-    """Boundary distances by bisection, and as many augmented images asked: what variants are built from."""
+def search(problem: Problem, kinds: Sequence[str]) -> VariantSources:
+    """Boundary distances by bisection and, for `augmented`, as many images asked: what variants are built from."""
     setting, teacher = problem.setting, problem.teacher
     pool = TransferImages(problem.images, decide_all(teacher, problem.images, CALL))
     count, pairs = len(pool.images), teacher.spec.classes - 1
@@ -180,7 +186,7 @@ def search(problem: Problem, augmented: bool = True) -> VariantSources:
         transfer,
         1 + asked / count,
         distances=found.distances,
-        augmented=decide_augmented(teacher, pool, asked, 0) if augmented else None,
+        augmented=decide_augmented(teacher, pool, asked, 0) if "augmented" in kinds else None,
         network=problem.network,
     )
 

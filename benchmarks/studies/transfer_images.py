@@ -39,6 +39,7 @@ from db3.teachers import Batching, TeacherSpec
 from db3.teachers.adapters.quantised import Quantised
 
 Images = UInt8[np.ndarray, "n c h w"]
+KINDS = ("student", "augmented")
 _FOREIGN = "cifar10-teacher.onnx"
 _LIMIT = 2000  # images of each part of CIFAR-10 that are decoded
 
@@ -46,13 +47,13 @@ _LIMIT = 2000  # images of each part of CIFAR-10 that are decoded
 def run(setting: Setting) -> Iterator[Row]:
     own = local_problem(setting)
     sources = {"own domain": own.images, "digits": sampled(open_images(setting, "digits"), setting.samples)}
-    yield from _asked(f"{setting.dataset}, LeNet5", own, sources, ("student", "augmented"), "lenet5_half")
+    yield from _asked(f"{setting.dataset}, LeNet5", own, sources, setting.chosen(KINDS), "lenet5_half")
     try:
         foreign = foreign_problem(setting)
     except Db3Error as error:
         print(f"# the CIFAR-10 teacher is left out: {error}")
         return
-    yield from _asked("CIFAR-10, ONNX", foreign, {"own domain": foreign.images}, ("augmented",), "compact_half")
+    yield from _asked("CIFAR-10, ONNX", foreign, {"own domain": foreign.images}, setting.chosen(KINDS), "compact_half")
 
 
 def _asked(
@@ -62,7 +63,7 @@ def _asked(
     sources = {**sources, "photographs": crops(shape, count), "made": prior_images(shape, range(count), 0)}
     for source, images in sources.items():
         asked = known.of(known.teacher, images)
-        found = search(asked)
+        found = search(asked, kinds)
         decided = len(np.unique(found.transfer.decisions))
         for student in trained(asked, variants(found, kinds), architecture):
             yield {"teacher": name, "source": source, **scored(known, student), "classes": decided}
