@@ -36,6 +36,7 @@ from db3.training.train import TrainSettings
 Row = dict[str, Any]
 CALL = 256
 _WARMUP = 50
+_TEACHER_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Setting:
         queries: of a boundary search, per pair.
         teacher_steps: optimiser steps of a local teacher.
         steps: optimiser steps of every student.
-        batch: images a step, of teacher and students.
+        batch: images a step, of every student.
         seeds: students of each variant.
         tested: test images; None: all.
         measured: images whose distance to the boundary is measured.
@@ -59,7 +60,7 @@ class Setting:
 
     dataset: str = "mnist"
     root: Path | None = None
-    teachers: Path = Path("teachers")
+    teachers: Path = Path(".db3/teachers")
     samples: int = 500
     queries: int = 7
     teacher_steps: int = 1000
@@ -244,15 +245,17 @@ def table(study: Study, rows: Sequence[Row]) -> list[Row]:
 def _trained_teacher(setting: Setting, dataset: Dataset, architecture: str) -> nn.Module:
     """A teacher of the whole training part; the same file serves every study of the same settings."""
     classes, shape = len(dataset.class_names), dataset.image_shape
-    steps, batch = setting.teacher_steps, setting.batch
-    told = digest_json([dataset.digest, architecture, steps, batch])[:12]
+    steps = setting.teacher_steps
+    told = digest_json([dataset.digest, architecture, steps, _TEACHER_BATCH])[:12]
     kept = setting.teachers / f"{architecture}-{told}.safetensors"
     network = build(architecture, shape, classes, seed=None)
     if kept.is_file():
         load_weights(network, kept)
         return network.eval()
     part = dataset.train()
-    training = TrainSettings(steps, batch=batch, lr=1e-3, warmup=min(_WARMUP, steps // 2), arithmetic="float32")
+    training = TrainSettings(
+        steps, batch=_TEACHER_BATCH, lr=1e-3, warmup=min(_WARMUP, steps // 2), arithmetic="float32"
+    )
     network, _ = train_teacher(architecture, part.images, np.asarray(part.labels), classes, training, seed=1)
     kept.parent.mkdir(parents=True, exist_ok=True)
     save_weights(network, kept, {})
