@@ -48,7 +48,7 @@ def test_decisions_of_every_form(output: Any, expected: list[int]) -> None:
         ([0, -1], "answered class -1"),
         (np.array([True, False]), "in bool"),
         (["dog", "fox"], "answered 'fox'; expected one of cat, dog, cow"),
-        (np.array(["dog", None], object), "answered None"),
+        (np.array(["dog", None], object), "answered with no class"),
         ([[1, 2], [3]], "no array"),
         (np.array([[1j, 0, 0], [0, 0, 0]]), "complex"),
     ],
