@@ -131,7 +131,11 @@ class HttpImageTeacher:
         if not self._form.many:
             found = [found]
         elif not isinstance(found, list) or len(found) != count:
-            told = f"{len(found)} answers" if isinstance(found, list) else self._described(value)
+            told = (
+                f"{len(found)} answers"
+                if isinstance(found, list)
+                else self._described(value if found is None else found)
+            )
             raise TeacherError(f"{self._who} gave {told} to {count} images: correct teacher.http.answer")
         return [self._decision(each, value) for each in found]
 

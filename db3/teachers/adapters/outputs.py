@@ -105,13 +105,13 @@ def read_decisions(
             raise TeacherError(
                 f"{who} gave NaN as a score; expected numbers: check what it is shown (mean, std, scale)"
             )
-        found, told = _best(wide, who, classes_map, unclear.threshold)
-        return torch.from_numpy(unclear.settle("nothing", found, classes, told))
+        decisions, told = _best(wide, who, classes_map, unclear.threshold)
+        return torch.from_numpy(unclear.settle("nothing", decisions, classes, told))
     if columns == 1 and kind in "iuOUS":
         answers = wide[:, 0]
-        found, told = _in_range(answers, own, who) if kind in "iu" else _named(answers.tolist(), own, who, labels)
-        found, told = _mapped(found, told, who, classes_map)
-        return torch.from_numpy(unclear.settle("off_list", found, classes, told))
+        told_own = _in_range(answers, own, who) if kind in "iu" else _named(answers.tolist(), own, who, labels)
+        decisions, told = _mapped(*told_own, who, classes_map)
+        return torch.from_numpy(unclear.settle("off_list", decisions, classes, told))
     remedy = (
         "answer with integers, or with scores"
         if columns == 1
