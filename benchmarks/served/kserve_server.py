@@ -1,6 +1,7 @@
 """A KServe model server of an ONNX file, v1 and v2: `python kserve_server.py MODEL.onnx PORT GRPC_PORT`."""
 
 import sys
+from typing import Any
 
 import kserve
 import numpy as np
@@ -9,12 +10,12 @@ from kserve import InferOutput, InferResponse
 
 
 class Classifier(kserve.Model):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("lenet")
         self.session = onnxruntime.InferenceSession(sys.argv[1])
         self.ready = True
 
-    def predict(self, payload, headers=None, response_headers=None):
+    def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:  # noqa: ARG002 - KServe's own
         first = isinstance(payload, dict)  # v1
         images = payload["instances"] if first else payload.inputs[0].as_numpy()
         scores = self.session.run(None, {"images": np.array(images, np.float32)})[0]

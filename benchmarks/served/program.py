@@ -1,4 +1,4 @@
-"""An ONNX file as a program: `python program.py MODEL.onnx` reads base64 of PNG, a line an image, and prints classes."""
+"""An ONNX file as a program: `python program.py MODEL.onnx` reads a PNG in base64 a line, prints a class a line."""
 
 import base64
 import io
