@@ -18,7 +18,7 @@ from db3.settings.training import Schedule
 from db3.shard_store import ShardStore
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
 from db3.teachers.adapters.outputs import full_map, never_meant
-from db3.teachers.fetch import FetchedTeacher, describe_model, fetch_model, fetch_network
+from db3.teachers.fetch import FetchedTeacher, describe_model, fetch_model, fetch_network, with_rejected
 from db3.teachers.folder import CARD, digest_weights, identity
 from db3.teachers.train import train_teacher
 from db3.training.checkpoint import Checkpoint
@@ -41,7 +41,7 @@ def fetch_teacher(config: Config, data: Path) -> str:
     """Train the teacher on the dataset, or take the one given; write its card, what is local of it and the split."""
     dataset, folder, teacher = dataset_of(config), data / "teacher", config.teacher
     dataset.check()
-    names = _class_names(config, dataset)
+    names = with_rejected(_class_names(config, dataset), teacher)
     ours = teacher.kind in ("train", "checkpoint")
     found = _network(config, dataset, folder) if ours else _foreign(config, dataset, folder)
     card = _card(config, dataset, names, found)
@@ -51,7 +51,8 @@ def fetch_teacher(config: Config, data: Path) -> str:
     write_array(folder / "splits" / "train.npy", dataset.train_index)
     write_array(folder / "splits" / "test.npy", dataset.test_index)
     size = f"{found.parameters:,} parameters" if found.parameters else "of unknown size"
-    never = [names[k] for k in never_meant(len(names), full_map(teacher.classes_map, len(names)))]
+    own = len(names) - (teacher.unclear != "error")
+    never = [names[k] for k in never_meant(own, full_map(teacher.classes_map, own))]
     more = ", …" if never[5:] else ""
     unused = f"; no class of the model's is {', '.join(never[:5])}{more}: see teacher.classes_map" if never else ""
     return f"{teacher.architecture or teacher.kind}, {size}, {len(names)} classes{unused}"
@@ -71,6 +72,7 @@ def _card(config: Config, dataset: Dataset, names: list[str], found: FetchedTeac
         votes=teacher.votes,
         dataset=DatasetFacts(dataset.name, dataset.digest, len(dataset.train_index), len(dataset.test_index)),
         identity="",
+        unclear=None if teacher.unclear == "error" else teacher.unclear,
         **asdict(found),
     )
 

@@ -107,10 +107,12 @@ class TeacherCard:
         identity: digest of all that decides an answer.
         memory_format: of a call, where `teacher.call_batch` is `auto`.
         arithmetic: of a network of db3, part of the identity; `float32`: the same answers on this kind of machine only.
-        model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, `classes_map` where it has one, and what
-            its kind needs (`input`, `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`, `answer`,
-            `function`, `source`); all of it part of the identity.
-        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`.
+        model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, `classes_map` and `unclear` where it has
+            one, and what its kind needs (`input`, `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`,
+            `answer`, `request`, `each`, `model`, `prompt`, `function`, `source`, `command`, `files`); all of it part of
+            the identity.
+        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`, `tokens` where they are counted.
+        unclear: `reject` or `skip`, where answers that are no single class count as the last one.
     """
 
     kind: str
@@ -131,6 +133,7 @@ class TeacherCard:
     arithmetic: str | None = None
     model: dict[str, Any] | None = None
     access: dict[str, Any] | None = None
+    unclear: str | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,7 @@ class SamplesManifest:
         purposes: of `zsdb3`: queries by purpose (`noise`, `source`, `search`, `moves`).
         snapshots: of `zsdb3`: the states in snapshots.npy.
         tried: of `zsdb3`: what was asked for start images, in words.
+        skipped: where `teacher.unclear` is skip: images left out, because the teacher gave them no class.
         edition: of the rules by which answers become samples; absent: 1, of the first release.
         arithmetic: made by rounds: of their surrogates; `float32`: the same bytes on this kind of machine only.
     """
@@ -210,6 +214,7 @@ class SamplesManifest:
     snapshots: tuple[Snapshot, ...] | None = None
     tried: str | None = None
     arithmetic: str | None = None
+    skipped: int | None = None
     edition: int = 1
 
 

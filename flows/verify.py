@@ -93,6 +93,11 @@ def _replay(config: Config, data: Path, own: Path, given: list[str]) -> None:
         (own / folder).mkdir(parents=True)
     samples = Replay(config, data, "samples", own.parent / "store")
     manifest = read_manifest(data / "samples" / "manifest.json", SamplesManifest)
+    if manifest.skipped is not None:
+        raise DataError(
+            f"{data}/samples leaves out images that the teacher gave no class (teacher.unclear=skip); they are not "
+            "kept, so the set cannot be proven: a set made with teacher.unclear=reject can"
+        )
     folder = data / "teacher"
     teacher = read_manifest(folder / "teacher.json", TeacherCard) if folder.is_dir() else None
     names = _class_names(data, samples, teacher, manifest, given)

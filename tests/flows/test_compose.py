@@ -50,6 +50,17 @@ OWN = {
     "http": ["teacher.http.url=https://models.example.org", "teacher.http.model=lenet"],
     "http_image": ["teacher.http.url=https://vision.example.org/classify", "teacher.http.answer='predictions[0]'"],
     "callable": ["teacher.function='package.module:function'"],
+    "process": ["teacher.command=[./classify]"],
+}
+# Servers that people have, each by a kind above.
+PRESETS = {
+    "bentoml": ["teacher.http.url=http://127.0.0.1:3000/classify"],
+    "huggingface": ["teacher.http.url=https://endpoint.example.org"],
+    "kserve": OWN["http"],
+    "litserve": ["teacher.http.url=http://127.0.0.1:8000/predict"],
+    "mlflow": ["teacher.http.url=http://127.0.0.1:5000/invocations"],
+    "openai": ["teacher.http.url=http://127.0.0.1:8000/v1/chat/completions"],
+    "predict": ["teacher.http.url=http://127.0.0.1:8080/v1/models/m:predict"],
 }
 
 
@@ -58,7 +69,7 @@ OWN = {
     [
         f"{path.parent.name}={path.stem}"
         for path in sorted(CONF.glob("*/*.yaml"))
-        if path.parent.name != "teacher" or path.stem not in OWN
+        if path.parent.name != "teacher" or path.stem not in OWN | PRESETS
     ],
 )
 def test_every_file_of_every_group_is_valid(choice: str) -> None:
@@ -73,6 +84,14 @@ def test_a_teacher_of_ones_own_needs_only_what_its_owner_knows(kind: str) -> Non
         with pytest.raises(ConfigError, match=rf"\b{name.rpartition('.')[2]}\b.*") as caught:
             composed(f"teacher={kind}", *(other for other in OWN[kind] if other != given))
         assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_needs_only_an_address(preset: str) -> None:
+    found = composed(f"teacher={preset}", *PRESETS[preset]).teacher
+    assert found.kind == ("http" if preset == "kserve" else "http_image")
+    with pytest.raises(ConfigError, match=r"http\.url has no value"):
+        composed(f"teacher={preset}", *(given for given in PRESETS[preset] if ".url=" not in given))
 
 
 def test_a_command_line_override_wins_over_the_experiment() -> None:

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from db3.errors import ConfigError, DataError, Db3Error, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.retries import RetryableError
 from db3.teachers.base import TeacherSpec
@@ -36,6 +36,7 @@ class CallableTeacher:
         preprocessing: what the function sees of an image.
         labels: names of the classes, for a function that answers with names.
         classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
+        unclear: what becomes of answers that are no single class.
     """
 
     def __init__(
@@ -46,12 +47,21 @@ class CallableTeacher:
         *,
         labels: Sequence[str] = (),
         classes_map: ClassesMap | None = None,
+        unclear: Unclear = STRICT,
     ) -> None:
-        check_naming(spec.classes, labels, classes_map)
-        self._function, self.spec, self._labels, self._map = function, spec, labels, classes_map
+        check_naming(spec.classes - unclear.reject, labels, classes_map)
+        self._function, self.spec = function, spec
         self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
         self._who = f"the function {getattr(function, '__qualname__', type(function).__name__)}"
+        self._read = partial(
+            read_decisions,
+            classes=spec.classes,
+            who=self._who,
+            labels=labels,
+            classes_map=classes_map,
+            unclear=unclear,
+        )
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image.
@@ -72,8 +82,7 @@ class CallableTeacher:
                 "fix it and run again",
                 down=not names.isdisjoint(_UNREACHABLE),
             ) from error
-        decisions = read_decisions(output, len(images), self.spec.classes, self._who, self._labels, self._map)
-        return decisions.to(images.device)
+        return self._read(output, len(images)).to(images.device)
 
 
 def fetch_callable(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
@@ -100,6 +109,7 @@ def open_callable(stored: StoredModel) -> Batching:
         from_json(model["preprocessing"]),
         labels=model["labels"],
         classes_map=model.get("classes_map"),
+        unclear=stored.unclear,
     )
     return Batching(teacher, pad=False, sending=stored.sending, answered=stored.answered, link=stored.link)
 
