@@ -21,7 +21,7 @@ from db3.students import (
     left_out,
     train_variants,
 )
-from db3.students.choices import decided_images, remarks, student_settings
+from db3.students.choices import decided_images, remarks, student_settings, told_of_initial
 from db3.students.export import TOLERANCE, Parity, check_parity, export_onnx
 from db3.students.model_card import model_card
 from db3.teachers.folder import is_open, open_network, read_card
@@ -228,6 +228,7 @@ def _training(config: Config, steps: int, search: DecisionsManifest, mapping: st
         "loss weights": f"cross-entropy {learn.weights.ce:g}, KL {learn.weights.kl:g}",
         "selected": learn.select,
         "arithmetic": _ARITHMETIC[learn.arithmetic],
+        **told_of_initial(learn.initial_weights),
     }
 
 

@@ -17,12 +17,13 @@ from db3.api.transfer import search_transfer_set, train_student
 from db3.arithmetic import to_exact
 from db3.digest import digest_arrays
 from db3.evaluation import agreement
-from db3.networks import build_network
+from db3.networks import build_network, read_initial_weights
 from db3.progress import show_progress
 from db3.search.starts import check_classes
+from db3.settings.training import DistillSettings
 from db3.shard_store import ShardStore
 from db3.teachers.answers.place import open_answers
-from db3.teachers.base import Teacher
+from db3.teachers.base import ImageShape, Teacher
 from db3.teachers.decide import decide_all
 from db3.types import TransferImages
 
@@ -71,8 +72,6 @@ def distill(
     show_progress(progress)
     model = teacher if isinstance(teacher, ModelTeacher) else make_teacher(teacher)
     shape = model.spec.input_shape
-    if student != "auto":
-        build_network(student, shape, model.spec.classes, seed=None)  # refused before anything is asked
     own, apart = read_pixels(images, shape), held_out is not None and not isinstance(held_out, int)
     held = read_pixels(held_out, shape) if apart else None
     count = len(held) if held is not None else held_out
@@ -86,7 +85,16 @@ def distill(
         seed=seed,
         settings=settings,
     )
+    _check_student(plan.settings.distill, shape, model.spec.classes)
     return _distill(model, own, held, plan, Path(folder), limit or round(queries * (1 + _SPARE)), device)
+
+
+def _check_student(learn: DistillSettings, shape: ImageShape, classes: int) -> None:
+    """Refuse a student that cannot be before anything is asked."""
+    if learn.architecture != "auto":
+        network = build_network(learn.architecture, shape, classes, seed=None)
+        if learn.initial_weights is not None:
+            read_initial_weights(learn.initial_weights, network, classes)
 
 
 def _distill(

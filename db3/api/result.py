@@ -19,7 +19,7 @@ from db3.gate.curve import coverage_curve
 from db3.gate.gate import Gate
 from db3.settings.declare import to_json
 from db3.soft_labels import TransferSet
-from db3.students.choices import decided_images, remarks
+from db3.students.choices import decided_images, remarks, told_of_initial
 from db3.training.train import TrainSettings
 from db3.types import TransferImages
 
@@ -119,6 +119,7 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
     training = {
         **{"steps": learnt.steps, "batch": learnt.batch, "learning rate": learnt.lr},
         **{"arithmetic": learnt.arithmetic},
+        **told_of_initial(learn.initial_weights),
     }
     told = {"teacher": teacher.spec.identity, "transfer": found.digest, "training": training}
     student = replace(found.student, told={**told, "measured": _measured(found)})

@@ -95,5 +95,16 @@ class DistillSettings(VariantSettings, Schedule):
     architecture: Annotated[
         str, Doc("of student and baselines, a name that db3.networks.build knows; auto: by the images and classes")
     ] = "lenet5_half"
+    initial_weights: Annotated[
+        str | None, Doc("a .safetensors file that student and baselines begin with; null: weights drawn by their seeds")
+    ] = None
     assistants: AssistantSettings = AssistantSettings()
     onnx: Annotated[bool, Doc("export the student to ONNX too")] = True
+
+    def rules(self) -> None:
+        super().rules()
+        if self.architecture.startswith("timm/") and self.arithmetic == "exact":
+            raise ConfigError(
+                f"arithmetic is exact, but layers of timm such as those of {self.architecture} have no exact twins: set "
+                "distill.arithmetic to float32"
+            )
