@@ -56,6 +56,7 @@ from db3.soft_labels.margin import margin_beta as margin_beta
 from db3.students.choices import choose_steps as choose_steps
 from db3.students.export import check_parity as check_parity
 from db3.students.export import export_onnx as export_onnx
+from db3.students.int8 import quantise_onnx as quantise_onnx
 from db3.teachers import Batching as Batching
 from db3.teachers import Budget as Budget
 from db3.teachers import Costs as Costs

@@ -12,6 +12,7 @@ from db3.api.plan import Plan
 from db3.api.student import Student
 from db3.api.teacher import ModelTeacher
 from db3.errors import ConfigError, DataError
+from db3.evaluation import agreement
 from db3.evaluation.certified import CertifiedAgreement, certify_agreement
 from db3.files import write_array, write_json
 from db3.gate.choose import fit_gate
@@ -20,9 +21,15 @@ from db3.gate.gate import Gate
 from db3.settings.declare import to_json
 from db3.soft_labels import TransferSet
 from db3.students.choices import decided_images, remarks, told_of_initial
+from db3.students.export import export_onnx, onnx_session
+from db3.students.int8 import onnx_decisions
+from db3.students.latency import session_latency_ms
+
 from db3.training.train import TrainSettings
 from db3.types import TransferImages
 
+_CALIBRATED = 256  # samples that the ranges of an int8 file are taken from
+_TIMED = 30  # calls
 _logger = logging.getLogger(__name__)
 
 
@@ -125,6 +132,8 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
     student = replace(found.student, told={**told, "measured": _measured(found)})
     if learn.onnx:
         _export(student, folder / "student" / "student.onnx")
+    int8 = _int8(found, folder / "student" / "student.int8.onnx") if learn.int8 else {}
+    student = replace(student, told={**student.told, **int8})
     student.save(folder / "student")
     content = {
         "agreement": found.agreement,
@@ -137,6 +146,7 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
         "teacher": {"identity": teacher.spec.identity, "parameters": teacher.parameters},
         "student": {"architecture": student.architecture, "parameters": student.parameters},
         "settings": to_json(found.plan.settings),
+        **int8,
     }
     write_json(folder / "result.json", content)
     return replace(found, student=student)
@@ -173,3 +183,17 @@ def _export(student: Student, path: Path) -> None:
         student.export(path)
     except ConfigError as error:  # the extra is not installed
         _logger.info("no ONNX file: %s", error)
+
+
+def _int8(found: Result, path: Path) -> dict[str, Any]:
+    """The int8 file, and what it is beside the float32 one: size, time and agreement with the teacher by itself."""
+    facts = found.student.export_int8(path, found.transfer.images[:_CALIBRATED])
+    quantised = path.read_bytes()
+    model = export_onnx(found.student.network, found.student.input_shape)
+    times = [session_latency_ms(onnx_session(each), found.student.input_shape, _TIMED) for each in (model, quantised)]
+    told: dict[str, Any] = {**asdict(facts), "milliseconds": times[1], "float32_milliseconds": times[0]}
+    held, measured = found.held_out, "{1:.2f} ms an image here against {0:.2f}".format(*times)
+    if len(held.decisions):
+        told["agreement"] = agreement(onnx_decisions(quantised, held.images), held.decisions)
+        measured = f"{told['agreement']:.2%} agreement with the teacher on images held out; {measured}"
+    return {"int8": {**told, "measured": measured}}

@@ -100,9 +100,12 @@ class DistillSettings(VariantSettings, Schedule):
     ] = None
     assistants: AssistantSettings = AssistantSettings()
     onnx: Annotated[bool, Doc("export the student to ONNX too")] = True
+    int8: Annotated[bool, Doc("and as an ONNX file of int8, student.int8.onnx, measured by itself")] = False
 
     def rules(self) -> None:
         super().rules()
+        if self.int8 and not self.onnx:
+            raise ConfigError("int8 is true, but the file that it is made of is not: set distill.onnx to true")
         if self.architecture.startswith("timm/") and self.arithmetic == "exact":
             raise ConfigError(
                 f"arithmetic is exact, but layers of timm such as those of {self.architecture} have no exact twins: set "
