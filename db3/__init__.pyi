@@ -43,6 +43,10 @@ from db3.networks import choose_student as choose_student
 from db3.networks import load_weights as load_weights
 from db3.networks import save_weights as save_weights
 from db3.progress import show_progress as show_progress
+from db3.publish.export import check_export as check_export
+from db3.publish.export import export_transfer as export_transfer
+from db3.publish.signature import sign_folder as sign_folder
+from db3.publish.signature import verify_folder as verify_folder
 from db3.report import build_report as build_report
 from db3.search import Distances as Distances
 from db3.search import SearchSettings as SearchSettings

@@ -1,5 +1,6 @@
 """Stage evaluate: the one stage that reads the test split."""
 
+import csv
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +30,10 @@ from db3.evaluation import (
 )
 from db3.gate.curve import CoveragePoint, coverage_curve, write_coverage
 from db3.gate.scores import student_probabilities, sureness
+from db3.files import read_json
 from db3.networks import build, load_weights
+from db3.publish.sinks import RunRecord, check_sinks, flat, numbers, tell_sinks
+from db3.settings.declare import to_json as settings_json
 from db3.students.export import onnx_session
 from db3.students.int8 import onnx_decisions
 from db3.students.latency import latency_ms, session_latency_ms
@@ -40,13 +44,14 @@ from flows.costs import sent_before, write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import dataset_of
-from flows.manifests import Latency, StudentCard, TransferManifest, VariantEntry, read_manifest, write_manifest
+from flows.manifests import Latency, StudentCard, TransferManifest, VariantEntry, read_manifest, to_json, write_manifest
 from flows.student_files import check_student_file, check_variant
 
 
 @stage("evaluate")
 def evaluate(config: Config, data: Path) -> str:
     """Accuracy and agreement of the teacher, the student and every baseline on the test split; latency beside."""
+    check_sinks(config.runtime.sinks)
     card, folder = read_card(data / "teacher"), data / "evaluation"
     transfer = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
     student = read_manifest(data / "student" / "student.json", StudentCard)
@@ -73,7 +78,9 @@ def evaluate(config: Config, data: Path) -> str:
     write_curve(folder / "curve.csv", found.variants, test.labels)
     own = _decider(student, data / "student" / "student.safetensors")
     write_coverage(folder / "coverage.csv", _coverage(own, test.images, decisions))
-    return f"{_summary(metrics)}; {asked}{_latency(config, data, student)}"
+    latency = _latency(config, data, student)
+    tell_sinks(config.runtime.sinks, _record(config, data, metrics))
+    return f"{_summary(metrics)}; {asked}{latency}"
 
 
 def _teacher(
@@ -150,6 +157,18 @@ def _summary(metrics: Metrics) -> str:
     if metrics.int8 is not None:
         shares.append(f"int8 {100 * (getattr(metrics.int8, kind) or 0):.2f} % {kind}")
     return ", ".join(shares)
+
+
+def _record(config: Config, data: Path, metrics: Metrics) -> RunRecord:
+    """What trackers are told: every parameter but those of `runtime`, every number, and how the student learnt."""
+    parameters = {name: value for name, value in settings_json(config).items() if name != "runtime"}
+    path, latency = data / "student" / "history.csv", data / "latency.json"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["variant"], row["seed"]) == ("student", "0")]
+    losses = [(int(row["step"]), float(row["loss"])) for row in rows]
+    measured = {**numbers(to_json(metrics)), **(numbers({"latency": read_json(latency)}) if latency.is_file() else {})}
+    files = [data / "student" / "README.md", data / "evaluation" / "metrics.json", data / "transfer" / "manifest.json"]
+    return RunRecord(metrics.transfer.digest[:12], flat(parameters), measured, {"loss": losses}, files)
 
 
 def _latency(config: Config, data: Path, card: StudentCard) -> str:

@@ -4,6 +4,7 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -14,10 +15,11 @@ from db3.api.teacher import ModelTeacher
 from db3.errors import ConfigError, DataError
 from db3.evaluation import agreement
 from db3.evaluation.certified import CertifiedAgreement, certify_agreement
-from db3.files import write_array, write_json
+from db3.files import read_json, write_array, write_json
 from db3.gate.choose import fit_gate
 from db3.gate.curve import coverage_curve
 from db3.gate.gate import Gate
+from db3.publish.sinks import RunRecord, flat, numbers
 from db3.settings.declare import to_json
 from db3.soft_labels import TransferSet
 from db3.students.choices import decided_images, remarks, told_of_initial
@@ -159,6 +161,14 @@ def _coverage(found: Result) -> list[dict[str, float]]:
     scores, decisions = found.held()
     agrees = scores.argmax(axis=1) == decisions
     return [asdict(point) for point in coverage_curve(scores.max(axis=1), agrees)]
+
+
+def record_of(found: Result) -> RunRecord:
+    """What trackers are told of a run: what stands in its result.json."""
+    told = read_json(found.folder / "result.json")
+    files = [found.folder / "result.json", found.folder / "student" / "README.md"]
+    measured = numbers({name: value for name, value in told.items() if name != "settings"})
+    return RunRecord(found.digest[:12], flat(told["settings"]), measured, files=files)
 
 
 def warn_of(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> None:

@@ -101,7 +101,7 @@ def encode(image: UInt8[np.ndarray, "c h w"]) -> bytes:
     Raises:
         ConfigError: of other than 1, 3 or 4 channels.
     """
-    with needs("vision", "db3 export"):
+    with needs("parquet", "db3 export"):
         from PIL import Image  # noqa: PLC0415
     if len(image) not in _MODES:
         raise ConfigError(f"images have {len(image)} channels; expected 1, 3 or 4, which PNG holds: take data/transfer")
@@ -111,7 +111,7 @@ def encode(image: UInt8[np.ndarray, "c h w"]) -> bytes:
 
 
 def _decoded(path: Path, files: Iterator[bytes]) -> npt.NDArray[Any]:
-    with needs("vision", "db3 export"):
+    with needs("parquet", "db3 export"):
         from PIL import Image  # noqa: PLC0415
     first = _pixels(Image, next(files, b""))
     with growing_array(path, first.shape, np.uint8) as append:
