@@ -47,6 +47,7 @@ from db3.publish.export import check_export as check_export
 from db3.publish.export import export_transfer as export_transfer
 from db3.publish.signature import sign_folder as sign_folder
 from db3.publish.signature import verify_folder as verify_folder
+from db3.publish.sinks import RunRecord as RunRecord
 from db3.report import build_report as build_report
 from db3.search import Distances as Distances
 from db3.search import SearchSettings as SearchSettings

@@ -63,7 +63,12 @@ class Runtime:
         Doc("where answers are kept; auto: .db3/answers.sqlite, but for db3's own networks without a budget"),
     ] = "auto"
     sinks: Annotated[
-        tuple[Annotated[str, Matches(r"(mlflow|tensorboard|dvclive)(:\S+)?", "mlflow, tensorboard or dvclive, each [:PLACE]")], ...],
+        tuple[
+            Annotated[
+                str, Matches(r"(mlflow|tensorboard|dvclive)(:\S+)?", "mlflow, tensorboard or dvclive, each [:PLACE]")
+            ],
+            ...,
+        ],
         Doc("trackers that are told of each run when it is measured; none is needed"),
     ] = ()
     link: Link = Link()

@@ -28,9 +28,9 @@ from db3.evaluation import (
     write_confusion,
     write_curve,
 )
+from db3.files import read_json
 from db3.gate.curve import CoveragePoint, coverage_curve, write_coverage
 from db3.gate.scores import student_probabilities, sureness
-from db3.files import read_json
 from db3.networks import build, load_weights
 from db3.publish.sinks import RunRecord, check_sinks, flat, numbers, tell_sinks
 from db3.settings.declare import to_json as settings_json
@@ -134,9 +134,7 @@ def _coverage(
     return coverage_curve(scores, own == decisions)
 
 
-def _int8(
-    folder: Path, card: StudentCard, test: Part, decisions: npt.NDArray[np.int64] | None
-) -> Int8Metrics | None:
+def _int8(folder: Path, card: StudentCard, test: Part, decisions: npt.NDArray[np.int64] | None) -> Int8Metrics | None:
     """What the int8 file decides beside the float32 one, where there is one."""
     if card.int8 is None or card.onnx is None:
         return None

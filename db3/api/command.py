@@ -40,7 +40,11 @@ def distill_main(arguments: Sequence[str]) -> int:
         "--gate", type=float, metavar="SHARE", help="promise this agreement, as 0.99, of what it answers"
     )
     parser.add_argument(
-        "--sink", action="append", default=[], metavar="KIND[:PLACE]", help="mlflow, tensorboard or dvclive: told of the run"
+        "--sink",
+        action="append",
+        default=[],
+        metavar="KIND[:PLACE]",
+        help="mlflow, tensorboard or dvclive: told of the run",
     )
     options = parser.parse_args(arguments)
 

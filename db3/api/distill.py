@@ -67,8 +67,8 @@ def distill(
             `queries`.
         device: where networks compute.
         progress: whether long work is shown on stderr.
-        sinks: who is told of the run when it is done: `mlflow`, `tensorboard`, `dvclive`, each with `:PLACE` where it is
-            not to choose that itself, or functions of a `RunRecord`.
+        sinks: who is told of the run when it is done: `mlflow`, `tensorboard`, `dvclive`, each with `:PLACE` where it
+            is not to choose that itself, or functions of a `RunRecord`.
 
     Raises:
         ConfigError: too few queries, an unknown parameter, images that do not fit together with them.

@@ -26,7 +26,6 @@ from db3.students.choices import decided_images, remarks, told_of_initial
 from db3.students.export import export_onnx, onnx_session
 from db3.students.int8 import onnx_decisions
 from db3.students.latency import session_latency_ms
-
 from db3.training.train import TrainSettings
 from db3.types import TransferImages
 

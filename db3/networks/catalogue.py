@@ -75,7 +75,9 @@ def _body(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
     if name in COMPACT:
         return compact(name, input_shape, classes)
     try:
-        return timm_network(name, input_shape, classes) if name.startswith(PREFIX) else _vision(name, input_shape, classes)
+        return (
+            timm_network(name, input_shape, classes) if name.startswith(PREFIX) else _vision(name, input_shape, classes)
+        )
     except (ValueError, RuntimeError, AssertionError, TypeError) as error:
         raise ConfigError(
             f"{name} cannot be built for images of shape {list(input_shape)} ({one_line(error)}); set another "

@@ -1,1 +1,1 @@
-"""What leaves a run for other people's tools: a data set with card and Croissant file, a signature, a tracker's entry."""
+"""What leaves a run for other people's tools: a data set with its card, a signature, a tracker's entry."""

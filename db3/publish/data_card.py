@@ -1,4 +1,4 @@
-"""The data card of an exported transfer set: for people, with a header that the Hugging Face hub and `datasets` read."""
+"""The data card of an exported transfer set: for people, and with a header for `datasets` and the hub."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ _CARD = """\
 
 # A transfer set: images, and what a model decided of them
 
-{images:,} images that a teacher was asked about, with its decision: the top-1 class, and nothing else of it. db3 distils
-students from such sets. {asked:,} queries were asked for it.
+{images:,} images that a teacher was asked about, with its decision: the top-1 class, and nothing else of it. db3
+distils students from such sets. {asked:,} queries were asked for it.
 
 | | |
 |---|---|
@@ -35,8 +35,8 @@ samples = load_dataset("{folder}", "samples", split="train")
 ```
 
 `pandas.read_parquet("samples.parquet")` has an image's file in the column `image` under `bytes`. `croissant.json` says
-the same for programs that read Croissant. `db3 export --check FOLDER` computes the digest anew from these files: where it
-is the one above, this is the transfer set, bit for bit.
+the same for programs that read Croissant. `db3 export --check FOLDER` computes the digest anew from these files: where
+it is the one above, this is the transfer set, bit for bit.
 
 ## Intended use
 

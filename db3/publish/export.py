@@ -64,8 +64,8 @@ def check_export(folder: str | Path) -> str:
         arrays.clear()
     if digest != told["digest"]:
         raise DataError(
-            f"{folder} has the digest {digest[:12]}, but {_FACTS} tells of {str(told['digest'])[:12]}: a file is another "
-            "one than was exported; export the set again"
+            f"{folder} has the digest {digest[:12]}, but {_FACTS} tells of {str(told['digest'])[:12]}: a file is "
+            "another one than was exported; export the set again"
         )
     return digest
 

@@ -1,7 +1,7 @@
 """A transfer set as Parquet files that `datasets` and pandas read, and back to the arrays whose digest it has.
 
-A file for each kind of image, since their columns differ: `samples`, `boundary_points`, `queried_images`. Images are PNG
-files, which lose nothing; all numbers keep their bits.
+A file for each kind of image, since their columns differ: `samples`, `boundary_points`, `queried_images`. Images are
+PNG files, which lose nothing; all numbers keep their bits.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Who vouches for a folder: a signature over the digests of all its files, by a key that lies in a file.
 
-The format is that of OpenSSF Model Signing (https://github.com/sigstore/model-transparency), so that its own tools check
-it too. Needs the extra `sign`; nothing is sent anywhere.
+The format is that of OpenSSF Model Signing (https://github.com/sigstore/model-transparency), so that its own tools
+check it too. Needs the extra `sign`; nothing is sent anywhere.
 """
 
 import hashlib
@@ -99,7 +99,8 @@ def _key_name(path: Path, *, private: bool) -> str:
     except (OSError, TypeError, ValueError) as error:
         kind = "private" if private else "public"
         raise ConfigError(
-            f"{path} holds no {kind} key that can be used ({one_line(error, 80)}); expected PEM without a password: {_MAKE}"
+            f"{path} holds no {kind} key that can be used ({one_line(error, 80)}); expected PEM without a "
+            f"password: {_MAKE}"
         ) from None
     written = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(written).hexdigest()

@@ -52,7 +52,9 @@ def check_sinks(sinks: Iterable[Sink]) -> None:
                 raise unknown_name("sink", kind, _SINKS)
             module, package, _ = _SINKS[kind]
             if find_spec(module) is None:
-                raise ConfigError(f"the sink {kind} needs the package {package}, which is not installed: pip install {package}")
+                raise ConfigError(
+                    f"the sink {kind} needs the package {package}, which is not installed: pip install {package}"
+                )
 
 
 def tell_sinks(sinks: Iterable[Sink], record: RunRecord) -> None:

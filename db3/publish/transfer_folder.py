@@ -79,4 +79,6 @@ def _of_pipeline(folder: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> Publis
         names, asked = tuple(told["class_names"]), told["queries"]["asked"]
         return Published(arrays, told["digest"], names, told["teacher"], asked, {"soft labels": told["mapping"]})
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path} was not written by db3 ({error} is missing): run the stage soft_labels again") from None
+        raise DataError(
+            f"{path} was not written by db3 ({error} is missing): run the stage soft_labels again"
+        ) from None

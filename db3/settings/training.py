@@ -108,6 +108,6 @@ class DistillSettings(VariantSettings, Schedule):
             raise ConfigError("int8 is true, but the file that it is made of is not: set distill.onnx to true")
         if self.architecture.startswith("timm/") and self.arithmetic == "exact":
             raise ConfigError(
-                f"arithmetic is exact, but layers of timm such as those of {self.architecture} have no exact twins: set "
-                "distill.arithmetic to float32"
+                f"arithmetic is exact, but layers of timm such as those of {self.architecture} have no exact twins: "
+                "set distill.arithmetic to float32"
             )

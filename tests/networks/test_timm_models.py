@@ -69,7 +69,9 @@ def test_a_name_that_cannot_be_is_one_line(name: str, told: str) -> None:
 
 
 def test_images_that_do_not_fit_are_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"\[1, 30, 30\].* do not fit timm/test_vit .*divisible by patch size") as raised:
+    with pytest.raises(
+        ConfigError, match=r"\[1, 30, 30\].* do not fit timm/test_vit .*divisible by patch size"
+    ) as raised:
         build("timm/test_vit", (1, 30, 30), 10)
     assert "\n" not in str(raised.value)
 
@@ -90,7 +92,10 @@ def test_weights_of_other_classes_and_colours_are_a_beginning(tmp_path: Path) ->
     assert torch.equal(network.body.get_classifier().weight, own)
     grey = torch.rand(2, 1, 32, 32)
     torch.testing.assert_close(
-        network.eval().body.forward_features(grey), made_for.forward_features(grey.expand(-1, 3, -1, -1)), atol=1e-4, rtol=1e-4
+        network.eval().body.forward_features(grey),
+        made_for.forward_features(grey.expand(-1, 3, -1, -1)),
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 

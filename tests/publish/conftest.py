@@ -1,7 +1,5 @@
 """A run of the front door with boundary points and queried images."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 

@@ -36,9 +36,7 @@ def test_pandas_reads_it(run: "db3.Result", folder: Path) -> None:
     assert frame["image"][0]["bytes"] == encode(run.transfer.images[0])
 
 
-def test_datasets_reads_it(
-    run: "db3.Result", folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_datasets_reads_it(run: "db3.Result", folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets", reason="needs datasets")
     transfer = run.transfer
     assert transfer.queried_images is not None

@@ -86,7 +86,7 @@ def test_another_key_and_another_signature_are_refused(signed: tuple[Path, Path,
 
 def test_a_key_that_is_none_is_one_line(signed: tuple[Path, Path, str]) -> None:
     folder, public, _ = signed
-    with pytest.raises(ConfigError, match="holds no private key .* openssl ecparam"):
+    with pytest.raises(ConfigError, match=r"holds no private key .* openssl ecparam"):
         sign_folder(folder, public)
     with pytest.raises(DataError, match="is no folder"):
         sign_folder(folder / "nowhere", public)

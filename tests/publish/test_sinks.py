@@ -22,6 +22,7 @@ def test_names_are_dotted_and_only_numbers_are_measured(record: RunRecord) -> No
     assert record.metrics == {"student.accuracy.mean": 0.95, "student.accuracy.sd": 0.01, "test_images": 597.0}
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_mlflow_tells_it_again(record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     mlflow = pytest.importorskip("mlflow", reason="needs mlflow")
@@ -38,7 +39,9 @@ def test_mlflow_tells_it_again(record: RunRecord, tmp_path: Path, monkeypatch: p
     assert run.data.tags["mlflow.runName"] == record.name
     assert run.data.params["distill.lr"] == "0.002"
     assert run.data.metrics["student.accuracy.mean"] == 0.95
-    assert [(row.step, row.value) for row in client.get_metric_history(run.info.run_id, "loss")] == record.curves["loss"]
+    assert [(row.step, row.value) for row in client.get_metric_history(run.info.run_id, "loss")] == record.curves[
+        "loss"
+    ]
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["metrics.json"]
 
 
@@ -84,5 +87,5 @@ def test_what_cannot_be_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError, match=r"unknown sink 'mlfow'; did you mean mlflow\?"):
         check_sinks(["mlfow"])
     monkeypatch.setattr("db3.publish.sinks.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match="the sink dvclive needs the package dvclive, .*: pip install dvclive"):
+    with pytest.raises(ConfigError, match=r"the sink dvclive needs the package dvclive, .*: pip install dvclive"):
         check_sinks(["dvclive:live"])
