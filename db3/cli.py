@@ -30,6 +30,8 @@ COMMANDS = {
     "results": Command("db3.api.command:results_main", "list what runs of distill have brought, side by side"),
     "init": Command("flows.init:main", "create a project of DVC and Prefect in a folder: init FOLDER", "pipeline"),
     "verify": Command("flows.verify:main", "prove a project's transfer set from the recorded answers", "pipeline"),
+    "export": Command("db3.publish.command:export_main", "write a run's transfer set as a folder of datasets"),
+    "sign": Command("db3.publish.command:sign_main", "sign a folder with a key, or check that: sign FOLDER --key FILE"),
     "answers": Command("db3.teachers.answers.command:main", "list, export, import, forget or check recorded answers"),
 }
 ALIASES = {"replay": "verify"}

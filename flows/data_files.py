@@ -81,9 +81,7 @@ ARRAYS = (
     Array("transfer/boundary_points.npy", "uint8", ("P", *_IMAGE), "where the recipe takes them, as samples"),
     Array("transfer/boundary_points_soft_labels.npy", "float32", ("P", "K"), "their labels"),
     Array("transfer/boundary_points_pairs.npy", "int64", ("P", 2), "(sample, class) of each"),
-    Array(
-        "transfer/queried_images.npy", "uint8", ("A", *_IMAGE), "where the recipe takes them, variations last"
-    ),
+    Array("transfer/queried_images.npy", "uint8", ("A", *_IMAGE), "where the recipe takes them, variations last"),
     Array("transfer/queried_decisions.npy", "int64", ("A",), "likewise"),
     Array("transfer/queried_keys.npy", "int64", ("A", 3), "likewise; of a variation (sample, −1 − other parent, turn)"),
 )

@@ -30,8 +30,9 @@ from db3.students import (
     recommend,
     train_variants,
 )
-from db3.students.choices import decided_images, remarks, student_settings
+from db3.students.choices import decided_images, remarks, student_settings, told_of_initial
 from db3.students.export import TOLERANCE, Parity, check_parity, export_onnx
+from db3.students.int8 import Int8Facts, check_int8, quantise_onnx
 from db3.students.model_card import model_card
 from db3.teachers.folder import is_open, open_network, read_card
 from db3.training.processes import check_processes
@@ -233,6 +234,7 @@ def _export(
     channels, height, width = student.variant.examples.images.shape[1:]
     shape = channels, height, width
     parity = _export_onnx(folder / "student.onnx", student, shape) if config.distill.onnx else None
+    int8 = _export_int8(folder, student) if config.distill.int8 else None
     card = StudentCard(
         architecture=settings.architecture,
         input_shape=shape,
@@ -246,6 +248,7 @@ def _export(
         teacher=manifest.teacher,
         onnx=OnnxFacts(parity.checked, TOLERANCE, digest_file(folder / "student.onnx")) if parity else None,
         arithmetic=config.distill.arithmetic,
+        int8=int8,
     )
     write_manifest(folder / "student.json", card)
     runtime, difference = config.runtime, parity.max_difference if parity else None
@@ -259,6 +262,13 @@ def _export_onnx(path: Path, student: TrainedStudent, shape: tuple[int, int, int
     parity = check_parity(model, student.network, student.variant.examples.images[:_PARITY_SAMPLES])
     write_bytes(path, model)
     return parity
+
+
+def _export_int8(folder: Path, student: TrainedStudent) -> Int8Facts:
+    model, images = (folder / "student.onnx").read_bytes(), student.variant.examples.images[:_PARITY_SAMPLES]
+    quantised = quantise_onnx(model, images)
+    write_bytes(folder / "student.int8.onnx", quantised)
+    return check_int8(quantised, model, images)
 
 
 def _training(config: Config, steps: int, search: DecisionsManifest, mapping: str) -> dict[str, Any]:
@@ -275,6 +285,7 @@ def _training(config: Config, steps: int, search: DecisionsManifest, mapping: st
         "loss weights": f"cross-entropy {learn.weights.ce:g}, KL {learn.weights.kl:g}",
         "selected": learn.select,
         "arithmetic": _ARITHMETIC[learn.arithmetic],
+        **told_of_initial(learn.initial_weights),
     }
 
 

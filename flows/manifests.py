@@ -18,6 +18,7 @@ from db3.evaluation import Metrics, Summary
 from db3.files import read_json, write_json
 from db3.soft_labels import Recipe
 from db3.students.choose import Choice
+from db3.students.int8 import Int8Facts
 from flows.engine.stage import FOLDERS
 
 Kind = TypeVar("Kind")
@@ -371,6 +372,7 @@ class StudentCard:
         teacher: identity.
         onnx: how closely the ONNX file follows PyTorch; null where there is none.
         arithmetic: it was trained in; `float32`: the same bytes on this kind of machine only.
+        int8: what student.int8.onnx is beside student.onnx; absent where there is none.
     """
 
     architecture: str
@@ -385,6 +387,7 @@ class StudentCard:
     teacher: str
     onnx: OnnxFacts | None
     arithmetic: str
+    int8: Int8Facts | None = None
 
 
 @dataclass(frozen=True)
@@ -420,11 +423,15 @@ class Latency:
         teacher: milliseconds, median of single-image calls in one thread; null where it is no network of db3.
         student: likewise.
         machine: name of the processor.
+        onnx: of student.onnx by onnxruntime, where there is an int8 file to hold beside it.
+        int8: of student.int8.onnx, likewise.
     """
 
     teacher: float | None
     student: float
     machine: str
+    onnx: float | None = None
+    int8: float | None = None
 
 
 # Every file by its place below data/. A tuple stands for a list.

@@ -60,6 +60,8 @@ def check_students(data: Path, transfer: str) -> None:
     check_student_file(folder / "student.safetensors", card.digest)
     if card.onnx:
         check_student_file(folder / "student.onnx", card.onnx.digest)
+    if card.int8:
+        check_student_file(folder / "student.int8.onnx", card.int8.digest)
     entries = read_manifest(folder / "variants.json", tuple[VariantEntry, ...])
     for entry in entries:
         check_variant(folder, entry)

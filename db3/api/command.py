@@ -39,6 +39,13 @@ def distill_main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--gate", type=float, metavar="SHARE", help="promise this agreement, as 0.99, of what it answers"
     )
+    parser.add_argument(
+        "--sink",
+        action="append",
+        default=[],
+        metavar="KIND[:PLACE]",
+        help="mlflow, tensorboard or dvclive: told of the run",
+    )
     options = parser.parse_args(arguments)
 
     def work() -> str:
@@ -53,6 +60,7 @@ def distill_main(arguments: Sequence[str]) -> int:
             settings=dict(map(_pair, options.set)),
             limit=options.limit,
             device=options.device,
+            sinks=options.sink,
         )
         done = f"{found}\nthe student is in {found.folder / 'student'}"
         if options.gate is None:

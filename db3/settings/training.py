@@ -150,6 +150,9 @@ class DistillSettings(VariantSettings, Schedule):
     architecture: Annotated[
         str, Doc("of student and baselines, a name that db3.networks.build knows; auto: by the images and classes")
     ] = "lenet5_half"
+    initial_weights: Annotated[
+        str | None, Doc("a .safetensors file that student and baselines begin with; null: weights drawn by their seeds")
+    ] = None
     assistants: AssistantSettings = AssistantSettings()
     folds: Annotated[
         int,
@@ -158,9 +161,17 @@ class DistillSettings(VariantSettings, Schedule):
         Doc("to choose the student among the variants on samples held out (db3.students.choose); 0: no"),
     ] = 3
     onnx: Annotated[bool, Doc("export the student to ONNX too")] = True
+    int8: Annotated[bool, Doc("and as an ONNX file of int8, student.int8.onnx, measured by itself")] = False
 
     def rules(self) -> None:
         VariantSettings.rules(self)
         Schedule.rules(self)
         if self.folds == 1:
             raise ConfigError("folds is 1, so nothing would be left to learn from; expected 2 or more, or 0: no choice")
+        if self.int8 and not self.onnx:
+            raise ConfigError("int8 is true, but the file that it is made of is not: set distill.onnx to true")
+        if self.architecture.startswith("timm/") and self.arithmetic == "exact":
+            raise ConfigError(
+                f"arithmetic is exact, but layers of timm such as those of {self.architecture} have no exact twins: "
+                "set distill.arithmetic to float32"
+            )

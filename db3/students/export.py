@@ -91,12 +91,7 @@ def check_parity(
         ConfigError: the extra `onnx` is not installed.
         Db3Error: a logit differs by more than the tolerance, or is NaN.
     """
-    with needs("onnx", "ONNX export", _OTHERWISE):
-        runtime = import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnx_session(model, _OTHERWISE)
     network.eval()
     largest, scale = 0.0, 1.0
     for start in range(0, len(images), _CHUNK):
@@ -112,6 +107,24 @@ def check_parity(
             f"{tolerance * scale:.3g}: install the locked versions of torch and onnxruntime, or set distill.onnx: false"
         )
     return Parity(largest, len(images))
+
+
+def onnx_session(model: bytes, otherwise: str = "") -> Any:
+    """An exported student, opened by onnxruntime for one thread of the CPU.
+
+    Args:
+        model: as `export_onnx` gives it.
+        otherwise: how to do without onnxruntime, where one can.
+
+    Raises:
+        ConfigError: the extra `onnx` is not installed.
+    """
+    with needs("onnx", "ONNX export", otherwise):
+        runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _strip(message: Any) -> None:
