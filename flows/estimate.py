@@ -115,9 +115,9 @@ def _count_known(config: Config, data: Path, augmented: int) -> int:
         decide_augmented(teacher, pool, augmented, config.query.seed)
     elif config.samples.method == "real":
         with suppress(BudgetSpent):
-            decide_all(teacher, drawn_images(config, card)[0], 1)
+            decide_all(teacher, drawn_images(config, card["dataset"]["digest"])[0], 1)
     with suppress(BudgetSpent):
-        decide_all(teacher, dataset_of(config, card).test().images, 1)
+        decide_all(teacher, dataset_of(config, card["dataset"]["digest"]).test().images, 1)
     return teacher.costs.known
 
 
