@@ -1,7 +1,7 @@
 """Every file of a finished run harmed in every way: a proof ends in one line, and what is harmed is never verified.
 
-`TMPDIR=/dev/shm DB3_FUZZ_CASES=10000 python -m pytest -n 0 tests/flows/test_verify_fuzz.py -s` tries more, and says what
-it counted (where /dev/shm is memory: a proof waits for the disk longer than it computes).
+`TMPDIR=/dev/shm DB3_FUZZ_CASES=10000 python -m pytest -n 0 -s tests/flows/test_verify_fuzz.py` tries more, and says
+what it counted (where /dev/shm is memory: a proof waits for the disk longer than it computes).
 """
 
 import os
@@ -151,29 +151,30 @@ def test_no_harm_shows_a_traceback_or_is_verified(config: Config, finished: Path
     folders = sorted({name.partition("/")[0] for name in files})
     assert verdict(config, finished) == "verified"
     counts, data = Counter[str](), Path(shutil.copytree(finished, tmp_path / "case" / "data"))
-    for case in range(CASES):
-        draw = random.Random(f"{SEED} {case}")  # noqa: S311
-        folder = draw.choice(PROVEN if draw.random() < 0.7 else folders)
-        name = draw.choice([file for file in files if file.partition("/")[0] == folder])
-        without = draw.random() < 0.3
-        if without and not name.startswith("teacher"):
-            shutil.rmtree(data / "teacher")
-        before = content(data)
-        way = harm(draw, data, data / name)
-        after = content(data)
-        changed = {file for file in before.keys() | after.keys() if before.get(file) != after.get(file)}
-        try:
-            told = verdict(config, data)
-        except Exception as error:
-            raise AssertionError(f"case {case} of seed {SEED}: {way} of {name}, without teacher {without}") from error
-        assert told in ("refused", "verified"), f"case {case} of seed {SEED}: {way} of {name} is {told}"
-        counts[told] += 1
-        counts[f"{folder}: {told}"] += 1
-        wrong = told == "verified" and any(proven(file, whole) for file in changed)
-        assert not wrong, f"case {case} of seed {SEED}: {way} of {name} is verified"
-        if not changed:
-            assert told == "verified", f"case {case} of seed {SEED}: nothing was changed"
-        restore(finished, data, {file.partition("/")[0] for file in {*changed, *(["teacher"] if without else [])}})
-    print(  # noqa: T201
-        f"{CASES} cases of seed {SEED}: {dict(sorted(counts.items()))}"
-    )
+    try:
+        for case in range(CASES):
+            draw = random.Random(f"{SEED} {case}")  # noqa: S311
+            folder = draw.choice(PROVEN if draw.random() < 0.7 else folders)
+            name = draw.choice([file for file in files if file.partition("/")[0] == folder])
+            without = draw.random() < 0.3
+            if without and not name.startswith("teacher"):
+                shutil.rmtree(data / "teacher")
+            before = content(data)
+            way = harm(draw, data, data / name)
+            after = content(data)
+            changed = {file for file in before.keys() | after.keys() if before.get(file) != after.get(file)}
+            try:
+                told = verdict(config, data)
+            except Exception as error:
+                raise AssertionError(
+                    f"case {case} of seed {SEED}: {way} of {name}, without teacher {without}"
+                ) from error
+            assert told in ("refused", "verified"), f"case {case} of seed {SEED}: {way} of {name} is {told}"
+            counts[f"{folder}: {told}"] += 1
+            wrong = told == "verified" and any(proven(file, whole) for file in changed)
+            assert not wrong, f"case {case} of seed {SEED}: {way} of {name} is verified"
+            if not changed:
+                assert told == "verified", f"case {case} of seed {SEED}: nothing was changed"
+            restore(finished, data, {file.partition("/")[0] for file in {*changed, *(["teacher"] if without else [])}})
+    finally:  # Ctrl-C ends a long run, and it still says what it counted
+        print(f"{counts.total()} cases of seed {SEED}: {dict(sorted(counts.items()))}")  # noqa: T201
