@@ -15,6 +15,7 @@ from db3.images.augmented import decide_augmented
 from db3.search import search_pairs
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.surrogate.surrogate import surrogates_of
+from db3.settings.samples import ROUNDED
 from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.place import open_answers
 from db3.teachers.base import TeacherSpec
@@ -130,7 +131,7 @@ def _sizes(config: Config, data: Path) -> tuple[int, int, int]:
         manifest = read_manifest(path, SamplesManifest)
         return manifest.count, len(manifest.decided), card["dataset"]["test"]
     group = config.samples
-    given = group.budget if group.method in ("priors", "augmented") else group.count
+    given = group.budget if group.method in ROUNDED else group.count
     dataset = None if given and card else dataset_of(config)
     count = given or (len(dataset.train_index) if dataset else 0)
     if card:

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import pytest
 
 import flows.verify as verification
@@ -105,12 +104,6 @@ def remembered(
     return once
 
 
-@pytest.fixture
-def as_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the tests' own checks of shapes, which might refuse what users would see as a traceback or as proven."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-
-
 def content(data: Path) -> dict[str, Any]:
     """What lies in a folder, by its place."""
     found: dict[str, Any] = {}
@@ -144,7 +137,7 @@ def restore(finished: Path, data: Path, names: set[str]) -> None:
             shutil.copy(whole, path)
 
 
-@pytest.mark.usefixtures("opened_once", "proven_once", "as_users")
+@pytest.mark.usefixtures("opened_once", "proven_once", "unchecked")
 def test_no_harm_shows_a_traceback_or_is_verified(config: Config, finished: Path, tmp_path: Path) -> None:
     whole = content(finished)
     files = sorted(name for name, held in whole.items() if isinstance(held, bytes))
