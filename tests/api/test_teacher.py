@@ -14,6 +14,7 @@ import db3
 from db3.errors import ConfigError, DataError, TeacherError
 from db3.files import write_json
 from db3.networks import save_weights
+from db3.settings.teacher import Link
 from tests.teachers.models import CLASSES, SHAPE, SPEC, as_onnx, as_pt2, network, pixels
 
 IMAGES = pixels(70)
@@ -106,7 +107,7 @@ def test_an_error_of_the_functions_own_is_not_taken_for_the_time_out() -> None:
     def late(images: np.ndarray) -> np.ndarray:
         raise TimeoutError("upstream")
 
-    made = db3.teacher(late, shape=SHAPE, classes=CLASSES, timeout=50, link=db3.Link(attempts=1, outage=0))
+    made = db3.teacher(late, shape=SHAPE, classes=CLASSES, timeout=50, link=Link(attempts=1, outage=0))
     with pytest.raises(TeacherError, match="TimeoutError: upstream"):
         made.decide(IMAGES)
 

@@ -1,4 +1,4 @@
-"""Surrogates and their posterior run no inexact operation; that searches have the same bytes: tests/test_elsewhere.py."""
+"""Surrogates and their posterior run no inexact operation; the bytes of searches: tests/test_elsewhere.py."""
 
 import torch
 

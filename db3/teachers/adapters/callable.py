@@ -98,8 +98,8 @@ class CallableTeacher:
             if answer.done():  # the function's own
                 raise
             raise TeacherError(
-                f"{self._who} had not answered {len(seen)} images after {self._timeout:g} s; what was answered before is "
-                "kept: run again, or give a longer timeout or a smaller call_batch"
+                f"{self._who} had not answered {len(seen)} images after {self._timeout:g} s; what was answered "
+                "before is kept: run again, or give a longer timeout or a smaller call_batch"
             ) from None
 
 
