@@ -16,6 +16,7 @@ from db3.search import search_pairs
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.plan import count_augmented, count_variations
 from db3.search.surrogate.surrogate import surrogates_of
+from db3.settings.samples import ROUNDED
 from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.place import open_answers
 from db3.teachers.base import TeacherSpec
@@ -118,9 +119,9 @@ def _count_known(config: Config, data: Path, augmented: int) -> int:
         decide_augmented(teacher, pool, range(augmented), config.query.seed)
     elif config.samples.method == "real":
         with suppress(BudgetSpent):
-            decide_all(teacher, drawn_images(config, card)[0], 1)
+            decide_all(teacher, drawn_images(config, card["dataset"]["digest"])[0], 1)
     with suppress(BudgetSpent):
-        decide_all(teacher, dataset_of(config, card).test().images, 1)
+        decide_all(teacher, dataset_of(config, card["dataset"]["digest"]).test().images, 1)
     return teacher.costs.known
 
 
@@ -133,7 +134,7 @@ def _sizes(config: Config, data: Path) -> tuple[int, int, int]:
         manifest = read_manifest(path, SamplesManifest)
         return manifest.count, len(manifest.decided), card["dataset"]["test"]
     group = config.samples
-    given = group.budget if group.method in ("priors", "augmented") else group.count
+    given = group.budget if group.method in ROUNDED else group.count
     dataset = None if given and card else dataset_of(config)
     count = given or (len(dataset.train_index) if dataset else 0)
     if card:

@@ -55,7 +55,7 @@ def evaluate(config: Config, data: Path) -> str:
     card, folder = read_card(data / "teacher"), data / "evaluation"
     transfer = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
     student = read_manifest(data / "student" / "student.json", StudentCard)
-    test = dataset_of(config, card).test()
+    test = dataset_of(config, card["dataset"]["digest"]).test()
     decisions, asked = _teacher(config, data, test, transfer)
     facts = RunFacts(
         teacher=Size(card["parameters"], card["bytes"], card["multiply_adds"]),

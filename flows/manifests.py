@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from db3.errors import DataError
+from db3.errors import DataError, one_line
 from db3.evaluation import Metrics, Summary
 from db3.files import read_json, write_json
 from db3.soft_labels import Recipe
@@ -481,11 +481,17 @@ def read_manifest(path: Path, kind: type[Kind]) -> Kind:
     except RecursionError:
         raise DataError(f"{path} is nested too deeply: it was not written by db3; restore this file") from None
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in problem["loc"]) or "the whole"
-        wrong = "is missing" if problem["type"] == "missing" else f"is {_short(problem['input'])}: {problem['msg']}"
         writer = next((stage for stage, folder in FOLDERS.items() if folder == path.parent.name), "that writes it")
-        raise DataError(f"{path}: {name} {wrong}; delete its folder and run the stage {writer} again") from None
+        raise DataError(f"{path}: {misfit(error)}; delete its folder and run the stage {writer} again") from None
+
+
+def misfit(error: ValidationError) -> str:
+    """The first field that is not as its type says, with what is there, in one line."""
+    problem = error.errors(include_url=False)[0]
+    name = one_line(".".join(map(str, problem["loc"])) or "the whole", 60)
+    if problem["type"] == "missing":
+        return f"{name} is missing"
+    return f"{name} is {_short(problem['input'])}: {one_line(problem['msg'])}"
 
 
 def _short(value: object) -> str:

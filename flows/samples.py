@@ -37,7 +37,7 @@ def samples(config: Config, data: Path) -> str:
     """Draw or make the samples and ask the teacher's decision on each; seal the answers."""
     card, asking = read_card(data / "teacher"), Asking(config, data, "samples")
     check_budget(config)
-    drawn = drawn_images(config, card) if config.samples.method in DRAWN else None
+    drawn = drawn_images(config, card["dataset"]["digest"]) if config.samples.method in DRAWN else None
     manifest = take_samples(config, data, asking, card["class_names"], drawn, skip=card.get("unclear") == "skip")
     costs = write_costs(data, "samples", manifest.digest, asking)
     missing = [name for name, count in manifest.decided.items() if not count]

@@ -19,14 +19,13 @@ from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.plan import plan_queries
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.settings.declare import build, names_of, settings
-from db3.settings.samples import SampleSettings
+from db3.settings.samples import ROUNDED, SampleSettings
 from db3.settings.search import Query
 from db3.settings.soft_labels import SoftLabelSettings
 from db3.settings.training import DistillSettings
 from db3.teachers.base import TeacherSpec
 
 _HELD = 1000  # images at most; 95 % of intervals are then within 2 points at an agreement of 90 %
-ROUNDED = ("priors", "augmented")
 
 
 @settings

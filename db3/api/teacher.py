@@ -110,6 +110,7 @@ def teacher(
     name: str | None = None,
     device: str = "cpu",
     link: Link | None = None,
+    timeout: float | None = None,
     **described: Any,
 ) -> ModelTeacher:
     """A teacher of whatever decides.
@@ -132,6 +133,8 @@ def teacher(
             has changed; None: the function's own.
         device: where a local model runs.
         link: how a remote model is reached.
+        timeout: seconds that a call of a function, or a request, may take; None: any of a function, `link.timeout` of a
+            remote model.
         described: whatever else the group `teacher` of the parameters knows (docs/guides/own-teacher.md): `mean`,
             `std`, `scale`, `resize`, `layout`, `dtype`, `classes_map`, `input`, `output`, `votes`, `call_batch`,
             `quantise`, `http`, `line`, `unclear` (`error` or `reject`), `several`, `threshold`.
@@ -143,6 +146,7 @@ def teacher(
     unknown = [key for key in described if key not in names_of(TeacherSettings)]
     if unknown:
         build(TeacherSettings, {unknown[0]: None}, "teacher")  # names the nearest one
+    link = _timed(model, link, timeout)
     if isinstance(model, str | os.PathLike) and (Path(model) / CARD).is_file():
         return _of_folder(Path(model), device, link)
     if isinstance(model, Teacher):
@@ -151,7 +155,7 @@ def teacher(
     if isinstance(model, nn.Module):
         return _of_network(model, shape, names, device, described)
     if callable(model):
-        return _of_function(model, shape, names, labels is not None, name, link, described)
+        return _of_function(model, shape, names, labels is not None, name, link, timeout, described)
     described = {**described, "classes": len(names), "labels": names}
     if isinstance(model, list | tuple):
         settings = build(
@@ -172,6 +176,18 @@ def _check_policy(settings: TeacherSettings) -> None:
     """Refuse what only the pipeline knows."""
     if settings.unclear == "skip":
         raise ConfigError("teacher.unclear is skip, which leaves samples of the pipeline out; expected error or reject")
+
+
+def _timed(model: object, link: Link | None, timeout: float | None) -> Link | None:
+    """The link with its time-out; of a function in memory the adapter has one of its own."""
+    if timeout is None:
+        return link
+    timed = build(Link, {**vars(link or Link()), "timeout": timeout}, "")
+    if isinstance(model, str) and model.startswith(("http://", "https://")):
+        return timed
+    if isinstance(model, str | os.PathLike | nn.Module | Teacher) or not callable(model):
+        raise ConfigError("timeout says nothing of this model; expected a function or an address http(s)://…")
+    return link
 
 
 def _checked_shape(shape: object) -> ImageShape:
@@ -253,6 +269,7 @@ def _of_function(
     named: bool,
     name: str | None,
     link: Link | None,
+    timeout: float | None,
     described: dict[str, Any],
 ) -> ModelTeacher:
     checked = _checked(described, _OF_FUNCTIONS, "a function")
@@ -270,7 +287,7 @@ def _of_function(
 
     def opened(sending: Sending, answered: Answered, counted: Counted) -> Teacher:
         settled = replace(unclear, counted=counted)
-        asked = CallableTeacher(function, spec, see, labels=labels, classes_map=own, unclear=settled)
+        asked = CallableTeacher(function, spec, see, labels=labels, classes_map=own, unclear=settled, timeout=timeout)
         return _rounded(Batching(asked, pad=False, sending=sending, answered=answered, link=link))
 
     account = Account(key, len(decided), f"function {who}")

@@ -18,6 +18,7 @@ from flows.inputs import transfer_images
 from flows.soft_labels import soft_labels
 from tests.flows.test_searches import configured, manifest, searched
 
+pytestmark = pytest.mark.usefixtures("few_steps", "unchecked")
 FIELDS = ("distances", "asked", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
 
 

@@ -1,7 +1,9 @@
 """A teacher that is any Python function: images in, classes out."""
 
 import importlib
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.digest import digest_file
-from db3.errors import ConfigError, DataError, Db3Error, one_line
+from db3.errors import ConfigError, DataError, Db3Error, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
@@ -37,6 +39,7 @@ class CallableTeacher:
         labels: names of the classes, for a function that answers with names.
         classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
         unclear: what becomes of answers that are no single class.
+        timeout: seconds that a call may take; None: any.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class CallableTeacher:
         labels: Sequence[str] = (),
         classes_map: ClassesMap | None = None,
         unclear: Unclear = STRICT,
+        timeout: float | None = None,
     ) -> None:
+        self._timeout = timeout
         check_naming(spec.classes - unclear.reject, labels, classes_map)
         self._function, self.spec = function, spec
         self._see = preprocessing or Preprocessing()
@@ -68,11 +73,12 @@ class CallableTeacher:
 
         Raises:
             RetryableError: the function raised: `Batching` calls it again, as often as its link says.
-            TeacherError: it did not answer with one class or K scores an image.
+            TeacherError: it did not answer with one class or K scores an image, or not in time: then it is not called
+                again, since the call cannot be ended and may still cost.
         """
         seen = self._see.array(images)
         try:
-            output = self._function(seen)
+            output = self._function(seen) if self._timeout is None else self._in_time(seen)
         except Db3Error:
             raise
         except Exception as error:  # a foreign function may raise anything
@@ -83,6 +89,27 @@ class CallableTeacher:
                 down=not names.isdisjoint(_UNREACHABLE),
             ) from error
         return self._read(output, len(images)).to(images.device)
+
+    def _in_time(self, seen: npt.NDArray[Any]) -> Any:
+        """What the function returns or raises, from a thread that does not keep the process alive."""
+        answer: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(self._function(seen))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            return answer.result(self._timeout)
+        except TimeoutError:
+            if answer.done():  # the function's own
+                raise
+            raise TeacherError(
+                f"{self._who} had not answered {len(seen)} images after {self._timeout:g} s; what was answered "
+                "before is kept: run again, or give a longer timeout or a smaller call_batch"
+            ) from None
 
 
 def fetch_callable(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
