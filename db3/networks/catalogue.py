@@ -19,7 +19,17 @@ from db3.networks.timm_models import PREFIX, timm_network
 from db3.rng import Purpose, derived_seed
 
 # The paper's networks; `build` knows torchvision's and timm's classifiers too (importing them takes a second).
-NAMES = (*WIDTHS, *DIVISORS, *COMPACT, *RESNET9, "resnet18", "resnet34", "resnet18_small", "resnet34_small")
+NAMES = (
+    *WIDTHS,
+    *DIVISORS,
+    *COMPACT,
+    *RESNET9,
+    "resnet18",
+    "resnet34",
+    "resnet18_small",
+    "resnet34_small",
+    "resnet18_small_half",
+)
 
 _TURN = threading.Lock()  # layers draw their first weights from torch's one global generator
 
