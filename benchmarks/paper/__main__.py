@@ -111,11 +111,12 @@ def _write(options: argparse.Namespace) -> None:
         key=lambda record: int(record["samples"]["count"]),
     )
     picture = options.write.parent / PICTURE
-    if curve and find_spec("matplotlib"):
+    drawn = len(curve) > 1
+    if drawn and find_spec("matplotlib"):
         draw(curve, picture)
-    elif curve:
+    elif drawn:
         print(f"warning: {picture} stays as it is: to draw it, install db3[bench]", file=sys.stderr)
-    shown = PICTURE.as_posix() if curve and picture.is_file() else None
+    shown = PICTURE.as_posix() if drawn and picture.is_file() else None
     write_text(options.write, page(tables(), found, curve, source(), absent_sets(), shown))
 
 

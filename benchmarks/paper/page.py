@@ -20,6 +20,8 @@ Published numbers: {source}.
 - *KD* is our standard distillation from the teacher's own logits on the same images, which no black box offers; *hard*
   and *smoothing* learn the samples' decisions alone; *inverse* is the paper's mapping and *margin* ours on the same
   distances; *augmented* learns decisions on variations of the samples at as many queries as the search.
+- A number is of the recipe at the commit that stands beside its command; where the recipe has changed since, it is to be
+  run again.
 - *time* is the row's wall time on the machine named below, whatever else it had to do (*load*: processes at work at the
   run's end); stages shared with another row (its teacher, say) are counted there.
 """
@@ -27,6 +29,7 @@ _FOOT = """\
 ## Where these numbers come from
 Run any of them again, in pieces where that is more convenient: a run that was stopped goes on. Records (one JSON file a
 row) of several days and machines are merged by putting them into one folder.
+
 """
 
 
@@ -105,9 +108,18 @@ def _samples(curve: Sequence[Record], picture: str | None) -> str:
         for record in curve
     ]
     experiment = curve[0]["row"].rpartition("@")[0]
-    about = f"`{experiment}` with nothing changed but `samples.count`.\n\n"
+    about = (
+        f"`{experiment}` with nothing changed but `samples.count` (and a class that few samples lack is left out).\n\n"
+    )
     shown = f"![Accuracy of each kind of student against the number of samples]({picture})\n\n" if picture else ""
-    return title + about + shown + _lines(["samples", *names, "student", "agreement", "queries"], rows)
+    return (
+        title
+        + about
+        + shown
+        + _lines(
+            ["samples", *("KD" if name == "kd" else name for name in names), "student", "agreement", "queries"], rows
+        )
+    )
 
 
 def _sources(records: Iterable[Record]) -> str:

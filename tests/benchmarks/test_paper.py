@@ -107,6 +107,7 @@ def test_the_page_shows_the_curve() -> None:
     points = [record(f"digits@{count}", samples={"count": count, "method": "real"}) for count in (25, 100)]
     text = page([], {}, points, "a paper", [], "images/x.png")
     assert "`digits` with nothing changed but `samples.count`" in text
+    assert "| samples | KD | hard | student | agreement | queries |" in text
     assert "](images/x.png)" in text
     assert "| 25 | 98.41 ± 0.05 | 94.63 ± 0.26 | **98.78 ± 0.08** | 99.00 ± 0.10 | 144 |" in text
 
