@@ -204,7 +204,9 @@ def variants(sources: VariantSources, kinds: Sequence[str]) -> list[Variant]:
     by_name = {variant.name: variant for variant in built}
     absent = [kind for kind in kinds if kind not in by_name]
     if absent:
-        raise ConfigError(f"--kinds asks for {', '.join(absent)}; this study can build {', '.join(by_name)}: leave it out")
+        raise ConfigError(
+            f"--kinds asks for {', '.join(absent)}; this study can build {', '.join(by_name)}: leave it out"
+        )
     return [by_name[kind] for kind in kinds]
 
 
