@@ -17,6 +17,7 @@ from torch import nn
 from db3.datasets import Dataset, Part, open_dataset
 from db3.datasets.subset import draw_samples
 from db3.digest import digest_json
+from db3.errors import ConfigError
 from db3.evaluation import accuracy, agreement, summary
 from db3.images.augmented import decide_augmented
 from db3.networks import build, load_weights, save_weights
@@ -193,10 +194,19 @@ def search(problem: Problem, kinds: Sequence[str]) -> VariantSources:
 
 
 def variants(sources: VariantSources, kinds: Sequence[str]) -> list[Variant]:
-    """The variants of these names, in their order; `student` is the recipe's: every image asked, as decided."""
+    """The variants of these names, in their order; `student` is the recipe's: every image asked, as decided.
+
+    Raises:
+        ConfigError: a kind that needs the teacher's scores, of a teacher that shows none.
+    """
     names = tuple(kind for kind in kinds if kind != "student")
     built = build_variants(sources, VariantSettings(baselines=names, curve=False))  # type: ignore[arg-type]
     by_name = {variant.name: variant for variant in built}
+    absent = [kind for kind in kinds if kind not in by_name]
+    if absent:
+        raise ConfigError(
+            f"--kinds asks for {', '.join(absent)}; this study can build {', '.join(by_name)}: leave it out"
+        )
     return [by_name[kind] for kind in kinds]
 
 

@@ -88,6 +88,11 @@ def test_without_its_files_the_foreign_teacher_is_left_out_and_told(
         transfer_images.foreign_problem(Setting(root=tmp_path))
 
 
+def test_a_kind_that_a_study_cannot_build_is_refused_by_name(tmp_path: Path, teachers: Path) -> None:
+    with pytest.raises(SystemExit, match=r"asks for kd; this study can build student: leave it out"):
+        run("label_noise", tmp_path, teachers, "kd")
+
+
 @pytest.mark.slow
 def test_the_foreign_teacher_decides_cifar10(shared_data: Path) -> None:
     known = transfer_images.foreign_problem(Setting(root=shared_data, samples=10, tested=200))
