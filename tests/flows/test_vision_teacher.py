@@ -46,7 +46,6 @@ def test_200_images_end_to_end(vision: Any, unclear: str) -> None:
     given += [
         "samples.missing_classes=allow",
         "distill.baselines=[hard]",
-        "distill.seeds=1",
         "distill.onnx=false",
         "dataset.test_limit=50",
     ]
@@ -68,11 +67,12 @@ def test_200_images_end_to_end(vision: Any, unclear: str) -> None:
     if unclear == "skip":
         assert (manifest["skipped"], len(decisions), (decisions == 10).sum()) == (rejected, 200 - rejected, 0)
         assert f"{rejected} images left out, which the teacher gave no class" in told
-        with pytest.raises(DataError, match="the set cannot be proven"):
-            verify(config, data)
     else:
         assert (manifest["decided"]["rejected"], len(decisions)) == (rejected, 200)
     for stage in (query_decisions, soft_labels, distill, evaluate):
         stage.run(config, data)
     assert read_json(data / "student/student.json")["classes"] == 11
     assert read_json(data / "evaluation/metrics.json")["student"]["agreement"]["mean"] is not None
+    if unclear == "skip":
+        with pytest.raises(DataError, match="the set cannot be proven"):
+            verify(config, data)

