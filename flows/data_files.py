@@ -107,6 +107,7 @@ OTHERS = (
     Other("decisions/journal/*.journal", "the sealed answers, a file for each kind of work"),
     Other("student/student.safetensors", "the exported student: variant `student`, first seed"),
     Other("student/student.onnx", "the same as ONNX"),
+    Other("student/student.int8.onnx", "the same in int8, where `distill.int8` wants it"),
     Other("student/README.md", "its model card"),
     Other("student/variants/*/*.safetensors", "the student of each variant (folder) and seed (file)"),
     Other("report/index.html", "one self-contained page that works offline"),

@@ -79,7 +79,8 @@ def evaluate(config: Config, data: Path) -> str:
     own = _decider(student, data / "student" / "student.safetensors")
     write_coverage(folder / "coverage.csv", _coverage(own, test.images, decisions))
     latency = _latency(config, data, student)
-    tell_sinks(config.runtime.sinks, _record(config, data, metrics))
+    if config.runtime.sinks:
+        tell_sinks(config.runtime.sinks, _record(config, data, metrics))
     return f"{_summary(metrics)}; {asked}{latency}"
 
 

@@ -184,8 +184,7 @@ class Int8Metrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Every number of a run. Fields never come and go, but int8, which is there where it was wanted: what is not known
-    is null.
+    """Every number of a run. Fields never come and go, but for `int8`: what is not known is null.
 
     Attributes:
         teacher: its worth and size.

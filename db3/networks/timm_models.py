@@ -4,6 +4,7 @@ Source: Wightman, "PyTorch Image Models", https://github.com/huggingface/pytorch
 """
 
 from importlib import import_module
+from typing import Any
 
 from torch import nn
 
@@ -31,7 +32,7 @@ def timm_network(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
     with needs("timm", f"architecture {name}"):
         timm = import_module("timm")  # takes some seconds
     plain = _plain_name(name, timm.list_models())
-    options = {"pretrained": False, "num_classes": classes, "in_chans": input_shape[0]}
+    options: dict[str, Any] = {"pretrained": False, "num_classes": classes, "in_chans": input_shape[0]}
     described = timm.get_pretrained_cfg(plain)
     if described is not None and described.fixed_input_size:
         options["img_size"] = input_shape[1:]

@@ -2,6 +2,9 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from db3.digest import digest_arrays, digest_file
 from db3.errors import DataError
@@ -55,7 +58,7 @@ def check_export(folder: str | Path) -> str:
     if not isinstance(told, dict) or not {"digest", "configs"} <= told.keys():
         raise DataError(f"{folder / _FACTS} was not written by `db3 export`: export the set again")
     with tempfile.TemporaryDirectory(prefix="db3-") as space:
-        arrays = {}
+        arrays: dict[str, npt.NDArray[Any]] = {}
         for name in told["configs"]:
             if name not in CONFIGS:
                 raise DataError(f"{folder / _FACTS} tells of {name!r}, which no export holds: export the set again")

@@ -15,7 +15,7 @@ from torch import nn
 
 from db3.errors import Db3Error
 from db3.extras import needs
-from db3.training.examples import pixels
+from db3.pixels import to_floats
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -95,7 +95,7 @@ def check_parity(
     network.eval()
     largest, scale = 0.0, 1.0
     for start in range(0, len(images), _CHUNK):
-        batch = pixels(images[start : start + _CHUNK]).contiguous()
+        batch = to_floats(images[start : start + _CHUNK]).contiguous()
         with torch.inference_mode():
             expected = network(batch).numpy()
         (logits,) = session.run(["logits"], {"images": batch.numpy()})

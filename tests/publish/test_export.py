@@ -65,6 +65,7 @@ def test_the_card_has_a_header_that_the_hub_reads(run: "db3.Result", folder: Pat
     assert "1: `b|c`" in card.text
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_croissant_is_valid_and_its_records_are_the_set(run: "db3.Result", folder: Path) -> None:
     mlcroissant = pytest.importorskip("mlcroissant", reason="needs mlcroissant")
     dataset = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
