@@ -150,7 +150,11 @@ def _row(name: str, sides: tuple[Side, Side], measure: str, ends: tuple[float, f
     asked = [queries(variant.queries if variant else None) for variant in found]
     strips = [strip(score, *ends) if score else None for score in scores]
     return Row(
-        name, (shown[0], shown[1]), (asked[0], asked[1]), _change(*scores, decimals, noise), (strips[0], strips[1])
+        name,
+        (shown[0], shown[1]),
+        (asked[0], asked[1]),
+        _change(scores[0], scores[1], decimals, noise),
+        (strips[0], strips[1]),
     )
 
 

@@ -92,7 +92,7 @@ def test_a_call_that_hangs_is_given_up_and_what_was_answered_is_kept(tmp_path: P
         return scores(images)
 
     def opened() -> "db3.Teacher":
-        made = db3.teacher(stuck, shape=SHAPE, classes=CLASSES, name="vendor-7", call_batch=20, timeout=1)
+        made = db3.teacher(stuck, shape=SHAPE, classes=CLASSES, name="vendor-7", call_batch=20, timeout=1.0)
         return made.open(None, answers)
 
     with pytest.raises(TeacherError, match=r"stuck had not answered 20 images after 1 s; what was answered before is"):
@@ -107,12 +107,12 @@ def test_an_error_of_the_functions_own_is_not_taken_for_the_time_out() -> None:
     def late(images: np.ndarray) -> np.ndarray:
         raise TimeoutError("upstream")
 
-    made = db3.teacher(late, shape=SHAPE, classes=CLASSES, timeout=50, link=Link(attempts=1, outage=0))
+    made = db3.teacher(late, shape=SHAPE, classes=CLASSES, timeout=50.0, link=Link(attempts=1, outage=0))
     with pytest.raises(TeacherError, match="TimeoutError: upstream"):
         made.decide(IMAGES)
 
 
-@pytest.mark.parametrize(("model", "timeout"), [(network(), 1), (scores, 0), (scores, -1), ("m.onnx", 3)])
+@pytest.mark.parametrize(("model", "timeout"), [(network(), 1.0), (scores, 0.0), (scores, -1.0), ("m.onnx", 3.0)])
 def test_a_time_out_that_nothing_can_keep_is_refused(model: object, timeout: float) -> None:
     with pytest.raises(ConfigError, match="timeout"):
         db3.teacher(model, shape=SHAPE, classes=CLASSES, timeout=timeout)

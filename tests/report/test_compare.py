@@ -29,7 +29,7 @@ def test_a_run_beside_itself_differs_in_nothing(side: Side) -> None:
     assert found.parameters == []
     assert all(one == other for _, one, other in found.facts)
     assert {row.change for row in found.rows} == {"0.0"}
-    assert [row.name for row in found.rows][:2] == ["student", "hard"]
+    assert found.rows[0].name == "student"
     assert comparison_text(found).endswith("none differs")
 
 
@@ -39,7 +39,7 @@ def test_a_run_beside_itself_differs_in_nothing(side: Side) -> None:
 def test_a_change_is_held_against_both_deviations(side: Side, mean: float, seeds: int, said: str) -> None:
     def changed(name: str, mean: float) -> Side:
         score = Spread(mean, 0.004)
-        return replace(side, name=name, seeds=seeds, test_images=500, variants={"student": Variant(score, None, 65)})
+        return replace(side, name=name, seeds=seeds, test_images=500, variants={"student": Variant(score, None, 65.0)})
 
     found = compare(changed("a", 0.8), changed("b", mean))
     assert (found.measure, [row.change for row in found.rows]) == ("accuracy", [said])
