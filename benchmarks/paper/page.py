@@ -20,8 +20,8 @@ Published numbers: {source}.
 - *KD* is our standard distillation from the teacher's own logits on the same images, which no black box offers; *hard*
   and *smoothing* learn the samples' decisions alone; *inverse* is the paper's mapping and *margin* ours on the same
   distances; *augmented* learns decisions on variations of the samples at as many queries as the search.
-- A number is of the recipe at the commit that stands beside its command; where the recipe has changed since, it is to be
-  run again.
+- A number is of the recipe at the commit that stands beside its command; where the recipe has changed since, run it
+  again.
 - *time* is the row's wall time on the machine named below, whatever else it had to do (*load*: processes at work at the
   run's end); stages shared with another row (its teacher, say) are counted there.
 """
