@@ -188,7 +188,7 @@ def search(problem: Problem, kinds: Sequence[str]) -> VariantSources:
         transfer,
         1 + asked / count,
         distances=found.distances,
-        augmented=decide_augmented(teacher, pool, asked, 0) if "augmented" in kinds else None,
+        augmented=decide_augmented(teacher, pool, range(asked), 0) if "augmented" in kinds else None,
         network=problem.network,
     )
 

@@ -119,7 +119,7 @@ def _held(images: int | None, queries: int) -> int:
 def _searches(found: RunSettings, spec: TeacherSpec, samples: int) -> int:
     search = resolve_search(found.query, found.samples.method)
     surrogate = surrogates_of(found.query) if search.method in WITH_SURROGATES else None
-    return plan_queries(search, samples, spec.classes, surrogate).maximum
+    return plan_queries(search, samples, spec.classes, surrogate, 0, found.query.variations).maximum
 
 
 def _rule(left: int | None, rest: int, student: str, seed: int) -> dict[str, Any]:
