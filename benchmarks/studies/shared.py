@@ -214,7 +214,7 @@ def trained(problem: Problem, chosen: Sequence[Variant], architecture: str = "le
     """One student of every variant for each seed, all for the same number of steps."""
     setting = problem.setting
     warmup = min(_WARMUP, setting.steps // 2)
-    training = TrainSettings(setting.steps, batch=setting.batch, warmup=warmup, arithmetic="float32")
+    training = TrainSettings(steps=setting.steps, batch=setting.batch, warmup=warmup, arithmetic="float32")
     settings = StudentSettings(architecture, training, range(setting.seeds))
     for variant in chosen:
         yield from train_variants([variant], problem.teacher.spec.classes, settings)
@@ -264,7 +264,7 @@ def _trained_teacher(setting: Setting, dataset: Dataset, architecture: str) -> n
         return network.eval()
     part = dataset.train()
     training = TrainSettings(
-        steps, batch=_TEACHER_BATCH, lr=1e-3, warmup=min(_WARMUP, steps // 2), arithmetic="float32"
+        steps=steps, batch=_TEACHER_BATCH, lr=1e-3, warmup=min(_WARMUP, steps // 2), arithmetic="float32"
     )
     network, _ = train_teacher(architecture, part.images, np.asarray(part.labels), classes, training, seed=1)
     kept.parent.mkdir(parents=True, exist_ok=True)

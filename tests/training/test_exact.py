@@ -51,7 +51,7 @@ images, decisions = drawn.integers(0, 256, (60, 3, 32, 32), dtype=np.uint8), dra
 soft = drawn.dirichlet(np.ones(4), 60).astype(np.float32)
 mean, std = channel_statistics(images)
 network = build("alexnet_quarter", (3, 32, 32), 4, mean=mean, std=std, seed=5)
-plan = TrainSettings(6, batch=17, lr=3e-3, warmup=2, ce=0.3, kl=0.7, temperature=3.0, balance=0.5, select="best")
+plan = TrainSettings(steps=6, batch=17, lr=3e-3, warmup=2, ce=0.3, kl=0.7, temperature=3.0, balance=0.5, select="best")
 group = Group("boundary_points", Examples(images[:20], decisions[:20], soft[:20]), 0.3, 0.0, 1.0, 2.0)
 history = train(network, Examples(images, decisions, soft), plan, 1, groups=[group], augment=augmentation("warp", 2))
 told = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
