@@ -18,6 +18,16 @@ VariantName = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmen
 
 
 @settings
+class Pace:
+    """How many steps, and how large."""
+
+    steps: Annotated[int, Ge(1), Doc("optimiser steps, the same for the student and every baseline")] = 500
+    batch: Annotated[int, Ge(1), Doc("images a step; more than there are examples is allowed")] = 128
+    lr: Annotated[float, Gt(0), Doc("highest learning rate, after the warm-up")] = 0.002
+    weight_decay: Annotated[float, Ge(0), Doc("times the learning rate and the weight")] = 0.0001
+
+
+@settings
 class Descent:
     """How the weights move: the optimiser, and its learning rate over the steps."""
 
@@ -42,13 +52,9 @@ class Descent:
 
 
 @settings
-class Schedule(Descent):
+class Schedule(Descent, Pace):
     """The course of a training."""
 
-    steps: Annotated[int, Ge(1), Doc("optimiser steps, the same for the student and every baseline")] = 500
-    batch: Annotated[int, Ge(1), Doc("images a step; more than there are examples is allowed")] = 128
-    lr: Annotated[float, Gt(0), Doc("highest learning rate, after the warm-up")] = 0.002
-    weight_decay: Annotated[float, Ge(0), Doc("times the learning rate and the weight")] = 0.0001
     balance: Annotated[Portion, Doc("samples are drawn as (count of their class)^-balance: 1: all classes alike")] = 0.0
     select: Annotated[
         Literal["last", "best"], Doc("weights of the last step, or the best by agreement on a held-out part")
