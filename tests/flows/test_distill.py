@@ -167,3 +167,19 @@ def training(stage: int) -> list[psutil.Process]:
         if "forkserver" in " ".join(child.cmdline())
         and any(connection.status == "ESTABLISHED" for connection in child.net_connections("inet"))
     ]
+
+
+def test_the_student_is_chosen_on_samples_held_out_and_the_choice_is_told(data: Path) -> None:
+    few = ("distill.baselines=[hard]", "distill.assistants.networks=0", "distill.steps=10", "distill.batch=10")
+    distilled(data, *few, "distill.folds=2")
+    choice = json.loads((data / "student" / "choice.json").read_text())
+    assert choice["samples"] == 20
+    assert [each["name"] for each in choice["candidates"]] == ["student", "hard"]
+    assert 0 < choice["boundary"] < 2
+    assert "candidates" not in _choice(data, *few, "distill.folds=0")
+
+
+def _choice(data: Path, *overrides: str) -> dict[str, Any]:
+    distilled(data, *overrides)
+    found: dict[str, Any] = json.loads((data / "student" / "choice.json").read_text())
+    return found
