@@ -48,7 +48,7 @@ def _results(run: Run) -> dict[str, Any]:
         "summary_line": summary_line(run.metrics, named),
         "results_table": results_table(run),
         "choice_line": choice_line(run.choice, named),
-        "boundary_warning": boundary_warning(run.choice),
+        "boundary_warning": boundary_warning(run.boundary),
         "marks": marks,
         "unit": unit,
         "queries_chart": both(lambda width: queries_chart(marks, measure, width, unit)) if drawn else None,

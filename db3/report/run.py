@@ -10,7 +10,6 @@ from jaxtyping import Float, Int, UInt8
 from db3.evaluation import Metrics
 from db3.gate.curve import CoveragePoint
 from db3.report.snapshots import Snapshots
-from db3.students.choose import Choice
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,21 @@ class VariantFacts:
 
 
 @dataclass(frozen=True)
+class ChoiceFacts:
+    """The variant recommended.
+
+    Attributes:
+        name: of it.
+        samples: held out, each once.
+        agreed: how many of these each candidate decides as the teacher did, the student of the searches first.
+    """
+
+    name: str
+    samples: int
+    agreed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Score:
     """One student of one variant: a row of accuracy.csv (accuracy is None without labels)."""
 
@@ -198,7 +212,8 @@ class Run:
         scores: of every student.
         losses: of every student, on the way.
         snapshots: of made samples.
-        choice: which variant the student is, and why.
+        choice: which variant the student is, and why; None: nothing was there to choose from.
+        boundary: where the boundaries found lie, as a share of the way to the nearest sample of the other class.
         coverage: how much the exported student answers, against agreement; none where the teacher was not asked.
     """
 
@@ -222,7 +237,8 @@ class Run:
     losses: Sequence[Loss]
     snapshots: Snapshots | None = None
     coverage: Sequence[CoveragePoint] = ()
-    choice: Choice = field(default_factory=Choice)
+    choice: ChoiceFacts | None = None
+    boundary: float | None = None
 
     @property
     def is_made(self) -> bool:
