@@ -33,8 +33,8 @@ def boundary_warning(boundary: float | None) -> str | None:
         return None
     return (
         f"Half of the boundaries found lie within {percent(boundary, 1)}{HARD}% of the way to the nearest sample of "
-        "the other class: this teacher’s decisions change at dust, so boundary searches tell little of its classes; spend "
-        "the queries on more images instead (samples=augmented, query=none)."
+        "the other class: this teacher’s decisions change at dust, so boundary searches tell little of its classes; "
+        "spend the queries on more images instead (samples=augmented, query=none)."
     )
 
 
