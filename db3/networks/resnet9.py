@@ -37,10 +37,10 @@ class ResNet9(nn.Sequential):
         self.mirrored = mirrored
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        logits: Tensor = super().forward(images)
+        logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         if self.training or not self.mirrored:
             return logits
-        mirrored: Tensor = super().forward(images.flip(3))
+        mirrored: Tensor = super().forward(images.flip(3))  # type: ignore[no-untyped-call]
         return (logits + mirrored) * 0.5
 
 
