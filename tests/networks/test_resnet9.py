@@ -15,7 +15,7 @@ SIZES = {"resnet9": 1_972_768, "resnet9_half": 498_080, "resnet9_quarter": 127_0
 
 
 @pytest.fixture(scope="module")
-def images() -> np.ndarray:  # type: ignore[type-arg]
+def images() -> np.ndarray:
     """Smooth colour images: neighbouring pixels and the channels are alike."""
     drawn = torch.rand(300, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     drawn[:, 1] = drawn[:, 0] * 0.7 + drawn[:, 1] * 0.3
@@ -35,7 +35,7 @@ def test_images_of_other_sizes(shape: tuple[int, int, int]) -> None:
     assert build("resnet9_quarter", shape, 4).eval()(torch.rand(2, *shape)).shape == (2, 4)
 
 
-def test_the_exact_twin_says_the_same(images: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_the_exact_twin_says_the_same(images: np.ndarray) -> None:
     network = network_for("resnet9_quarter_mirrored", images, 10, 3).eval()
     assert has_twin(network)
     shown = pixels(images[:4])
@@ -43,7 +43,7 @@ def test_the_exact_twin_says_the_same(images: np.ndarray) -> None:  # type: igno
         assert torch.allclose(to_exact(network)(shown).float(), network(shown), atol=1e-5)
 
 
-def test_a_mirrored_network_decides_an_image_as_its_mirror_image(images: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_a_mirrored_network_decides_an_image_as_its_mirror_image(images: np.ndarray) -> None:
     shown = pixels(images[:4])
     plain, mirrored = (network_for(f"resnet9_quarter{tail}", images, 10, 3).eval() for tail in ("", "_mirrored"))
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_a_mirrored_network_decides_an_image_as_its_mirror_image(images: np.ndar
         assert torch.equal(mirrored(shown), mirrored(shown.flip(3)))
 
 
-def test_the_first_layer_decorrelates_patches_and_is_not_trained(images: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_the_first_layer_decorrelates_patches_and_is_not_trained(images: np.ndarray) -> None:
     network = network_for("resnet9_quarter", images, 10, 0)
     stem = network.get_submodule("body.stem")
     with torch.no_grad():
@@ -66,7 +66,7 @@ def test_the_first_layer_decorrelates_patches_and_is_not_trained(images: np.ndar
     assert not any(parameter.requires_grad for parameter in stem.parameters())
 
 
-def test_other_networks_keep_their_first_layer(images: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_other_networks_keep_their_first_layer(images: np.ndarray) -> None:
     network = build("compact", (3, 20, 20), 10)
     before = [tensor.clone() for tensor in network.state_dict().values()]
     whiten(network, images)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from db3.errors import ConfigError
+from db3.settings.declare import build as build_settings
 from db3.settings.teacher import TeacherSettings
 from db3.training.float32_optimiser import Float32Optimiser
 from db3.training.train import TrainSettings
@@ -32,14 +33,14 @@ def test_nesterov_as_it_is_written() -> None:
 def test_shifts_of_norms_learn_faster_and_decay_alike() -> None:
     network = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1))
     optimiser = Float32Optimiser(network, _settings(momentum=0.0, shift_rate=8.0))
-    shift, bias = network[0].bias, network[1].bias
+    shift, bias = network.get_parameter("0.bias"), network.get_parameter("1.bias")
     with torch.no_grad():
         shift.fill_(1.0), bias.fill_(1.0)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimiser.step(0, 0.01)
-    assert shift.tolist() == pytest.approx([1 - 0.01 * (8 + 0.1)] * 2)  # type: ignore[union-attr]
-    assert float(bias.detach()) == pytest.approx(1 - 0.01 * (1 + 0.1))  # type: ignore[arg-type]
+    assert shift.tolist() == pytest.approx([1 - 0.01 * (8 + 0.1)] * 2)
+    assert float(bias.detach()) == pytest.approx(1 - 0.01 * (1 + 0.1))
 
 
 def test_lookahead_ends_at_the_running_mean() -> None:
@@ -59,13 +60,13 @@ def test_lookahead_ends_at_the_running_mean() -> None:
 def test_what_has_no_exact_form_is_refused(name: str, value: object) -> None:
     for kind in (TrainSettings, TeacherSettings):
         with pytest.raises(ConfigError, match=f"{name} is {value}, which has no exact form: set arithmetic to float32"):
-            kind(**{name: value})
+            build_settings(kind, {name: value})
 
 
 def test_frozen_weights_stay() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 2).requires_grad_(False), nn.BatchNorm2d(2))
-    before = network[0].weight.detach().numpy().copy()
+    before = network.get_parameter("0.weight").detach().numpy().copy()
     optimiser = Float32Optimiser(network, _settings(lookahead=1))
     network(torch.rand(3, 1, 4, 4)).sum().backward()
     optimiser.step(0, 0.1)
-    assert np.array_equal(network[0].weight.numpy(), before)
+    assert np.array_equal(network.get_parameter("0.weight").numpy(), before)
