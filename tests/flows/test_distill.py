@@ -153,7 +153,9 @@ def test_a_killed_process_ends_the_stage_in_one_line_and_leaves_nothing(data: Pa
         output, errors = stage.communicate(timeout=60)
     assert stage.returncode == 1
     assert output == ""
-    last = errors.splitlines()[-1]  # a slow machine's progress stands before it
+    # A slow machine's progress stands before it; Python's own tracker may tell of what the killed process held after it.
+    own = [line for line in errors.splitlines() if "resource_tracker" not in line and "warnings.warn" not in line]
+    last = own[-1]
     assert re.fullmatch(r"error: process 1 of the 2 that train a network was ended by SIGKILL.*", last), errors
     assert psutil.wait_procs(ranks, timeout=30)[1] == []
     assert [path for path in (data / "student").rglob("*") if path.is_file()] == []
