@@ -79,10 +79,10 @@ def distill(config: Config, data: Path) -> str:
         for variant in build_variants(sources, learn, config.soft_labels, sources.augmented_seed)
     ]
     choice = _choose(config, variants, sources, settings, runner)
-    write_manifest(data / "student" / "choice.json", choice)
     variants = recommend(variants, choice)
     trained = train_variants(variants, sources.transfer.classes, settings, runner, device=device, processes=processes)
     first = _write_students(data / "student", trained, settings.architecture)
+    write_manifest(data / "student" / "choice.json", choice)
     _write_variants(data / "student" / "variants.json", variants, settings)
     _export(config, data, first, settings, manifest, search)
     kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""

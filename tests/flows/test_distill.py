@@ -153,7 +153,7 @@ def test_a_killed_process_ends_the_stage_in_one_line_and_leaves_nothing(data: Pa
         output, errors = stage.communicate(timeout=60)
     assert stage.returncode == 1
     assert output == ""
-    # A slow machine's progress stands before it; Python's own tracker may tell of what the killed process held after it.
+    # A slow machine's progress stands before it; after it Python's tracker may tell of what the killed process held.
     own = [line for line in errors.splitlines() if "resource_tracker" not in line and "warnings.warn" not in line]
     last = own[-1]
     assert re.fullmatch(r"error: process 1 of the 2 that train a network was ended by SIGKILL.*", last), errors
