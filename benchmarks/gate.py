@@ -234,7 +234,7 @@ def _teacher(data: Dataset, options: argparse.Namespace) -> Teacher:
 
 
 def _plan(steps: int) -> TrainSettings:
-    return TrainSettings(steps, arithmetic="float32")
+    return TrainSettings(steps=steps, arithmetic="float32")
 
 
 def _options() -> argparse.Namespace:

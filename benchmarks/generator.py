@@ -104,7 +104,7 @@ def gather_generated(
 
 
 def _learn(pair: list[nn.Module], images: Images, decisions: np.ndarray, steps: int, seed: int, number: int) -> None:
-    plan = TrainSettings(steps, balance=0.5)
+    plan = TrainSettings(steps=steps, balance=0.5)
     for place, student in enumerate(pair):
         train(
             student, Examples(images, decisions), plan, derived_seed(seed, Purpose.BENCHMARK, "student", number, place)

@@ -104,7 +104,7 @@ def _time(case: Case, examples: Examples, processes: int, device: str) -> Timed:
             marks.append((time.perf_counter(), _used(processes)))
 
     begun = time.perf_counter()
-    plan = TrainSettings(case.steps + 1, batch=case.batch)
+    plan = TrainSettings(steps=case.steps + 1, batch=case.batch)
     train_together(network, examples, plan, 0, processes=processes, on_step=step_done, device=device)
     (first, before), (last, after) = marks
     busiest = max(late - early for early, late in zip(before, after, strict=True))

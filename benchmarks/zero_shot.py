@@ -208,7 +208,7 @@ class _Levels:
 def _student(
     found: Gathered, groups: Sequence[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
 ) -> nn.Module:
-    plan = TrainSettings(options.steps or choose_steps(asked, assisted=bool(options.assistants)), balance=0.5)
+    plan = TrainSettings(steps=options.steps or choose_steps(asked, assisted=bool(options.assistants)), balance=0.5)
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
     if options.assistants:
         assistant = AssistantSettings(networks=options.assistants, architecture=_TEACHERS[found.images.shape[1]][0])

@@ -43,6 +43,11 @@ from db3.networks import choose_student as choose_student
 from db3.networks import load_weights as load_weights
 from db3.networks import save_weights as save_weights
 from db3.progress import show_progress as show_progress
+from db3.publish.export import check_export as check_export
+from db3.publish.export import export_transfer as export_transfer
+from db3.publish.signature import sign_folder as sign_folder
+from db3.publish.signature import verify_folder as verify_folder
+from db3.publish.sinks import RunRecord as RunRecord
 from db3.report import build_report as build_report
 from db3.search import Distances as Distances
 from db3.search import SearchSettings as SearchSettings
@@ -56,6 +61,7 @@ from db3.soft_labels.margin import margin_beta as margin_beta
 from db3.students.choices import choose_steps as choose_steps
 from db3.students.export import check_parity as check_parity
 from db3.students.export import export_onnx as export_onnx
+from db3.students.int8 import quantise_onnx as quantise_onnx
 from db3.teachers import Batching as Batching
 from db3.teachers import Budget as Budget
 from db3.teachers import Costs as Costs

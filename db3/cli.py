@@ -28,8 +28,12 @@ COMMANDS = {
     "distill": Command("db3.api.command:distill_main", "train a student on the decisions of a model"),
     "estimate": Command("db3.api.command:estimate_main", "say how distill would spend its queries, and ask nothing"),
     "results": Command("db3.api.command:results_main", "list what runs of distill have brought, side by side"),
+    "report": Command("db3.api.report:report_main", "write one page about a run of distill: report RUN", "report"),
+    "compare": Command("flows.compare:main", "show two runs, or revisions, of a project side by side", "pipeline"),
     "init": Command("flows.init:main", "create a project of DVC and Prefect in a folder: init FOLDER", "pipeline"),
     "verify": Command("flows.verify:main", "prove a project's transfer set from the recorded answers", "pipeline"),
+    "export": Command("db3.publish.command:export_main", "write a run's transfer set as a folder of datasets"),
+    "sign": Command("db3.publish.command:sign_main", "sign a folder with a key, or check that: sign FOLDER --key FILE"),
     "answers": Command("db3.teachers.answers.command:main", "list, export, import, forget or check recorded answers"),
 }
 ALIASES = {"replay": "verify"}

@@ -61,6 +61,7 @@ class Purpose(IntEnum):
     # Students
     ASSISTANT = 40
     NOISE_LABEL = 41
+    STUDENT_CHOICE = 42
     # Images made of decided ones
     AUGMENTED_PARTNER = 50
     AUGMENTED_WARP = 51

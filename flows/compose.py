@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from db3.errors import ConfigError, nearest
+from db3.extras import needs
 from db3.files import write_text
 from db3.settings.declare import hints, names_of, to_json
 from flows.config import Config, parse_config
@@ -35,12 +36,13 @@ def compose(overrides: Sequence[str] = (), conf: Path = CONF) -> str:
     Raises:
         ConfigError: one line; a misspelt name comes with the nearest that exists.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # of PyYAML, with which Hydra reads conf/
+    with needs("pipeline", "composing parameters"):
+        from hydra import compose as hydra_compose
+        from hydra import initialize_config_dir
+        from hydra.errors import HydraException
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError  # of PyYAML, with which Hydra reads conf/
 
     if not (conf / "config.yaml").is_file():
         raise ConfigError(f"cannot read {conf / 'config.yaml'}; run in the project's root")

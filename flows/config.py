@@ -62,6 +62,15 @@ class Runtime:
         Annotated[str, Matches(r"\S(.*\S)?", "auto, off, a path, or an address DIALECT://USER@HOST/DATABASE")],
         Doc("where answers are kept; auto: .db3/answers.sqlite, but for db3's own networks without a budget"),
     ] = "auto"
+    sinks: Annotated[
+        tuple[
+            Annotated[
+                str, Matches(r"(mlflow|tensorboard|dvclive)(:\S+)?", "mlflow, tensorboard or dvclive, each [:PLACE]")
+            ],
+            ...,
+        ],
+        Doc("trackers that are told of each run when it is measured; none is needed"),
+    ] = ()
     link: Link = Link()
 
 

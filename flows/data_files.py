@@ -73,16 +73,17 @@ ARRAYS = (
     Array("decisions/queried_images.npy", "uint8", ("A", *_IMAGE), "images asked, at most `query.queried_images` each"),
     Array("decisions/queried_decisions.npy", "int64", ("A",), "the decision on each"),
     Array("decisions/queried_keys.npy", "int64", ("A", 3), "(sample, class, place among the pair's queries) of each"),
-    Array("decisions/augmented.npy", "int64", ("M",), "decisions on the augmented baseline's images"),
+    Array("decisions/variations.npy", "int64", ("V",), "decisions on the student's augmented images, the first V"),
+    Array("decisions/augmented.npy", "int64", ("M",), "decisions on the augmented baseline's images after these"),
     Array("transfer/images.npy", "uint8", ("N", *_IMAGE), "the samples"),
     Array("transfer/decisions.npy", "int64", ("N",), "the decision on each"),
     Array("transfer/soft_labels.npy", "float32", ("N", "K"), "rows sum to 1; mapping hard: the bare decisions"),
     Array("transfer/boundary_points.npy", "uint8", ("P", *_IMAGE), "where the recipe takes them, as samples"),
     Array("transfer/boundary_points_soft_labels.npy", "float32", ("P", "K"), "their labels"),
     Array("transfer/boundary_points_pairs.npy", "int64", ("P", 2), "(sample, class) of each"),
-    Array("transfer/queried_images.npy", "uint8", ("A", *_IMAGE), "where the recipe takes them, as in decisions"),
+    Array("transfer/queried_images.npy", "uint8", ("A", *_IMAGE), "where the recipe takes them, variations last"),
     Array("transfer/queried_decisions.npy", "int64", ("A",), "likewise"),
-    Array("transfer/queried_keys.npy", "int64", ("A", 3), "likewise"),
+    Array("transfer/queried_keys.npy", "int64", ("A", 3), "likewise; of a variation (sample, −1 − other parent, turn)"),
 )
 
 TABLES = (
@@ -106,6 +107,7 @@ OTHERS = (
     Other("decisions/journal/*.journal", "the sealed answers, a file for each kind of work"),
     Other("student/student.safetensors", "the exported student: variant `student`, first seed"),
     Other("student/student.onnx", "the same as ONNX"),
+    Other("student/student.int8.onnx", "the same in int8, where `distill.int8` wants it"),
     Other("student/README.md", "its model card"),
     Other("student/variants/*/*.safetensors", "the student of each variant (folder) and seed (file)"),
     Other("report/index.html", "one self-contained page that works offline"),

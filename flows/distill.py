@@ -6,23 +6,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float, Int64
+
 from db3.digest import digest_file
 from db3.files import read_array, write_bytes, write_text
 from db3.networks import build, count_parameters, multiply_adds, save_weights
+from db3.search.share import boundary_share
+from db3.search.starts import nearest_starts
 from db3.soft_labels import TransferSet
 from db3.students import (
+    Choice,
     SearchProgress,
     StudentSettings,
     TrainedStudent,
     Variant,
     VariantSources,
     build_variants,
+    candidates,
+    choose_variant,
     label_by_assistants,
     left_out,
+    recommend,
     train_variants,
 )
-from db3.students.choices import decided_images, remarks, student_settings
+from db3.students.choices import decided_images, remarks, student_settings, told_of_initial
 from db3.students.export import TOLERANCE, Parity, check_parity, export_onnx
+from db3.students.int8 import Int8Facts, check_int8, quantise_onnx
 from db3.students.model_card import model_card
 from db3.teachers.folder import is_open, open_network, read_card
 from db3.training.processes import check_processes
@@ -49,6 +59,7 @@ _ARITHMETIC = {
     "exact": "exact: the same bytes on every machine",
     "float32": "float32: the same bytes on this kind of machine only",
 }
+_FEWEST = 8  # samples of a fold: fewer tell nothing
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 
 
@@ -67,12 +78,31 @@ def distill(config: Config, data: Path) -> str:
         _assisted(config, variant, sources.transfer.classes, settings.training, runner)
         for variant in build_variants(sources, learn, config.soft_labels, sources.augmented_seed)
     ]
+    choice = _choose(config, variants, sources, settings, runner)
+    variants = recommend(variants, choice)
     trained = train_variants(variants, sources.transfer.classes, settings, runner, device=device, processes=processes)
     first = _write_students(data / "student", trained, settings.architecture)
+    write_manifest(data / "student" / "choice.json", choice)
     _write_variants(data / "student" / "variants.json", variants, settings)
     _export(config, data, first, settings, manifest, search)
     kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""
     return f"{len(variants)} variants x {len(settings.seeds)} seeds, {settings.training.steps:,} steps each{kept}"
+
+
+def _choose(
+    config: Config, variants: Sequence[Variant], sources: VariantSources, settings: StudentSettings, runner: "_Shards"
+) -> Choice:
+    """The variant that is recommended: the student's own where there are too few samples to choose another."""
+    held, folds = sources.transfer, config.distill.folds
+    distances, starts = sources.distances, sources.start_distances
+    boundary = None if distances is None or starts is None else boundary_share(distances, starts)
+    if not folds or len(candidates(variants)) < 2 or len(held.images) < _FEWEST * folds:
+        return Choice(boundary=boundary)
+    device, processes = device_of(config), config.runtime.processes
+    choice = choose_variant(
+        variants, held.images, held.decisions, held.classes, settings, folds, runner, device=device, processes=processes
+    )
+    return replace(choice, boundary=boundary)
 
 
 class _Shards:
@@ -93,15 +123,20 @@ def _sources(config: Config, data: Path, manifest: TransferManifest, search: Dec
     """What variants are built from, out of the folders before this stage."""
     card, folder = read_card(data / "teacher"), data / "decisions"
     searched = search.method != "none"
-    rounds, augmented = data / "samples" / "rounds.npy", folder / "augmented.npy"
+    rounds = data / "samples" / "rounds.npy"
+    transfer, starts, start_distances = _transfer(data / "transfer", manifest), None, None
+    if searched and config.distill.folds:
+        starts, start_distances = _starts(config, transfer)
     return VariantSources(
-        _transfer(data / "transfer", manifest),
+        transfer,
         manifest.queries.per_sample,
         read_array(folder / "distances.npy", mapped=False) if searched else None,
         _progress(folder, search) if searched else None,
         read_array(rounds, mapped=False) if rounds.is_file() else None,
-        read_array(augmented, mapped=False) if augmented.is_file() else None,
+        _augmented(folder),
         search.seed,
+        starts,
+        start_distances,
         open_network(data / "teacher") if is_open(card) and "kd" in config.distill.baselines else None,
         card.get("arithmetic") or "float32",
     )
@@ -112,6 +147,19 @@ def _transfer(folder: Path, manifest: TransferManifest) -> TransferSet:
     images = ("images", "boundary_points", "queried_images")
     arrays = {path.stem: read_array(path, mapped=path.stem in images) for path in sorted(folder.glob("*.npy"))}
     return TransferSet.from_arrays(manifest.recipe, manifest.scale, arrays)
+
+
+def _augmented(folder: Path) -> Int64[np.ndarray, " m"] | None:
+    """Decisions on augmented images: the student's own, then those of the baseline alone."""
+    paths = [folder / f"{name}.npy" for name in ("variations", "augmented")]
+    decided = [read_array(path, mapped=False) for path in paths if path.is_file()]
+    return np.concatenate(decided) if decided else None
+
+
+def _starts(config: Config, transfer: TransferSet) -> tuple[Int64[np.ndarray, "n k q"], Float[np.ndarray, "n k q"]]:
+    """Where each pair's search began, and how far away that is."""
+    images, decisions = transfer.images, transfer.decisions
+    return nearest_starts(images, images, decisions, transfer.classes, config.query.starts)
 
 
 def _progress(folder: Path, search: DecisionsManifest) -> SearchProgress:
@@ -186,6 +234,7 @@ def _export(
     channels, height, width = student.variant.examples.images.shape[1:]
     shape = channels, height, width
     parity = _export_onnx(folder / "student.onnx", student, shape) if config.distill.onnx else None
+    int8 = _export_int8(folder, student) if config.distill.int8 else None
     card = StudentCard(
         architecture=settings.architecture,
         input_shape=shape,
@@ -199,6 +248,7 @@ def _export(
         teacher=manifest.teacher,
         onnx=OnnxFacts(parity.checked, TOLERANCE, digest_file(folder / "student.onnx")) if parity else None,
         arithmetic=config.distill.arithmetic,
+        int8=int8,
     )
     write_manifest(folder / "student.json", card)
     runtime, difference = config.runtime, parity.max_difference if parity else None
@@ -212,6 +262,13 @@ def _export_onnx(path: Path, student: TrainedStudent, shape: tuple[int, int, int
     parity = check_parity(model, student.network, student.variant.examples.images[:_PARITY_SAMPLES])
     write_bytes(path, model)
     return parity
+
+
+def _export_int8(folder: Path, student: TrainedStudent) -> Int8Facts:
+    model, images = (folder / "student.onnx").read_bytes(), student.variant.examples.images[:_PARITY_SAMPLES]
+    quantised = quantise_onnx(model, images)
+    write_bytes(folder / "student.int8.onnx", quantised)
+    return check_int8(quantised, model, images)
 
 
 def _training(config: Config, steps: int, search: DecisionsManifest, mapping: str) -> dict[str, Any]:
@@ -228,6 +285,7 @@ def _training(config: Config, steps: int, search: DecisionsManifest, mapping: st
         "loss weights": f"cross-entropy {learn.weights.ce:g}, KL {learn.weights.kl:g}",
         "selected": learn.select,
         "arithmetic": _ARITHMETIC[learn.arithmetic],
+        **told_of_initial(learn.initial_weights),
     }
 
 

@@ -14,7 +14,9 @@ from db3.files import read_json
 from db3.images.augmented import decide_augmented
 from db3.search import search_pairs
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
+from db3.search.plan import count_augmented, count_variations
 from db3.search.surrogate.surrogate import surrogates_of
+from db3.settings.samples import ROUNDED
 from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.place import open_answers
 from db3.teachers.base import TeacherSpec
@@ -42,13 +44,14 @@ def estimate(config: Config, data: Path) -> str:
     plan = plan_of(config, count, classes)
     made = config.samples.method != "real"
     samples = (config.samples.budget or 0 if made else count) + min(config.samples.recheck, count)
-    same = config.query.augmented == "same"
     search = plan.synthetic_queries + plan.expected
-    expected = search + (search if same else plan.augmented)
+    variations = count_variations(config.query.variations, search)
+    augmented = count_augmented(config.query.augmented, search, variations)
+    expected = search + variations + augmented
     done = (data / "samples" / "manifest.json").is_file()
     beside = tested + (0 if done else samples)
     whole, maximum, votes = expected + beside, plan.maximum + beside, config.teacher.votes
-    known = min(whole, _count_known(config, data, expected - search))
+    known = min(whole, _count_known(config, data, variations + augmented))
     total, price = config.budget.total, config.runtime.price_per_1000
     rate, source = _rate(config, data)
     lines = [
@@ -56,7 +59,8 @@ def estimate(config: Config, data: Path) -> str:
         f"  samples        {samples:>14,}{' (already asked)' if done else ''}",
         f"  synthetic queries         {plan.synthetic_queries:>14,}",
         f"  searches       {plan.expected:>14,} expected, {plan.pairs:,} at most",
-        f"  augmented      {expected - search:>14,} expected, {plan.augmented:,} at most",
+        f"  variations     {variations:>14,} expected, {plan.variations:,} at most",
+        f"  augmented      {augmented:>14,} expected, {plan.augmented:,} at most",
         f"  test images    {tested:>14,} to measure agreement by",
         f"  queries        {whole:>14,} expected, {maximum:,} at most",
     ]
@@ -112,12 +116,12 @@ def _count_known(config: Config, data: Path, augmented: int) -> int:
         surrogate = surrogates_of(config.query) if settings.method in WITH_SURROGATES else None
         with suppress(BudgetSpent):
             search_pairs(teacher, pool, settings, cut(len(pool.decisions), config.runtime.shard), surrogate)
-        decide_augmented(teacher, pool, augmented, config.query.seed)
+        decide_augmented(teacher, pool, range(augmented), config.query.seed)
     elif config.samples.method == "real":
         with suppress(BudgetSpent):
-            decide_all(teacher, drawn_images(config, card)[0], 1)
+            decide_all(teacher, drawn_images(config, card["dataset"]["digest"])[0], 1)
     with suppress(BudgetSpent):
-        decide_all(teacher, dataset_of(config, card).test().images, 1)
+        decide_all(teacher, dataset_of(config, card["dataset"]["digest"]).test().images, 1)
     return teacher.costs.known
 
 
@@ -130,7 +134,7 @@ def _sizes(config: Config, data: Path) -> tuple[int, int, int]:
         manifest = read_manifest(path, SamplesManifest)
         return manifest.count, len(manifest.decided), card["dataset"]["test"]
     group = config.samples
-    given = group.budget if group.method in ("priors", "augmented") else group.count
+    given = group.budget if group.method in ROUNDED else group.count
     dataset = None if given and card else dataset_of(config)
     count = given or (len(dataset.train_index) if dataset else 0)
     if card:

@@ -1,7 +1,9 @@
 """Stage evaluate: the one stage that reads the test split."""
 
+import csv
 import platform
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +16,27 @@ from db3.datasets.base import Part
 from db3.digest import digest_array
 from db3.errors import ConfigError
 from db3.evaluation import (
+    Int8Metrics,
     Metrics,
     RunFacts,
     Size,
     VariantStudents,
     build_summary,
     evaluate_students,
+    int8_metrics,
     write_accuracy,
     write_confusion,
     write_curve,
 )
+from db3.files import read_json
 from db3.gate.curve import CoveragePoint, coverage_curve, write_coverage
 from db3.gate.scores import student_probabilities, sureness
 from db3.networks import build, load_weights
-from db3.students.latency import latency_ms
+from db3.publish.sinks import RunRecord, check_sinks, flat, numbers, tell_sinks
+from db3.settings.declare import to_json as settings_json
+from db3.students.export import onnx_session
+from db3.students.int8 import onnx_decisions
+from db3.students.latency import latency_ms, session_latency_ms
 from db3.teachers.decide import decide_images
 from db3.teachers.folder import is_open, open_network, read_card
 from flows.config import Config
@@ -35,17 +44,18 @@ from flows.costs import sent_before, write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import dataset_of
-from flows.manifests import Latency, StudentCard, TransferManifest, VariantEntry, read_manifest, write_manifest
+from flows.manifests import Latency, StudentCard, TransferManifest, VariantEntry, read_manifest, to_json, write_manifest
 from flows.student_files import check_student_file, check_variant
 
 
 @stage("evaluate")
 def evaluate(config: Config, data: Path) -> str:
     """Accuracy and agreement of the teacher, the student and every baseline on the test split; latency beside."""
+    check_sinks(config.runtime.sinks)
     card, folder = read_card(data / "teacher"), data / "evaluation"
     transfer = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
     student = read_manifest(data / "student" / "student.json", StudentCard)
-    test = dataset_of(config, card).test()
+    test = dataset_of(config, card["dataset"]["digest"]).test()
     decisions, asked = _teacher(config, data, test, transfer)
     facts = RunFacts(
         teacher=Size(card["parameters"], card["bytes"], card["multiply_adds"]),
@@ -60,14 +70,18 @@ def evaluate(config: Config, data: Path) -> str:
     variants = list(_variants(data / "student", student))
     classes, batch = card["classes"], config.evaluate.batch
     found = evaluate_students(variants, test.images, test.labels, decisions, facts, classes=classes, batch=batch)
-    write_manifest(folder / "metrics.json", found.metrics)
+    metrics = replace(found.metrics, int8=_int8(data / "student", student, test, decisions))
+    write_manifest(folder / "metrics.json", metrics)
     write_manifest(folder / "summary.json", build_summary(found.metrics))
     write_confusion(folder / "confusion.csv", found.confusion)
     write_accuracy(folder / "accuracy.csv", decisions, found.variants, test.labels)
     write_curve(folder / "curve.csv", found.variants, test.labels)
     own = _decider(student, data / "student" / "student.safetensors")
     write_coverage(folder / "coverage.csv", _coverage(own, test.images, decisions))
-    return f"{_summary(found.metrics)}; {asked}{_latency(config, data, student)}"
+    latency = _latency(config, data, student)
+    if config.runtime.sinks:
+        tell_sinks(config.runtime.sinks, _record(config, data, metrics))
+    return f"{_summary(metrics)}; {asked}{latency}"
 
 
 def _teacher(
@@ -121,6 +135,16 @@ def _coverage(
     return coverage_curve(scores, own == decisions)
 
 
+def _int8(folder: Path, card: StudentCard, test: Part, decisions: npt.NDArray[np.int64] | None) -> Int8Metrics | None:
+    """What the int8 file decides beside the float32 one, where there is one."""
+    if card.int8 is None or card.onnx is None:
+        return None
+    model = check_student_file(folder / "student.onnx", card.onnx.digest).read_bytes()
+    quantised = check_student_file(folder / "student.int8.onnx", card.int8.digest).read_bytes()
+    own, plain = onnx_decisions(quantised, test.images), onnx_decisions(model, test.images)
+    return int8_metrics(own, plain, decisions, test.labels, sizes=(len(quantised), len(model)))
+
+
 def _summary(metrics: Metrics) -> str:
     """The result in one line: student and hard decisions beside the teacher."""
     kind = metrics.measure
@@ -128,7 +152,22 @@ def _summary(metrics: Metrics) -> str:
         name: metrics.baselines[name] for name in ("hard",) if name in metrics.baselines
     }
     scores = {name: getattr(measured, kind) for name, measured in shown.items()}
-    return ", ".join(f"{name} {100 * s.mean:.2f} ± {100 * s.sd:.2f} % {kind}" for name, s in scores.items())
+    shares = [f"{name} {100 * s.mean:.2f} ± {100 * s.sd:.2f} % {kind}" for name, s in scores.items()]
+    if metrics.int8 is not None:
+        shares.append(f"int8 {100 * (getattr(metrics.int8, kind) or 0):.2f} % {kind}")
+    return ", ".join(shares)
+
+
+def _record(config: Config, data: Path, metrics: Metrics) -> RunRecord:
+    """What trackers are told: every parameter but those of `runtime`, every number, and how the student learnt."""
+    parameters = {name: value for name, value in settings_json(config).items() if name != "runtime"}
+    path, latency = data / "student" / "history.csv", data / "latency.json"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if (row["variant"], row["seed"]) == ("student", "0")]
+    losses = [(int(row["step"]), float(row["loss"])) for row in rows]
+    measured = {**numbers(to_json(metrics)), **(numbers({"latency": read_json(latency)}) if latency.is_file() else {})}
+    files = [data / "student" / "README.md", data / "evaluation" / "metrics.json", data / "transfer" / "manifest.json"]
+    return RunRecord(metrics.transfer.digest[:12], flat(parameters), measured, {"loss": losses}, files)
 
 
 def _latency(config: Config, data: Path, card: StudentCard) -> str:
@@ -138,9 +177,13 @@ def _latency(config: Config, data: Path, card: StudentCard) -> str:
         return "latency not measured"
     student = latency_ms(_student(card, data / "student" / "student.safetensors"), card.input_shape, runs)
     teacher = latency_ms(open_network(folder), card.input_shape, runs) if is_open(read_card(folder)) else None
-    write_manifest(data / "latency.json", Latency(teacher, student, platform.processor() or platform.machine()))
+    files = [data / "student" / f"student.{kind}" for kind in ("onnx", "int8.onnx")] if card.int8 else []
+    others = [session_latency_ms(onnx_session(path.read_bytes()), card.input_shape, runs) for path in files]
+    machine = platform.processor() or platform.machine()
+    write_manifest(data / "latency.json", Latency(teacher, student, machine, *others))
     shown = "is not measured" if teacher is None else f"{teacher:.2f} ms"
-    return f"one image takes {student:.2f} ms, the teacher {shown}"
+    beside = ", by onnxruntime {:.2f} ms and in int8 {:.2f} ms".format(*others) if others else ""
+    return f"one image takes {student:.2f} ms{beside}, the teacher {shown}"
 
 
 if __name__ == "__main__":

@@ -7,18 +7,21 @@ from pathlib import Path
 from torch import nn
 
 from db3.datasets import Dataset
-from db3.digest import digest_json
+from db3.digest import digest_code, digest_json
 from db3.errors import ConfigError, DataError
 from db3.files import write_array, write_text
 from db3.networks import build, load_weights
 from db3.progress import Progress
 from db3.settings.declare import shared
+from db3.settings.declare import to_json as to_settings
 from db3.settings.training import Schedule
+from db3.shard_store import ShardStore
 from db3.teachers.adapters.call_shape import CallShape, best_call_shape, recorded
 from db3.teachers.adapters.outputs import full_map, never_meant
-from db3.teachers.fetch import FetchedTeacher, describe_model, fetch_model, fetch_network
+from db3.teachers.fetch import FetchedTeacher, describe_model, fetch_model, fetch_network, with_rejected
 from db3.teachers.folder import CARD, digest_weights, identity
 from db3.teachers.train import train_teacher
+from db3.training.checkpoint import Checkpoint
 from db3.training.train import HistoryRow, TrainSettings
 from flows.config import Config, device_of
 from flows.engine.shards import STORE
@@ -28,6 +31,8 @@ from flows.inputs import dataset_of
 from flows.manifests import DatasetFacts, TeacherCard, to_json, write_manifest
 
 CALL_SHAPES = STORE.parent / "call_shapes"
+TRAININGS = STORE.parent / "trainings"
+_CODE = ("arithmetic", "datasets", "networks", "pixels", "rng", "teachers/train", "training")  # that trains a teacher
 _MODEST = 64  # images a call in exact arithmetic, where none has to be measured
 
 
@@ -36,7 +41,7 @@ def fetch_teacher(config: Config, data: Path) -> str:
     """Train the teacher on the dataset, or take the one given; write its card, what is local of it and the split."""
     dataset, folder, teacher = dataset_of(config), data / "teacher", config.teacher
     dataset.check()
-    names = _class_names(config, dataset)
+    names = with_rejected(_class_names(config, dataset), teacher)
     ours = teacher.kind in ("train", "checkpoint")
     found = _network(config, dataset, folder) if ours else _foreign(config, dataset, folder)
     card = _card(config, dataset, names, found)
@@ -46,7 +51,8 @@ def fetch_teacher(config: Config, data: Path) -> str:
     write_array(folder / "splits" / "train.npy", dataset.train_index)
     write_array(folder / "splits" / "test.npy", dataset.test_index)
     size = f"{found.parameters:,} parameters" if found.parameters else "of unknown size"
-    never = [names[k] for k in never_meant(len(names), full_map(teacher.classes_map, len(names)))]
+    own = len(names) - (teacher.unclear != "error")
+    never = [names[k] for k in never_meant(own, full_map(teacher.classes_map, own))]
     more = ", …" if never[5:] else ""
     unused = f"; no class of the model's is {', '.join(never[:5])}{more}: see teacher.classes_map" if never else ""
     return f"{teacher.architecture or teacher.kind}, {size}, {len(names)} classes{unused}"
@@ -66,6 +72,7 @@ def _card(config: Config, dataset: Dataset, names: list[str], found: FetchedTeac
         votes=teacher.votes,
         dataset=DatasetFacts(dataset.name, dataset.digest, len(dataset.train_index), len(dataset.test_index)),
         identity="",
+        unclear=None if teacher.unclear == "error" else teacher.unclear,
         **asdict(found),
     )
 
@@ -114,7 +121,10 @@ def _train(config: Config, dataset: Dataset, classes: int, folder: Path) -> nn.M
             "folders, or give a teacher with teacher=checkpoint"
         )
     settings = TrainSettings(**shared(Schedule, teacher))
-    with Progress("fetch_teacher", teacher.steps, "step") as progress:
+    checkpoint = Checkpoint(ShardStore(TRAININGS), _training_key(config, dataset))
+    begun = checkpoint.begun()
+    what = f"fetch_teacher from step {begun} on" if begun else "fetch_teacher"
+    with Progress(what, teacher.steps - begun, "step") as progress:
         network, history = train_teacher(
             str(teacher.architecture),
             part.images,
@@ -123,11 +133,22 @@ def _train(config: Config, dataset: Dataset, classes: int, folder: Path) -> nn.M
             settings,
             seed=teacher.seed,
             augment=teacher.augment,
+            crop=teacher.crop,
+            label_smoothing=teacher.label_smoothing,
             on_step=progress.advance,
             device=device_of(config),
+            checkpoint=checkpoint,
         )
     write_text(folder / "history.csv", _history(history))
+    checkpoint.remove()
     return network
+
+
+def _training_key(config: Config, dataset: Dataset) -> str:
+    """Digest of all that decides a training, the machine included: to the last bit it goes on as it began."""
+    known = [to_settings(config.teacher), dataset.digest, len(dataset.train_index)]
+    machine = [device_of(config), config.runtime.threads]
+    return digest_json([*known, *machine, digest_code(*_CODE)])
 
 
 def _history(rows: list[HistoryRow]) -> str:

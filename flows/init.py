@@ -7,9 +7,9 @@ Its files are yours to change. db3.lock says what was written and which code eac
 import argparse
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
-from contextlib import chdir
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,11 +55,29 @@ def create(folder: Path, overrides: Sequence[str] = ()) -> int:
                 f"{folder / path} is there already, and nothing is overwritten: move it away or choose another folder "
                 "(a project from before: db3 init --update)"
             )
-    for path, content in files.items():
-        write_bytes(folder / path, content)
-    write_text(folder / PARAMS, params)
-    _write_lock(folder, files)
+    with _whole_or_nothing(folder, [PARAMS.name, *files, LOCK.name]):
+        for path, content in files.items():
+            write_bytes(folder / path, content)
+        write_text(folder / PARAMS, params)
+        _write_lock(folder, files)
     return len(files) + 2
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path, paths: Sequence[str]) -> Iterator[None]:
+    """Where writing these files fails, those written are removed, and the folders that were made for them."""
+    parents = [folder, *folder.parents, *{parent for path in paths for parent in (folder / path).parents}]
+    made = [parent for parent in dict.fromkeys(parents) if not parent.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            with suppress(OSError):
+                (folder / path).unlink()
+        for parent in sorted(made, key=lambda parent: len(parent.parts), reverse=True):
+            with suppress(OSError):  # something else lies there meanwhile
+                parent.rmdir()
+        raise
 
 
 def update(folder: Path) -> list[str]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 
-def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
-    """The dataset; with a teacher's card, checked to be the one that the teacher stage saw.
+def dataset_of(config: Config, digest: str | None = None) -> "Dataset":
+    """The dataset; with the digest that the teacher stage saw, checked to be the same.
 
     Raises:
         DataError: the files under the root changed since.
@@ -26,10 +26,10 @@ def dataset_of(config: Config, card: dict[str, Any] | None = None) -> "Dataset":
     from db3.datasets import open_dataset
 
     dataset = open_dataset(config.dataset, config.runtime.data_root, download=config.runtime.download)
-    if card is not None and dataset.digest != card["dataset"]["digest"]:
+    if digest is not None and dataset.digest != digest:
         raise DataError(
             f"the dataset {dataset.name} has the digest {dataset.digest[:12]}, but the teacher stage saw "
-            f"{card['dataset']['digest'][:12]}: its files changed; run the stage fetch_teacher again"
+            f"{digest[:12]}: its files changed; run the stage fetch_teacher again"
         )
     return dataset
 
@@ -41,14 +41,15 @@ def plan_of(config: Config, count: int, classes: int) -> "QueryPlan":
     from db3.search.surrogate.surrogate import surrogates_of
 
     settings = resolve_search(config.query, config.samples.method)
-    return plan_queries(settings, count, classes, surrogates_of(config.query), config.query.augmented)
+    query = config.query
+    return plan_queries(settings, count, classes, surrogates_of(query), query.augmented, query.variations)
 
 
-def drawn_images(config: Config, card: dict[str, Any] | None) -> tuple[Any, Any]:
-    """Images of the training split, uint8 [n, C, H, W], and their places in it."""
+def drawn_images(config: Config, digest: str | None) -> tuple[Any, Any]:
+    """Images of the training split, uint8 [n, C, H, W], and their places in it; `digest`: of the teacher's dataset."""
     from db3.datasets.subset import draw_samples
 
-    dataset = dataset_of(config, card)
+    dataset = dataset_of(config, digest)
     index = draw_samples(len(dataset.train_index), config.samples.count, config.samples.seed)
     return dataset.source.read(dataset.train_index[index]).images, index
 

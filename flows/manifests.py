@@ -13,10 +13,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from db3.errors import DataError
+from db3.errors import DataError, one_line
 from db3.evaluation import Metrics, Summary
 from db3.files import read_json, write_json
 from db3.soft_labels import Recipe
+from db3.students.choose import Choice
+from db3.students.int8 import Int8Facts
 from flows.engine.stage import FOLDERS
 
 Kind = TypeVar("Kind")
@@ -106,10 +108,12 @@ class TeacherCard:
         identity: digest of all that decides an answer.
         memory_format: of a call, where `teacher.call_batch` is `auto`.
         arithmetic: of a network of db3, part of the identity; `float32`: the same answers on this kind of machine only.
-        model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, `classes_map` where it has one, and what
-            its kind needs (`input`, `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`, `answer`,
-            `function`, `source`); all of it part of the identity.
-        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`.
+        model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, `classes_map` and `unclear` where it has
+            one, and what its kind needs (`input`, `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`,
+            `answer`, `request`, `each`, `model`, `prompt`, `function`, `source`, `command`, `files`); all of it part of
+            the identity.
+        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`, `tokens` where they are counted.
+        unclear: `reject` or `skip`, where answers that are no single class count as the last one.
     """
 
     kind: str
@@ -130,6 +134,7 @@ class TeacherCard:
     arithmetic: str | None = None
     model: dict[str, Any] | None = None
     access: dict[str, Any] | None = None
+    unclear: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,7 @@ class SamplesManifest:
         purposes: of `zsdb3`: queries by purpose (`noise`, `source`, `search`, `moves`).
         snapshots: of `zsdb3`: the states in snapshots.npy.
         tried: of `zsdb3`: what was asked for start images, in words.
+        skipped: where `teacher.unclear` is skip: images left out, because the teacher gave them no class.
         edition: of the rules by which answers become samples; absent: 1, of the first release.
         arithmetic: made by rounds: of their surrogates; `float32`: the same bytes on this kind of machine only.
     """
@@ -209,6 +215,7 @@ class SamplesManifest:
     snapshots: tuple[Snapshot, ...] | None = None
     tried: str | None = None
     arithmetic: str | None = None
+    skipped: int | None = None
     edition: int = 1
 
 
@@ -217,12 +224,13 @@ class DecisionsQueries:
     """What the boundary searches cost.
 
     Attributes:
-        asked: images that the searches wanted decided, synthetic queries included.
+        asked: images that the searches wanted decided, synthetic queries and variations included.
         votes: answers that these took: more where several votes settle one image.
         synthetic_queries: asked about images that surrogates made before the searches began.
         augmented: asked for the augmented baseline, no part of the others.
         per_sample: votes for each sample.
         per_pair: votes for each pair (sample, other class).
+        variations: augmented images for the student, a part of `asked`; absent: none.
     """
 
     asked: int
@@ -231,6 +239,7 @@ class DecisionsQueries:
     augmented: int
     per_sample: float
     per_pair: float
+    variations: int = 0
 
 
 @dataclass(frozen=True)
@@ -363,6 +372,7 @@ class StudentCard:
         teacher: identity.
         onnx: how closely the ONNX file follows PyTorch; null where there is none.
         arithmetic: it was trained in; `float32`: the same bytes on this kind of machine only.
+        int8: what student.int8.onnx is beside student.onnx; absent where there is none.
     """
 
     architecture: str
@@ -377,6 +387,7 @@ class StudentCard:
     teacher: str
     onnx: OnnxFacts | None
     arithmetic: str
+    int8: Int8Facts | None = None
 
 
 @dataclass(frozen=True)
@@ -412,11 +423,15 @@ class Latency:
         teacher: milliseconds, median of single-image calls in one thread; null where it is no network of db3.
         student: likewise.
         machine: name of the processor.
+        onnx: of student.onnx by onnxruntime, where there is an int8 file to hold beside it.
+        int8: of student.int8.onnx, likewise.
     """
 
     teacher: float | None
     student: float
     machine: str
+    onnx: float | None = None
+    int8: float | None = None
 
 
 # Every file by its place below data/. A tuple stands for a list.
@@ -427,6 +442,7 @@ FILES: dict[str, Any] = {
     "transfer/manifest.json": TransferManifest,
     "student/student.json": StudentCard,
     "student/variants.json": tuple[VariantEntry, ...],
+    "student/choice.json": Choice,
     "evaluation/metrics.json": Metrics,
     "evaluation/summary.json": Summary,
     "latency.json": Latency,
@@ -465,11 +481,17 @@ def read_manifest(path: Path, kind: type[Kind]) -> Kind:
     except RecursionError:
         raise DataError(f"{path} is nested too deeply: it was not written by db3; restore this file") from None
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in problem["loc"]) or "the whole"
-        wrong = "is missing" if problem["type"] == "missing" else f"is {_short(problem['input'])}: {problem['msg']}"
         writer = next((stage for stage, folder in FOLDERS.items() if folder == path.parent.name), "that writes it")
-        raise DataError(f"{path}: {name} {wrong}; delete its folder and run the stage {writer} again") from None
+        raise DataError(f"{path}: {misfit(error)}; delete its folder and run the stage {writer} again") from None
+
+
+def misfit(error: ValidationError) -> str:
+    """The first field that is not as its type says, with what is there, in one line."""
+    problem = error.errors(include_url=False)[0]
+    name = one_line(".".join(map(str, problem["loc"])) or "the whole", 60)
+    if problem["type"] == "missing":
+        return f"{name} is missing"
+    return f"{name} is {_short(problem['input'])}: {one_line(problem['msg'])}"
 
 
 def _short(value: object) -> str:

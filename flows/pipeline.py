@@ -8,13 +8,9 @@ to run; a task's state repeats its word: Completed (ran), Cached (from DVC's cac
 import argparse
 import difflib
 import os
-import re
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -28,6 +24,7 @@ from pydantic import WithJsonSchema
 
 from db3.errors import ConfigError, Db3Error, one_line
 from flows.compose import CONF, write_params
+from flows.engine.dvc import CACHED, SKIPPED, dvc_environment, failure, start_dvc
 from flows.engine.locks import end_with_processes, hold_lock, require_idle
 from flows.engine.stage import run_entry_point
 from flows.tracking import artifacts
@@ -35,14 +32,9 @@ from flows.tracking.server import require_server
 from flows.tracking.tables import Table
 from flows.yaml_files import read_yaml
 
-GRACE = 8.0  # seconds that an interrupted stage gets to end by itself
 # Named defaults: for a parameter that may be null the UI's form shows the choice of a type first.
 AS_IT_STANDS = "params.yaml as it stands"
 ALL = "the end"
-
-_SKIPPED = re.compile(r"Stage '.*' didn't change, skipping")
-_CACHED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs")
-_ERROR = re.compile(r"(?:error|ERROR): (.*)")
 
 
 class PipelineError(Db3Error):
@@ -166,9 +158,10 @@ def _all(graph: dict[str, list[str]], force: bool) -> State[Any]:
 @task(cache_policy=NO_CACHE, persist_result=False)
 def repro(name: str, force: bool = False) -> Any:
     """Run `dvc repro --single-item` for one stage; its state says what DVC found."""
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), name]
+    arguments = ["repro", "--single-item", *(["--force"] if force else []), name]
+    part_of = {"DB3_RUN": str(os.getpid()), "DB3_TASK_RUN": str(task_run.id or "")}
     lines: list[str] = []
-    with _own_session(command) as process:
+    with start_dvc(arguments, dvc_environment(**part_of)) as process:
         for line in process.stdout or ():
             lines.append(line.rstrip())
             _say(lines[-1])
@@ -183,10 +176,10 @@ def repro(name: str, force: bool = False) -> Any:
 def outcome(name: str, status: int, lines: Sequence[str]) -> State[Any]:
     """The Prefect state that the exit status and the output of `dvc repro --single-item NAME` stand for."""
     if status != 0:
-        return Failed(message=_reason(status, lines))
-    if any(map(_CACHED.search, lines)):
+        return Failed(message=failure(status, lines))
+    if any(map(CACHED.search, lines)):
         return Completed(name="Cached", message="outs checked out from DVC's cache")
-    if any(map(_SKIPPED.search, lines)):
+    if any(map(SKIPPED.search, lines)):
         return Completed(name="Skipped", message="nothing it depends on has changed")
     return Completed(message=next((line for line in reversed(lines) if line.startswith(f"{name}: ")), "ran"))
 
@@ -210,57 +203,6 @@ def main() -> NoReturn:
         return f"pipeline: {state.message}"
 
     run_entry_point(work)
-
-
-@contextmanager
-def _own_session(command: Sequence[str]) -> Iterator["subprocess.Popen[str]"]:
-    """A process whose whole group ends with this block: a killed `dvc` leaves its stage running otherwise."""
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        errors="replace",
-        env=_environment(),
-        start_new_session=True,
-    )
-    with process:
-        try:
-            yield process
-        except BaseException:
-            _end_group(process)
-            raise
-
-
-def _end_group(process: "subprocess.Popen[str]") -> None:
-    """Ctrl-C for the group, which lets DVC release its locks; then SIGKILL for what is left."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        # Reads what is still written: a process with a full or broken pipe would not end well.
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=GRACE)
-
-
-def _environment() -> dict[str, str]:
-    """This environment's interpreter first on the PATH (dvc.yaml says `python`), without this flow run's identity."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT__")}
-    part_of = {"DB3_RUN": str(os.getpid()), "DB3_TASK_RUN": str(task_run.id or "")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return kept | part_of | {"PATH": path}
-
-
-def _reason(status: int, lines: Sequence[str]) -> str:
-    """One line from the output of a failed stage: its own error first, then DVC's."""
-    errors = [found[1] for line in lines if (found := _ERROR.search(line))]
-    if any("is busy, it is being blocked by" in line for line in lines):
-        holder = next((line.strip() for line in lines if line.startswith("  (PID ")), "no process named")
-        return (
-            f"another DVC command is at work in this folder: {holder}; wait until it ends, then run again, or remove "
-            ".dvc/tmp/rwlock where that process is none of DVC's (a lock from before a restart of the machine)"
-        )
-    if errors and errors[0].endswith("is not a git repository"):
-        return f"{errors[0]}; make it one (`git init`), or do without versions (`dvc config core.no_scm true`)"
-    return errors[0] if errors else f"dvc ended with status {status} and said nothing of an error; see the run's log"
 
 
 def _say(line: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from db3.errors import DataError, one_line
 from db3.files import read_array, read_json
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
+from db3.settings.samples import ROUNDED
 from db3.teachers.answers.recorded import OtherQueriesError
 from db3.teachers.answers.recording import read_whole
 from flows.config import Config
@@ -75,7 +76,7 @@ def explained(config: Config, error: OtherQueriesError) -> DataError:
 
 def _arithmetic(config: Config) -> dict[str, str | None]:
     """Of the networks that choose what is asked, by parameter: for samples, then for decisions; None: none do."""
-    rounds = config.samples.method in ("priors", "augmented")
+    rounds = config.samples.method in ROUNDED
     surrogates = resolve_search(config.query, config.samples.method).method in WITH_SURROGATES
     return {
         "samples.rounds.arithmetic": config.samples.rounds.arithmetic if rounds else None,

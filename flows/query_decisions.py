@@ -4,12 +4,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int64
 
 from db3.digest import digest_arrays
 from db3.files import growing_array, read_array, write_array
 from db3.images.augmented import decide_augmented
 from db3.search import DistanceParts, SearchSettings, TransferImages, search_pairs
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
+from db3.search.plan import count_augmented, count_variations
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.work import Arrays, cut
 from flows.config import Config, device_of
@@ -49,11 +51,14 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
     )
     found = _search(config, pool, settings, asking)
     arrays, unfinished = _write_parts(folder, pool, found)
-    votes, boundary = asking.costs["votes"], int(arrays["asked"].sum()) + len(found.synthetic_answers)
-    wanted = boundary if config.query.augmented == "same" else config.query.augmented
-    count = asking.affordable("augmented", wanted)
-    augmented = decide_augmented(asking, pool, count, config.query.seed, asking.run)
-    for name, array in (arrays | ({"augmented": augmented} if count else {})).items():
+    searched = int(arrays["asked"].sum()) + len(found.synthetic_answers)
+    query, own = config.query, count_variations(config.query.variations, searched)
+    variations, short = _ask_augmented(asking, pool, "variations", range(own), query.seed)
+    votes = asking.costs["votes"]
+    rest = range(len(variations), len(variations) + count_augmented(query.augmented, searched, len(variations)))
+    augmented, shorter = _ask_augmented(asking, pool, "augmented", rest, query.seed)
+    arrays |= {"variations": variations} if len(variations) else {}
+    for name, array in (arrays | ({"augmented": augmented} if len(augmented) else {})).items():
         write_array(folder / f"{name}.npy", array)
     asking.seal(folder / "journal")
     samples, classes = arrays["distances"].shape
@@ -62,15 +67,16 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
         budget=settings.budget,
         checkpoints=settings.checkpoints,
         queries=DecisionsQueries(
-            asked=boundary,
+            asked=searched + len(variations),
             votes=votes,
             synthetic_queries=len(found.synthetic_answers),
             augmented=len(augmented),
             per_sample=round(votes / samples, 6),
             per_pair=round(votes / (samples * (classes - 1)), 6),
+            variations=len(variations),
         ),
         flips=flips_of(asking.costs["compared"], asking.costs["changed"]),
-        spent=asking.costs["spent"] > 0 or count < wanted,
+        spent=asking.costs["spent"] > 0 or short or shorter,
         unfinished=unfinished,
         unreached=int(np.isinf(arrays["distances"]).sum()),
         points=len(arrays["point_pairs"]),
@@ -85,6 +91,14 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
     )
     write_manifest(folder / "manifest.json", manifest)
     return manifest
+
+
+def _ask_augmented(
+    asking: Asking, pool: TransferImages, name: str, numbers: range, seed: int
+) -> tuple[Int64[np.ndarray, " m"], bool]:
+    """Decisions on augmented images, and whether the budget does not pay for all of them."""
+    count = asking.affordable(name, len(numbers)) if numbers else 0
+    return decide_augmented(asking, pool, numbers[:count], seed, asking.run, name), count < len(numbers)
 
 
 def _search(config: Config, pool: TransferImages, settings: SearchSettings, asking: Asking) -> DistanceParts:

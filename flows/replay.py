@@ -11,15 +11,16 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from db3.errors import DataError, TeacherError, one_line
 from db3.shard_store import Arrays
 from db3.teachers.answers.recorded import RecordedTeacher, Recorder
-from db3.teachers.answers.recording import Recording, empty, read_whole
+from db3.teachers.answers.recording import REPAIR, Recording, empty, read_whole
 from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Costs
 from db3.work import Work
 from flows.config import Config
 from flows.engine.teacher_work import Asking
+from flows.manifests import misfit
 
 RESTORE = (
-    "restore this one file: `python -m flows.repair && dvc pull --force` (without a remote: `dvc checkout --force`, or "
+    f"restore this one file: {REPAIR} (without a remote: `dvc checkout --force`, or "
     "`dvc repro`, which sends nothing that .db3 knows)"
 )
 
@@ -146,9 +147,7 @@ def _read_header(values: dict[str, Any], path: Path) -> _Header:
     try:
         return _HEADER.validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        name = ".".join(map(str, problem["loc"])) or "the whole"
-        raise DataError(f"{path}: its header's {one_line(name, 60)}: {one_line(problem['msg'])}; {RESTORE}") from None
+        raise DataError(f"{path}: its header's {misfit(error)}; {RESTORE}") from None
     except (TeacherError, RecursionError) as error:
         raise DataError(f"{path}: its header tells of {one_line(error)}") from None
 

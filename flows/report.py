@@ -14,6 +14,7 @@ from db3.files import read_array, write_text
 from db3.gate.curve import CoveragePoint
 from db3.report import build_report
 from db3.report.run import (
+    ChoiceFacts,
     DatasetFacts,
     Loss,
     Run,
@@ -30,6 +31,7 @@ from db3.soft_labels import soft_labels
 from flows.config import Config
 from flows.engine.stage import stage
 from flows.manifests import (
+    Choice,
     DecisionsManifest,
     SamplesManifest,
     StudentCard,
@@ -61,6 +63,7 @@ def read_run(data: Path) -> Run:
     transfer = read_manifest(data / "transfer/manifest.json", TransferManifest)
     samples = read_manifest(data / "samples/manifest.json", SamplesManifest)
     search = read_manifest(data / "decisions/manifest.json", DecisionsManifest)
+    choice = read_manifest(data / "student/choice.json", Choice)
     decisions = read_array(data / "transfer/decisions.npy")
     pairs = len(decisions), card.classes
     dataset = card.dataset
@@ -84,6 +87,8 @@ def read_run(data: Path) -> Run:
         confusion=_read_confusion(data / "evaluation/confusion.csv", card.classes),
         scores=_read_scores(data / "evaluation/accuracy.csv"),
         losses=_read_losses(data / "student/history.csv"),
+        choice=_choice(choice),
+        boundary=choice.boundary,
         coverage=_read_coverage(data / "evaluation/coverage.csv"),
         snapshots=_read_snapshots(data / "samples", samples),
     )
@@ -110,6 +115,11 @@ def _search(manifest: DecisionsManifest) -> SearchFacts:
         manifest.spent,
         manifest.unfinished,
     )
+
+
+def _choice(choice: Choice) -> ChoiceFacts | None:
+    agreed = {candidate.name: candidate.agreed for candidate in choice.candidates}
+    return ChoiceFacts(choice.name, choice.samples, agreed) if agreed else None
 
 
 def _transfer(manifest: TransferManifest) -> TransferFacts:

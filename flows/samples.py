@@ -14,6 +14,7 @@ from db3.files import write_array
 from db3.images.priors import prior_images
 from db3.search.starts import check_classes
 from db3.teachers.decide import decide_images, recheck
+from db3.teachers.fetch import REJECTED
 from db3.teachers.folder import read_card
 from db3.work import Arrays
 from db3.zero_shot.rounds import SOURCES, RoundSettings, gather
@@ -36,16 +37,23 @@ def samples(config: Config, data: Path) -> str:
     """Draw or make the samples and ask the teacher's decision on each; seal the answers."""
     card, asking = read_card(data / "teacher"), Asking(config, data, "samples")
     check_budget(config)
-    drawn = drawn_images(config, card) if config.samples.method in DRAWN else None
-    manifest = take_samples(config, data, asking, card["class_names"], drawn)
+    drawn = drawn_images(config, card["dataset"]["digest"]) if config.samples.method in DRAWN else None
+    manifest = take_samples(config, data, asking, card["class_names"], drawn, skip=card.get("unclear") == "skip")
     costs = write_costs(data, "samples", manifest.digest, asking)
     missing = [name for name, count in manifest.decided.items() if not count]
     never = f"; never decided: {listed(missing)}" if missing else ""
+    never += f"; {manifest.skipped:,} images left out, which the teacher gave no class" if manifest.skipped else ""
     return f"{manifest.count:,} samples, {asking.costs['asked']:,} queries asked{costs}{never}"
 
 
 def take_samples(
-    config: Config, data: Path, asking: Asking, class_names: Sequence[str], drawn: Drawn | None
+    config: Config,
+    data: Path,
+    asking: Asking,
+    class_names: Sequence[str],
+    drawn: Drawn | None,
+    *,
+    skip: bool = False,
 ) -> SamplesManifest:
     """Write data/samples, whoever answers; its manifest.
 
@@ -55,16 +63,22 @@ def take_samples(
         asking: how the teacher is asked.
         class_names: of classes 0, 1, …
         drawn: images of the training split and their places in it, where the method is one of DRAWN.
+        skip: whether images that the teacher gave no class are left out.
 
     Raises:
         ConfigError: budget.total ends before there is a sample of every kind.
         DataError: a class was never decided, and samples.missing_classes does not allow that.
     """
+    if skip and config.samples.method == "zsdb3":
+        raise ConfigError("teacher.unclear is skip, but zsdb3 moves all its samples together: set it to reject")
     taken = _take(config, asking, drawn)
+    if skip:
+        taken = _without_rejected(taken, len(class_names) - 1, config.samples.method)
     flips = _flips(config, asking, taken.arrays)
     more = "samples.count" if config.samples.method == "real" else "samples.budget"
     allowed = config.samples.missing_classes == "allow"
-    check_classes(taken.arrays["decisions"], list(class_names), allowed, more=more)
+    decisions, own = taken.arrays["decisions"], _own_classes(class_names)
+    check_classes(decisions[decisions < len(own)], own, allowed, more=more)
     _write(data / "samples", taken.arrays, asking)
     manifest = _manifest(config, class_names, asking, taken, flips)
     write_manifest(data / "samples" / "manifest.json", manifest)
@@ -90,6 +104,19 @@ def _take(config: Config, asking: Asking, drawn: Drawn | None) -> Taken:
         if config.samples.method == "real" and drawn:
             return _real(asking, *drawn)
         return _pseudo(config, asking) if config.samples.method == "zsdb3" else _rounds(config, asking, drawn)
+
+
+def _own_classes(class_names: Sequence[str]) -> list[str]:
+    """Without the one that unclear answers count as, of which no sample is needed."""
+    return list(class_names[:-1] if class_names[-1] == REJECTED else class_names)
+
+
+def _without_rejected(taken: Taken, rejected: int, method: str) -> Taken:
+    """The samples that the teacher gave a class; how many it did not is told."""
+    clear = taken.arrays["decisions"] != rejected
+    whole = () if method == "real" else ("index",)  # otherwise of what the rounds began with
+    arrays = {name: array if name in whole else array[clear] for name, array in taken.arrays.items()}
+    return Taken(arrays, {**taken.facts, "skipped": int((~clear).sum())})
 
 
 def _real(asking: Asking, images: Any, index: Any) -> Taken:

@@ -10,6 +10,7 @@ from db3.soft_labels import (
     Recipe,
     SearchedSamples,
     TransferSet,
+    add_variations,
     build_transfer_set,
     choose_recipe,
     given_scale,
@@ -34,7 +35,7 @@ def soft_labels(config: Config, data: Path) -> str:
     samples = read_manifest(data / "samples" / "manifest.json", SamplesManifest)
     search = read_manifest(data / "decisions" / "manifest.json", DecisionsManifest)
     recipe = _recipe(config, search)
-    transfer = build_transfer_set(_searched(data), recipe, given_scale(config.soft_labels, recipe.mapping))
+    transfer = build_transfer_set(_searched(data, search), recipe, given_scale(config.soft_labels, recipe.mapping))
     arrays = transfer.arrays()
     for name, array in arrays.items():
         write_array(data / "transfer" / f"{name}.npy", array)
@@ -51,18 +52,20 @@ def _recipe(config: Config, search: DecisionsManifest) -> Recipe:
         config.soft_labels,
         search.queries.per_pair,
         points=search.points > 0,
-        answers=search.queried_images > 0,
+        answers=search.queried_images + search.queries.variations > 0,
         distances=search.method != "none",
         temperature=config.distill.temperature,
     )
 
 
-def _searched(data: Path) -> SearchedSamples:
+def _searched(data: Path, search: DecisionsManifest) -> SearchedSamples:
     pool, folder = transfer_images(data), data / "decisions"
     distances, pairs = (read_array(folder / f"{name}.npy", mapped=False) for name in ("distances", "point_pairs"))
-    queried = (read_array(folder / f"queried_{name}.npy") for name in ("images", "decisions", "keys"))
+    queried = QueriedImages(*(read_array(folder / f"queried_{name}.npy") for name in ("images", "decisions", "keys")))
     points = BoundaryPoints(read_array(folder / "points.npy"), pairs)
-    return SearchedSamples(pool.images, pool.decisions, distances, points, QueriedImages(*queried))
+    if (folder / "variations.npy").is_file():
+        queried = add_variations(queried, pool.images, read_array(folder / "variations.npy"), search.seed)
+    return SearchedSamples(pool.images, pool.decisions, distances, points, queried)
 
 
 def _manifest(

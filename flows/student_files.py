@@ -5,6 +5,7 @@ from pathlib import Path
 from db3.digest import digest_file
 from db3.errors import DataError, one_line
 from db3.evaluation import Metrics
+from db3.teachers.answers.recording import REPAIR
 from flows.manifests import StudentCard, VariantEntry, read_manifest
 
 
@@ -23,7 +24,7 @@ def check_student_file(path: Path, digest: str) -> Path:
     if found != digest:
         raise DataError(
             f"{path} has the digest {found[:12]}, but its manifest says {one_line(digest, 12)}: it is not the student "
-            "that was trained; restore it: `python -m flows.repair && dvc pull --force`, or run distill again"
+            f"that was trained; restore it: {REPAIR}, or run distill again"
         )
     return path
 
@@ -60,6 +61,8 @@ def check_students(data: Path, transfer: str) -> None:
     check_student_file(folder / "student.safetensors", card.digest)
     if card.onnx:
         check_student_file(folder / "student.onnx", card.onnx.digest)
+    if card.int8:
+        check_student_file(folder / "student.int8.onnx", card.int8.digest)
     entries = read_manifest(folder / "variants.json", tuple[VariantEntry, ...])
     for entry in entries:
         check_variant(folder, entry)

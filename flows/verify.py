@@ -24,6 +24,7 @@ from db3.datasets.subset import draw_samples
 from db3.errors import DataError, Db3Error, one_line
 from db3.files import read_array
 from db3.teachers.answers.recorded import OtherQueriesError
+from db3.teachers.base import TeacherSpec
 from db3.teachers.folder import read_spec
 from db3.types import TransferImages
 from flows.config import Config, load_config
@@ -78,21 +79,34 @@ def _prove(config: Config, data: Path) -> Proof:
     for folder in PROVEN:
         check_folder(data / folder)
     check_rules(config, data)
-    given = list[str]()
     with tempfile.TemporaryDirectory(prefix="db3-verify-") as name:
         own = Path(name) / "data"
-        _replay(config, data, own, given)
+        given = _replay(config, data, own)
         digest = read_manifest(own / "transfer" / "manifest.json", TransferManifest).digest
     check_students(data, digest)
-    return Proof(digest, tuple(given))
+    return Proof(digest, given)
 
 
-def _replay(config: Config, data: Path, own: Path, given: list[str]) -> None:
-    """The three stages once more, each compared before the next one reads what it wrote."""
+def _replay(config: Config, data: Path, own: Path) -> tuple[str, ...]:
+    """The three stages once more, each compared before the next one reads what it wrote; what was taken as given."""
     for folder in PROVEN:
         (own / folder).mkdir(parents=True)
+    spec, given = replay_samples(config, data, own)
+    replay_decisions(config, data, own, spec)
+    replay_transfer(config, data, own)
+    return given
+
+
+def replay_samples(config: Config, data: Path, own: Path) -> tuple[TeacherSpec, tuple[str, ...]]:
+    """Of data/samples and data/teacher alone; what may be known of the teacher, and what was taken as given."""
+    given = list[str]()
     samples = Replay(config, data, "samples", own.parent / "store")
     manifest = read_manifest(data / "samples" / "manifest.json", SamplesManifest)
+    if manifest.skipped is not None:
+        raise DataError(
+            f"{data}/samples leaves out images that the teacher gave no class (teacher.unclear=skip); they are not "
+            "kept, so the set cannot be proven: a set made with teacher.unclear=reject can"
+        )
     folder = data / "teacher"
     teacher = read_manifest(folder / "teacher.json", TeacherCard) if folder.is_dir() else None
     names = _class_names(data, samples, teacher, manifest, given)
@@ -100,10 +114,19 @@ def _replay(config: Config, data: Path, own: Path, given: list[str]) -> None:
     take_samples(config, own, samples, names, drawn)
     samples.check_used()
     compare(own, data, "samples")
-    decisions = Replay(config, data, "decisions", own.parent / "store", samples.spec)
+    return samples.spec, tuple(given)
+
+
+def replay_decisions(config: Config, data: Path, own: Path, spec: TeacherSpec) -> None:
+    """Of data/decisions and the samples that were computed anew."""
+    decisions = Replay(config, data, "decisions", own.parent / "store", spec)
     decide_boundaries(config, own, decisions)
     decisions.check_used()
     compare(own, data, "decisions")
+
+
+def replay_transfer(config: Config, data: Path, own: Path) -> None:
+    """Of data/transfer and the samples and decisions that were computed anew."""
     soft_labels(config, own)
     compare(own, data, "transfer")
 
@@ -161,7 +184,7 @@ def _drawn(
         return None
     offline = replace(config, runtime=replace(config.runtime, download=False))
     try:
-        return drawn_images(offline, {"dataset": {"digest": teacher.dataset.digest}} if teacher else None)
+        return drawn_images(offline, teacher.dataset.digest if teacher else None)
     except Db3Error as error:
         if config.samples.method == "augmented":
             raise DataError(

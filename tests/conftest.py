@@ -1,8 +1,10 @@
 """Shared by all tests: shapes checked at run time, one torch thread, the folder of real data where there is one."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -29,3 +31,26 @@ def shared_data() -> Path:
     if not (folder / "mnist").is_dir():
         pytest.skip(f"needs MNIST's IDX files in {folder}/mnist; set DB3_TEST_DATA")
     return folder
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As users run it: for tests of many surrogate steps, of which the checks of every call's shapes are half the time.
+
+    Each of these functions is called in tests of its own, which do check them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+        yield
+
+
+@pytest.fixture
+def few_steps() -> Iterator[None]:
+    """Attacks on surrogates end after five steps instead of thirty: the same code, much sooner."""
+    from db3.search.methods import guided
+    from db3.search.surrogate import surrogate
+
+    with pytest.MonkeyPatch.context() as patch:
+        for steps in (guided.FIRST, guided.LATER, surrogate._SYNTHETIC_STEPS):
+            patch.setitem(vars(steps), "count", 5)
+        yield

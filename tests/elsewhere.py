@@ -1,6 +1,6 @@
 """What has to have the same bytes on every machine, small enough for an emulated processor; prints digests.
 
-python -m tests.elsewhere 64 images,surrogate,student,search
+python -m tests.elsewhere 64 images,labels,surrogate,student,search
 """
 
 import sys
@@ -16,6 +16,7 @@ from db3.search.catalogue import SearchSettings
 from db3.search.pairs import search_distances
 from db3.search.surrogate import surrogate
 from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings
+from db3.soft_labels import inverse, margin, margin_beta
 from db3.testing.analytic import Brightest
 from db3.types import TransferImages
 from tests.arithmetic.trainings import train
@@ -36,6 +37,17 @@ def images(count: int) -> Iterator[np.ndarray]:
     yield prior_images((1, 28, 28), range(count), 0)
     yield prior_images((3, 32, 32), range(count), 0)
     yield augmented_images(_pool((3, 32, 32), 16).images, range(count), 0)
+
+
+def labels(count: int) -> Iterator[np.ndarray]:
+    """Soft labels of distances, some of them infinite, by both mappings."""
+    random = np.random.default_rng(7)  # PCG64 and its doubles are the same on every machine
+    distances = (random.random((count, 10)) * 8 + 0.1).astype(np.float32)
+    decisions = np.arange(count) % 10
+    distances[np.arange(count), decisions] = 0
+    distances[:4, (decisions[:4] + 3) % 10] = np.inf
+    yield margin(distances, decisions, margin_beta(distances, decisions, 2.0))
+    yield inverse(distances, decisions, 20.0)
 
 
 def trained_surrogate(count: int) -> Iterator[np.ndarray]:
@@ -64,6 +76,7 @@ def student(_: int) -> Iterator[str]:
 
 PARTS: dict[str, Callable[[int], Iterator[np.ndarray | str]]] = {
     "images": images,
+    "labels": labels,
     "surrogate": trained_surrogate,
     "student": student,
     "search": found,

@@ -16,6 +16,7 @@ MODULES = (
     "memory",
     "priors",
     "students",
+    "studies.__main__",
     "throughput",
     "zero_shot",
     "zsdb3",
@@ -31,7 +32,7 @@ print(*(name for name in sys.modules if name.split(".")[0] == "flows"))
 
 def test_benchmarks_need_no_package_of_the_pipeline() -> None:
     folder = Path(benchmarks.__file__).parent
-    assert all((folder / f"{name}.py").is_file() for name in MODULES)
+    assert all(folder.joinpath(*name.split(".")).with_suffix(".py").is_file() for name in MODULES)
     done = subprocess.run([sys.executable, "-c", PROGRAM, *MODULES], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []

@@ -70,8 +70,11 @@ def test_what_is_installed_runs_and_not_what_lies_around(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.extra])
 def test_a_command_without_its_extra_says_which(name: str, tmp_path: Path) -> None:
-    done = run(name, cwd=tmp_path, before="sys.modules['ruamel.yaml'] = None")
+    extra = COMMANDS[name].extra
+    module = {"pipeline": "ruamel.yaml", "report": "jinja2"}[extra]
+    done = run(name, cwd=tmp_path, before=f"sys.modules['{module}'] = None")
     assert done.returncode == 2
+    package, who = module.partition(".")[0], {"report": "the report"}.get(name, name)
     assert done.stderr == (
-        f"db3: {name} needs the package ruamel, which is not installed: pip install 'db3[pipeline]'\n"
+        f"db3: {who} needs the package {package}, which is not installed: pip install 'db3[{extra}]'\n"
     )

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     *("db3/settings", "db3/arithmetic", "db3/datasets", "db3/networks", "db3/training", "db3/teachers", "db3/images"),
     *("db3/soft_labels", "db3/search", "db3/zero_shot", "db3/students", "db3/evaluation", "db3/gate"),
-    *("db3/report", "db3/api", "db3/testing"),
+    *("db3/report", "db3/publish", "db3/api", "db3/testing"),
     *("flows/config", "flows/engine", "flows", "examples", "benchmarks"),
 )
 

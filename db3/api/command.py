@@ -39,6 +39,13 @@ def distill_main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--gate", type=float, metavar="SHARE", help="promise this agreement, as 0.99, of what it answers"
     )
+    parser.add_argument(
+        "--sink",
+        action="append",
+        default=[],
+        metavar="KIND[:PLACE]",
+        help="mlflow, tensorboard or dvclive: told of the run",
+    )
     options = parser.parse_args(arguments)
 
     def work() -> str:
@@ -53,6 +60,7 @@ def distill_main(arguments: Sequence[str]) -> int:
             settings=dict(map(_pair, options.set)),
             limit=options.limit,
             device=options.device,
+            sinks=options.sink,
         )
         done = f"{found}\nthe student is in {found.folder / 'student'}"
         if options.gate is None:
@@ -62,7 +70,7 @@ def distill_main(arguments: Sequence[str]) -> int:
         found.student.save(found.folder / "student", gate)
         return str(gate)
 
-    return _told("distill", work)
+    return told("distill", work)
 
 
 def estimate_main(arguments: Sequence[str]) -> int:
@@ -94,7 +102,7 @@ def estimate_main(arguments: Sequence[str]) -> int:
         cost = "unknown: give --price" if options.price is None else f"{plan.queries * options.price / 1000:,.2f}"
         return "\n".join([*lines, f"cost       {cost}"])
 
-    return _told("estimate", work)
+    return told("estimate", work)
 
 
 def _student(name: str, asked: ModelTeacher) -> str:
@@ -117,7 +125,7 @@ def results_main(arguments: Sequence[str]) -> int:
         head = f"{'agreement':>9} {'held out':>9} {'asked':>9} {'sent':>9} {'parameters':>11}  {'student':<16} run"
         return "\n".join([head, *map(_row, found)])
 
-    return _told("results", work)
+    return told("results", work)
 
 
 def _results(folder: Path) -> list[Path]:
@@ -206,7 +214,7 @@ def _pair(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _told(name: str, work: Callable[[], str]) -> int:
+def told(name: str, work: Callable[[], str]) -> int:
     """Do the work and print what it tells; an error is one line on stderr."""
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     try:

@@ -1,6 +1,7 @@
 """From a teacher and images, or none, to a student: the functions of the pipeline's stages, one after the other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 
 from db3.api.asking import Asking
 from db3.api.plan import Plan, plan_distillation
-from db3.api.result import Queries, Result, warn_of, write_result
+from db3.api.result import Queries, Result, record_of, warn_of, write_result
 from db3.api.samples import Images, ask, hold_out, read_pixels, take_samples
 from db3.api.student import Student
 from db3.api.teacher import ModelTeacher
@@ -17,12 +18,15 @@ from db3.api.transfer import search_transfer_set, train_student
 from db3.arithmetic import to_exact
 from db3.digest import digest_arrays
 from db3.evaluation import agreement
-from db3.networks import build_network
+from db3.extras import needs
+from db3.networks import build_network, read_initial_weights
 from db3.progress import show_progress
+from db3.publish.sinks import Sink, check_sinks, tell_sinks
 from db3.search.starts import check_classes
+from db3.settings.training import DistillSettings
 from db3.shard_store import ShardStore
 from db3.teachers.answers.place import open_answers
-from db3.teachers.base import Teacher
+from db3.teachers.base import ImageShape, Teacher
 from db3.teachers.decide import decide_all
 from db3.types import TransferImages
 
@@ -43,6 +47,7 @@ def distill(
     limit: int | None = None,
     device: str = "cpu",
     progress: bool = True,
+    sinks: Sequence[Sink] = (),
 ) -> Result:
     """Train a student on a teacher's decisions.
 
@@ -62,6 +67,8 @@ def distill(
             `queries`.
         device: where networks compute.
         progress: whether long work is shown on stderr.
+        sinks: who is told of the run when it is done: `mlflow`, `tensorboard`, `dvclive`, each with `:PLACE` where it
+            is not to choose that itself, or functions of a `RunRecord`.
 
     Raises:
         ConfigError: too few queries, an unknown parameter, images that do not fit together with them.
@@ -69,10 +76,9 @@ def distill(
         TeacherError: the teacher failed; what it had answered is kept.
     """
     show_progress(progress)
+    check_sinks(sinks)
     model = teacher if isinstance(teacher, ModelTeacher) else make_teacher(teacher)
     shape = model.spec.input_shape
-    if student != "auto":
-        build_network(student, shape, model.spec.classes, seed=None)  # refused before anything is asked
     own, apart = read_pixels(images, shape), held_out is not None and not isinstance(held_out, int)
     held = read_pixels(held_out, shape) if apart else None
     count = len(held) if held is not None else held_out
@@ -86,7 +92,21 @@ def distill(
         seed=seed,
         settings=settings,
     )
-    return _distill(model, own, held, plan, Path(folder), limit or round(queries * (1 + _SPARE)), device)
+    _check_student(plan.settings.distill, shape, model.spec.classes)
+    found = _distill(model, own, held, plan, Path(folder), limit or round(queries * (1 + _SPARE)), device)
+    tell_sinks(sinks, record_of(found))
+    return found
+
+
+def _check_student(learn: DistillSettings, shape: ImageShape, classes: int) -> None:
+    """Refuse a student that cannot be before anything is asked."""
+    if learn.int8:
+        with needs("onnx", "distill.int8"):
+            import_module("onnxruntime.quantization")
+    if learn.architecture != "auto":
+        network = build_network(learn.architecture, shape, classes, seed=None)
+        if learn.initial_weights is not None:
+            read_initial_weights(learn.initial_weights, network, classes)
 
 
 def _distill(

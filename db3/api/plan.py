@@ -19,14 +19,13 @@ from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.plan import plan_queries
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.settings.declare import build, names_of, settings
-from db3.settings.samples import SampleSettings
+from db3.settings.samples import ROUNDED, SampleSettings
 from db3.settings.search import Query
 from db3.settings.soft_labels import SoftLabelSettings
 from db3.settings.training import DistillSettings
 from db3.teachers.base import TeacherSpec
 
 _HELD = 1000  # images at most; 95 % of intervals are then within 2 points at an agreement of 90 %
-ROUNDED = ("priors", "augmented")
 
 
 @settings
@@ -120,7 +119,7 @@ def _held(images: int | None, queries: int) -> int:
 def _searches(found: RunSettings, spec: TeacherSpec, samples: int) -> int:
     search = resolve_search(found.query, found.samples.method)
     surrogate = surrogates_of(found.query) if search.method in WITH_SURROGATES else None
-    return plan_queries(search, samples, spec.classes, surrogate).maximum
+    return plan_queries(search, samples, spec.classes, surrogate, 0, found.query.variations).maximum
 
 
 def _rule(left: int | None, rest: int, student: str, seed: int) -> dict[str, Any]:
@@ -133,6 +132,7 @@ def _rule(left: int | None, rest: int, student: str, seed: int) -> dict[str, Any
     learnt = {
         **{"architecture": student, "steps": "auto", "balance": 0.5 if made else 0.0},
         **{"baselines": [], "curve": False},
+        **({"arithmetic": "float32"} if student.startswith("timm/") else {}),  # they have no exact twins
         **({"assistants": {"networks": 2}} if left is None else {}),
     }
     return {"samples": samples, "query": {"method": "none", "budget": 0, "seed": seed}, "distill": learnt}

@@ -4,6 +4,7 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -12,17 +13,24 @@ from db3.api.plan import Plan
 from db3.api.student import Student
 from db3.api.teacher import ModelTeacher
 from db3.errors import ConfigError, DataError
+from db3.evaluation import agreement
 from db3.evaluation.certified import CertifiedAgreement, certify_agreement
-from db3.files import write_array, write_json
+from db3.files import read_json, write_array, write_json
 from db3.gate.choose import fit_gate
 from db3.gate.curve import coverage_curve
 from db3.gate.gate import Gate
+from db3.publish.sinks import RunRecord, flat, numbers
 from db3.settings.declare import to_json
 from db3.soft_labels import TransferSet
-from db3.students.choices import decided_images, remarks
+from db3.students.choices import decided_images, remarks, told_of_initial
+from db3.students.export import export_onnx, onnx_session
+from db3.students.int8 import onnx_decisions
+from db3.students.latency import session_latency_ms
 from db3.training.train import TrainSettings
 from db3.types import TransferImages
 
+_CALIBRATED = 256  # samples that the ranges of an int8 file are taken from
+_TIMED = 30  # calls
 _logger = logging.getLogger(__name__)
 
 
@@ -119,11 +127,14 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
     training = {
         **{"steps": learnt.steps, "batch": learnt.batch, "learning rate": learnt.lr},
         **{"arithmetic": learnt.arithmetic},
+        **told_of_initial(learn.initial_weights),
     }
     told = {"teacher": teacher.spec.identity, "transfer": found.digest, "training": training}
     student = replace(found.student, told={**told, "measured": _measured(found)})
     if learn.onnx:
         _export(student, folder / "student" / "student.onnx")
+    int8 = _int8(found, folder / "student" / "student.int8.onnx") if learn.int8 else {}
+    student = replace(student, told={**student.told, **int8})
     student.save(folder / "student")
     content = {
         "agreement": found.agreement,
@@ -136,6 +147,7 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
         "teacher": {"identity": teacher.spec.identity, "parameters": teacher.parameters},
         "student": {"architecture": student.architecture, "parameters": student.parameters},
         "settings": to_json(found.plan.settings),
+        **int8,
     }
     write_json(folder / "result.json", content)
     return replace(found, student=student)
@@ -148,6 +160,14 @@ def _coverage(found: Result) -> list[dict[str, float]]:
     scores, decisions = found.held()
     agrees = scores.argmax(axis=1) == decisions
     return [asdict(point) for point in coverage_curve(scores.max(axis=1), agrees)]
+
+
+def record_of(found: Result) -> RunRecord:
+    """What trackers are told of a run: what stands in its result.json."""
+    told = read_json(found.folder / "result.json")
+    files = [found.folder / "result.json", found.folder / "student" / "README.md"]
+    measured = numbers({name: value for name, value in told.items() if name != "settings"})
+    return RunRecord(found.digest[:12], flat(told["settings"]), measured, files=files)
 
 
 def warn_of(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> None:
@@ -172,3 +192,17 @@ def _export(student: Student, path: Path) -> None:
         student.export(path)
     except ConfigError as error:  # the extra is not installed
         _logger.info("no ONNX file: %s", error)
+
+
+def _int8(found: Result, path: Path) -> dict[str, Any]:
+    """The int8 file, and what it is beside the float32 one: size, time and agreement with the teacher by itself."""
+    facts = found.student.export_int8(path, found.transfer.images[:_CALIBRATED])
+    quantised = path.read_bytes()
+    model = export_onnx(found.student.network, found.student.input_shape)
+    times = [session_latency_ms(onnx_session(each), found.student.input_shape, _TIMED) for each in (model, quantised)]
+    told: dict[str, Any] = {**asdict(facts), "milliseconds": times[1], "float32_milliseconds": times[0]}
+    held, measured = found.held_out, "{1:.2f} ms an image here against {0:.2f}".format(*times)
+    if len(held.decisions):
+        told["agreement"] = agreement(onnx_decisions(quantised, held.images), held.decisions)
+        measured = f"{told['agreement']:.2%} agreement with the teacher on images held out; {measured}"
+    return {"int8": {**told, "measured": measured}}

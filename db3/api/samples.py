@@ -4,12 +4,13 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from db3.api.asking import Asking
-from db3.api.plan import ROUNDED, Plan
+from db3.api.plan import Plan
 from db3.datasets.load_images import load_images
 from db3.datasets.subset import draw_samples
 from db3.errors import BudgetSpent, ConfigError, DataError
 from db3.images.priors import prior_images
 from db3.rng import Purpose, derived_seed, permutation
+from db3.settings.samples import ROUNDED
 from db3.teachers.base import ImageShape
 from db3.teachers.decide import decide_images
 from db3.types import TransferImages

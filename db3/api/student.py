@@ -19,6 +19,7 @@ from db3.gate.scores import student_probabilities
 from db3.images.priors import prior_images
 from db3.networks import build, count_parameters, load_weights, multiply_adds, save_weights
 from db3.students.export import TOLERANCE, check_parity, export_onnx
+from db3.students.int8 import Int8Facts, check_int8, quantise_onnx
 from db3.students.model_card import model_card
 from db3.teachers.base import ImageShape
 
@@ -72,6 +73,24 @@ class Student:
         write_bytes(Path(path), model if gate is None else put_gate(model, gate))
         return Path(path)
 
+    def export_int8(self, path: str | Path, images: UInt8[np.ndarray, "n c h w"]) -> Int8Facts:
+        """Write the student as an ONNX file of int8 (`db3.quantise_onnx`); no gate, which would promise nothing of it.
+
+        Args:
+            path: of the file.
+            images: some hundred like those that it is to decide; the ranges of the activations are taken from them.
+
+        Returns:
+            What it is beside the float32 file, on the same images.
+
+        Raises:
+            ConfigError: the extra `onnx` is not installed.
+        """
+        model = export_onnx(self.network, self.input_shape)
+        quantised = quantise_onnx(model, images)
+        write_bytes(Path(path), quantised)
+        return check_int8(quantised, model, images)
+
     def save(self, folder: str | Path, gate: Gate | None = None) -> Path:
         """Write weights, card for programs and card for people; `open_student` reads them again.
 
@@ -112,7 +131,7 @@ def open_student(folder: str | Path) -> Student:
     """
     folder = Path(folder)
     card = read_json(folder / _CARD)
-    told = ("teacher", "transfer", "training", "measured")
+    told = ("teacher", "transfer", "training", "measured", "int8")
     try:
         if digest_file(folder / _WEIGHTS) != card["digest"]:
             raise DataError(f"{folder / _WEIGHTS} is not the file that {_CARD} tells of: copy the folder again, whole")

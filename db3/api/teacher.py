@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,13 @@ from db3.settings.teacher import Link, PixelSettings, TeacherSettings
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.callable import Answering, CallableTeacher
 from db3.teachers.adapters.network import NetworkTeacher
-from db3.teachers.adapters.outputs import check_naming, full_map
+from db3.teachers.adapters.outputs import STRICT, check_naming, full_map
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.answers.store import Account, AnswerStore
-from db3.teachers.base import Answered, ImageShape, Sending, Teacher, TeacherSpec
+from db3.teachers.base import Answered, Counted, ImageShape, Sending, Teacher, TeacherSpec
 from db3.teachers.budget import Budget, Costs
-from db3.teachers.fetch import describe_model, fetch_model
+from db3.teachers.fetch import describe_model, fetch_model, unclear_of, with_rejected
 from db3.teachers.folder import (
     CARD,
     LEVELS,
@@ -46,6 +46,7 @@ from db3.teachers.folder import (
 
 _FILES = {".onnx": "onnx", ".pt2": "exported", ".pt": "exported"}
 _PIXELS = tuple(field.name for field in fields(PixelSettings))
+_OF_FUNCTIONS = (*_PIXELS, "votes", "call_batch", "quantise", "classes_map", "unclear", "several", "threshold")
 _BATCH = 64  # images a call, where nothing is said
 
 
@@ -109,6 +110,7 @@ def teacher(
     name: str | None = None,
     device: str = "cpu",
     link: Link | None = None,
+    timeout: float | None = None,
     **described: Any,
 ) -> ModelTeacher:
     """A teacher of whatever decides.
@@ -122,6 +124,7 @@ def teacher(
             * an address http(s)://…: `http=dict(model=…)` for the Open Inference Protocol, `http=dict(answer=…)` for an
               endpoint that takes pictures;
             * `package.module:function`, as text;
+            * a command as a list: `["./classify", "--quiet"]` (`db3.teachers.adapters.process`);
             * an object with `spec` and `decide` (`db3.Teacher`).
         shape: (C, H, W) of one image; not needed where the model says it.
         classes: K; None: as many as `labels`.
@@ -130,9 +133,11 @@ def teacher(
             has changed; None: the function's own.
         device: where a local model runs.
         link: how a remote model is reached.
+        timeout: seconds that a call of a function, or a request, may take; None: any of a function, `link.timeout` of a
+            remote model.
         described: whatever else the group `teacher` of the parameters knows (docs/guides/own-teacher.md): `mean`,
             `std`, `scale`, `resize`, `layout`, `dtype`, `classes_map`, `input`, `output`, `votes`, `call_batch`,
-            `quantise`, `http`.
+            `quantise`, `http`, `line`, `unclear` (`error` or `reject`), `several`, `threshold`.
 
     Raises:
         ConfigError: something is missing, unknown or of a wrong type.
@@ -141,6 +146,7 @@ def teacher(
     unknown = [key for key in described if key not in names_of(TeacherSettings)]
     if unknown:
         build(TeacherSettings, {unknown[0]: None}, "teacher")  # names the nearest one
+    link = _timed(model, link, timeout)
     if isinstance(model, str | os.PathLike) and (Path(model) / CARD).is_file():
         return _of_folder(Path(model), device, link)
     if isinstance(model, Teacher):
@@ -149,14 +155,39 @@ def teacher(
     if isinstance(model, nn.Module):
         return _of_network(model, shape, names, device, described)
     if callable(model):
-        return _of_function(model, shape, names, labels is not None, name, link, described)
-    if not isinstance(model, str | os.PathLike):
-        raise ConfigError(
-            f"the model is {type(model).__name__}; expected a function, a network, a path, an address http(s)://… or "
-            "package.module:function"
+        return _of_function(model, shape, names, labels is not None, name, link, timeout, described)
+    described = {**described, "classes": len(names), "labels": names}
+    if isinstance(model, list | tuple):
+        settings = build(
+            TeacherSettings, {"version": name, **described, "kind": "process", "command": model}, "teacher"
         )
-    settings = _settings(os.fspath(model), {**described, "classes": len(names), "labels": names}, name)
+    elif isinstance(model, str | os.PathLike):
+        settings = _settings(os.fspath(model), described, name)
+    else:
+        raise ConfigError(
+            f"the model is {type(model).__name__}; expected a function, a network, a path, an address http(s)://…, a "
+            "command as a list, or package.module:function"
+        )
+    _check_policy(settings)
     return _fetched(settings, shape, names, device, link or Link())
+
+
+def _check_policy(settings: TeacherSettings) -> None:
+    """Refuse what only the pipeline knows."""
+    if settings.unclear == "skip":
+        raise ConfigError("teacher.unclear is skip, which leaves samples of the pipeline out; expected error or reject")
+
+
+def _timed(model: object, link: Link | None, timeout: float | None) -> Link | None:
+    """The link with its time-out; of a function in memory the adapter has one of its own."""
+    if timeout is None:
+        return link
+    timed = build(Link, {**vars(link or Link()), "timeout": timeout}, "")
+    if isinstance(model, str) and model.startswith(("http://", "https://")):
+        return timed
+    if isinstance(model, str | os.PathLike | nn.Module | Teacher) or not callable(model):
+        raise ConfigError("timeout says nothing of this model; expected a function or an address http(s)://…")
+    return link
 
 
 def _checked_shape(shape: object) -> ImageShape:
@@ -215,7 +246,7 @@ def _fetched(settings: TeacherSettings, shape: ImageShape, names: list[str], dev
 
 
 def _write_card(settings: TeacherSettings, shape: ImageShape, names: list[str], folder: Path, link: Link) -> None:
-    found = fetch_model(describe_model(settings, shape, names), folder, link)
+    found, names = fetch_model(describe_model(settings, shape, names), folder, link), with_rejected(names, settings)
     card = {
         **{"kind": settings.kind, "architecture": None, "input_shape": list(shape), "bounds": [0.0, 1.0]},
         **{"classes": len(names), "class_names": names, "quantise": settings.quantise, "votes": settings.votes},
@@ -238,22 +269,29 @@ def _of_function(
     named: bool,
     name: str | None,
     link: Link | None,
+    timeout: float | None,
     described: dict[str, Any],
 ) -> ModelTeacher:
-    checked = _checked(described, (*_PIXELS, "votes", "call_batch", "quantise", "classes_map"), "a function")
+    checked = _checked(described, _OF_FUNCTIONS, "a function")
     see = Preprocessing(**shared(PixelSettings, checked))
     who = name or f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"
     labels = names if named else []
-    own = full_map(checked.classes_map, len(names))
-    key = digest_json(["function", who, list(shape), len(names), labels, see.to_json(), own])
-    spec = _spec(shape, len(names), key, checked)
+    own, unclear, decided = (
+        full_map(checked.classes_map, len(names)),
+        unclear_of(checked),
+        with_rejected(names, checked),
+    )
+    declared = [] if unclear == STRICT else [[unclear.reject, unclear.first, unclear.threshold]]
+    key = digest_json(["function", who, list(shape), len(names), labels, see.to_json(), own, *declared])
+    spec = _spec(shape, len(decided), key, checked)
 
-    def opened(sending: Sending, answered: Answered) -> Teacher:
-        asked = CallableTeacher(function, spec, see, labels=labels, classes_map=own)
+    def opened(sending: Sending, answered: Answered, counted: Counted) -> Teacher:
+        settled = replace(unclear, counted=counted)
+        asked = CallableTeacher(function, spec, see, labels=labels, classes_map=own, unclear=settled, timeout=timeout)
         return _rounded(Batching(asked, pad=False, sending=sending, answered=answered, link=link))
 
-    account = Account(key, len(names), f"function {who}")
-    return ModelTeacher(partial(LateAdapter, spec, opened), account, names, votes=checked.votes)
+    account = Account(key, len(decided), f"function {who}")
+    return ModelTeacher(partial(LateAdapter, spec, opened), account, decided, votes=checked.votes)
 
 
 def _of_network(
@@ -266,7 +304,7 @@ def _of_network(
     key = digest_json(["network", repr(own), weights, list(shape), len(names), arithmetic])
     spec = _spec(shape, len(names), key, checked)
 
-    def opened(sending: Sending, answered: Answered) -> Teacher:
+    def opened(sending: Sending, answered: Answered, _: Counted) -> Teacher:
         asked = NetworkTeacher(copy.deepcopy(own), spec, device, arithmetic=arithmetic)
         return _rounded(Batching(asked, pad=arithmetic != "exact", sending=sending, answered=answered))
 
@@ -279,7 +317,7 @@ def _of_teacher(model: Teacher, labels: Sequence[str] | None, described: dict[st
     checked = _checked(described, ("votes",), "an object with `decide`")
     spec = model.spec
 
-    def opened(sending: Sending, answered: Answered) -> Teacher:
+    def opened(sending: Sending, answered: Answered, _: Counted) -> Teacher:
         return Batching(model, pad=False, sending=sending, answered=answered)
 
     account = Account(spec.identity, spec.classes, type(model).__name__)
@@ -298,7 +336,9 @@ def _checked(described: dict[str, Any], known: Sequence[str], what: str) -> Teac
     wrong = sorted(set(described) - set(known))
     if wrong:
         raise ConfigError(f"{wrong[0]} says nothing of {what}, which takes {', '.join(known)}: leave it out")
-    return build(TeacherSettings, {**described, "kind": "callable", "function": "in:memory"}, "teacher")
+    found = build(TeacherSettings, {**described, "kind": "callable", "function": "in:memory"}, "teacher")
+    _check_policy(found)
+    return found
 
 
 def _rounded(asked: Teacher) -> Teacher:

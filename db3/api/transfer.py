@@ -8,15 +8,19 @@ from torch import nn
 
 from db3.api.asking import Asking
 from db3.api.plan import Plan
+from db3.images.augmented import decide_augmented
 from db3.progress import Progress
 from db3.search import DistanceParts, search_pairs
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
+from db3.search.plan import count_variations
 from db3.search.surrogate.surrogate import surrogates_of
+from db3.settings.search import Query
 from db3.soft_labels import (
     BoundaryPoints,
     QueriedImages,
     SearchedSamples,
     TransferSet,
+    add_variations,
     build_transfer_set,
     choose_recipe,
     given_scale,
@@ -40,6 +44,7 @@ def search_transfer_set(asking: Asking, pool: TransferImages, plan: Plan, device
             asking, pool, search, parts, surrogate, device=device, on_asked=progress.advance, run=asking.run
         )
         points, queried, distances = _merged(found)
+    queried = _with_variations(asking, pool, found, queried, chosen.query)
     pairs = len(pool.decisions) * (asking.spec.classes - 1)
     recipe = choose_recipe(
         chosen.soft_labels,
@@ -51,6 +56,18 @@ def search_transfer_set(asking: Asking, pool: TransferImages, plan: Plan, device
     )
     samples = SearchedSamples(pool.images, pool.decisions, distances, points, queried)
     return build_transfer_set(samples, recipe, given_scale(chosen.soft_labels, recipe.mapping))
+
+
+def _with_variations(
+    asking: Asking, pool: TransferImages, found: DistanceParts, queried: QueriedImages, query: Query
+) -> QueriedImages:
+    """What the searches asked, and beside it the augmented images that the query's share of variations asks."""
+    searched = sum(int(part.asked.sum()) for part in found) + len(found.synthetic_answers)
+    numbers = range(count_variations(query.variations, searched))
+    if not numbers:
+        return queried
+    decisions = decide_augmented(asking, pool, numbers, query.seed, asking.run, "variations")
+    return add_variations(queried, pool.images, decisions, query.seed)
 
 
 def train_student(

@@ -56,6 +56,21 @@ class AdamW:
                 w.mul_(1 - lr * self._weight_decay)
                 w.sub_((m * rate).div_(root))
 
+    def state(self) -> dict[str, Tensor]:
+        """All that the next step depends on but the weights, by name; shared, not copied."""
+        kept = {"mean": self._means, "square": self._squares}
+        powers = torch.tensor(self._powers, dtype=torch.float64)
+        return {f"{what}.{i}": each for what, tensors in kept.items() for i, each in enumerate(tensors)} | {
+            "powers": powers
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        self._powers = state["powers"].tolist()
+        for what, tensors in (("mean", self._means), ("square", self._squares)):
+            for i, each in enumerate(tensors):
+                each.copy_(state[f"{what}.{i}"])
+
 
 class SGD:
     """Gradient descent with momentum and weight decay (in the gradient), as torch's.

@@ -45,6 +45,8 @@ _FRAMES = {
     "torch.nn.modules.container.ModuleList",
     "db3.networks.network.Network",
     "db3.networks.network.Normalise",
+    "db3.networks.resnet9.ResNet9",
+    "db3.networks.resnet9.Scale",
     "torchvision.ops.misc.Conv2dNormActivation",
     "torchvision.models.resnet.ResNet",
     "torchvision.models.resnet.BasicBlock",

@@ -3,6 +3,7 @@
 from db3.evaluation.evaluate import Evaluation, VariantStudents, evaluate_students
 from db3.evaluation.measures import accuracy, agreement, confusion, summary
 from db3.evaluation.results import (
+    Int8Metrics,
     Metrics,
     RunFacts,
     Size,
@@ -10,12 +11,14 @@ from db3.evaluation.results import (
     VariantDecisions,
     build_metrics,
     build_summary,
+    int8_metrics,
 )
 from db3.evaluation.tables import write_accuracy, write_confusion, write_curve
 from db3.teachers.decide import decide_all
 
 __all__ = [
     "Evaluation",
+    "Int8Metrics",
     "Metrics",
     "RunFacts",
     "Size",
@@ -29,6 +32,7 @@ __all__ = [
     "confusion",
     "decide_all",
     "evaluate_students",
+    "int8_metrics",
     "summary",
     "write_accuracy",
     "write_confusion",

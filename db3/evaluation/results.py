@@ -164,8 +164,27 @@ class TransferMetrics:
 
 
 @dataclass(frozen=True)
+class Int8Metrics:
+    """The first student's int8 file, as onnxruntime runs it on this kind of machine.
+
+    Attributes:
+        accuracy: on the test split; null without labels.
+        agreement: share of test images that it decides as the teacher; null where the teacher was not asked.
+        alike: share that it decides as the float32 file.
+        bytes: of student.int8.onnx.
+        float32_bytes: of student.onnx.
+    """
+
+    accuracy: float | None
+    agreement: float | None
+    alike: float
+    bytes: int
+    float32_bytes: int
+
+
+@dataclass(frozen=True)
 class Metrics:
-    """Every number of a run. Fields never come and go: what is not known is null.
+    """Every number of a run. Fields never come and go, but for `int8`: what is not known is null.
 
     Attributes:
         teacher: its worth and size.
@@ -176,6 +195,7 @@ class Metrics:
         curve: the student and the variants `student@Q`, by queries.
         test_images: in the test split.
         seeds: students of each variant.
+        int8: the int8 file beside the others.
     """
 
     teacher: TeacherMetrics
@@ -186,6 +206,7 @@ class Metrics:
     curve: tuple[CurvePoint, ...]
     test_images: int
     seeds: int
+    int8: Int8Metrics | None = None
 
     @property
     def measure(self) -> Measure:
@@ -332,3 +353,22 @@ def _spread(values: list[float]) -> Spread:
 
 def _rounded(value: int | float) -> float:
     return round(float(value), DECIMALS)
+
+
+def int8_metrics(
+    quantised: Labels, plain: Labels, teacher: Labels | None, labels: Labels | None, *, sizes: tuple[int, int]
+) -> Int8Metrics:
+    """The int8 file beside the float32 one.
+
+    Args:
+        quantised: what the int8 file decided on the test split.
+        plain: what the float32 file did.
+        teacher: its decisions; None: not asked.
+        labels: of the test images; None: there are none.
+        sizes: bytes of the int8 file and of the float32 one.
+    """
+
+    def share(other: Labels | None) -> float | None:
+        return None if other is None else round(agreement(quantised, other), DECIMALS)
+
+    return Int8Metrics(share(labels), share(teacher), round(agreement(quantised, plain), DECIMALS), *sizes)

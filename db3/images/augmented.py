@@ -42,21 +42,27 @@ def augmented_images(
 
 
 def decide_augmented(
-    teacher: Teacher, pool: TransferImages, count: int, seed: int, run: Run = run_here
+    teacher: Teacher,
+    pool: TransferImages,
+    numbers: range,
+    seed: int,
+    run: Run = run_here,
+    name: str = "augmented",
 ) -> Int64[np.ndarray, " m"]:
-    """The teacher's decisions on the augmented images 0 … count − 1, which are never stored: they can be made again.
+    """The teacher's decisions on some augmented images, which are never stored: they can be made again.
 
     Args:
         teacher: decides.
         pool: the samples that the images descend from.
-        count: images to ask.
+        numbers: of the images to ask about.
         seed: of the images.
         run: brings the pieces about (`db3.work`).
+        name: of this work, for people and for the file that its answers are sealed in.
 
     Returns:
-        Decision i is that on image i; fewer than `count` where the teacher refuses to go on.
+        One for each number in their order; fewer where the teacher refuses to go on.
     """
-    parts = cut(count, _PIECE)
+    parts = [numbers[part.start : part.stop] for part in cut(len(numbers), _PIECE)]
 
     def compute(index: int) -> Arrays:
         images, size = augmented_images(pool.images, parts[index], seed), teacher.spec.max_batch
@@ -73,22 +79,39 @@ def decide_augmented(
     def decided_by(index: int) -> list[object]:
         return [teacher.spec.identity, pool.digest, seed, parts[index]]
 
-    pieces = run(Work("augmented", compute, decided_by, [len(part) for part in parts], _CODE))
+    pieces = run(Work(name, compute, decided_by, [len(part) for part in parts], _CODE))
     found = [np.empty(0, np.int64)]
-    for part, piece in zip(parts, pieces, strict=True):  # decision i belongs to image i: none may be missing before it
+    for part, piece in zip(parts, pieces, strict=True):  # decision i belongs to number i: none may be missing before it
         found.append(piece["decisions"])
         if len(piece["decisions"]) < len(part):
             break
     return np.concatenate(found)
 
 
+def augmented_parents(samples: int, numbers: Sequence[int], seed: int) -> Int64[np.ndarray, "m 2"]:
+    """The two samples that each augmented image descends from; twice the same where it is no mix.
+
+    Args:
+        samples: N, how many there are.
+        numbers: of the images.
+        seed: of the images.
+    """
+    parent, partner, share = _drawn(samples, torch.tensor(numbers, dtype=torch.int64), seed)
+    return torch.stack([parent, torch.where(share > 0, partner, parent)], dim=1).numpy()
+
+
+def _drawn(
+    samples: int, number: Int64[Tensor, " m"], seed: int
+) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"], Float[Tensor, " m"]]:
+    """Of each image its sample, the one that is mixed in, and how much of that: 0 for none."""
+    parent, drawn = number % samples, draw(seed, Purpose.AUGMENTED_PARTNER, number, 2)
+    partner = (parent + 1 + (drawn[:, 0] * (samples - 1)).long()) % samples
+    return parent, partner, torch.where((number // samples) % 2 == 1, 0.25 + 0.5 * drawn[:, 1], 0.0)
+
+
 def _augment(images: UInt8[np.ndarray, "n c h w"], numbers: Sequence[int], seed: int) -> UInt8[np.ndarray, "m c h w"]:
     number = torch.tensor(numbers, dtype=torch.int64)
-    count = len(images)
-    parent = number % count
-    drawn = draw(seed, Purpose.AUGMENTED_PARTNER, number, 2)
-    partner = (parent + 1 + (drawn[:, 0] * (count - 1)).long()) % count
-    mixed = torch.where((number // count) % 2 == 1, 0.25 + 0.5 * drawn[:, 1], 0.0)
+    parent, partner, mixed = _drawn(len(images), number, seed)
     made = _warp(_pixels(images, parent), seed, number, 0)
     second = mixed.nonzero()[:, 0]
     other = _warp(_pixels(images, partner[second]), seed, number[second], 1)

@@ -5,7 +5,8 @@ from db3.networks.catalogue import build as build_network
 from db3.networks.count import count_parameters, multiply_adds
 from db3.networks.fitting import StudentChoice, choose_student
 from db3.networks.network import Network, Normalise
-from db3.networks.weights import load_weights, save_weights
+from db3.networks.weights import load_weights, read_initial_weights, save_weights
+from db3.networks.whitening import whiten
 
 __all__ = [
     "NAMES",
@@ -18,5 +19,7 @@ __all__ = [
     "count_parameters",
     "load_weights",
     "multiply_adds",
+    "read_initial_weights",
     "save_weights",
+    "whiten",
 ]

@@ -53,6 +53,47 @@ def load_weights(network: nn.Module, path: str | Path) -> dict[str, Any]:
     return metadata
 
 
+def read_initial_weights(path: str | Path, network: nn.Module, classes: int) -> dict[str, Tensor]:
+    """What a network may begin with, from the weights of its architecture for other classes or other channels.
+
+    A last layer for other classes is left out, so that the network's own stays; a first layer for colour is summed
+    over the colours where the network takes grey images, which is what it makes of a grey picture in three channels.
+
+    Args:
+        path: a .safetensors file: of db3, or with the names of the bare architecture.
+        network: whose first weights are to be replaced; not changed.
+        classes: K.
+
+    Returns:
+        Tensors by the network's names.
+
+    Raises:
+        DataError: the file is missing, damaged, holds NaN, or is of another architecture.
+    """
+    path, own = Path(path), network.state_dict()
+    if path.suffix != ".safetensors":
+        raise DataError(f"{path} is no .safetensors file, which initial weights are read from: convert it")
+    state, metadata = _read_safetensors(path)
+    state = {name: _summed(tensor, own.get(name)) for name, tensor in _rename(state, own).items()}
+    left_out = {name for name, tensor in state.items() if name in own and _of_other_classes(tensor, own[name], classes)}
+    kept = {name: tensor for name, tensor in state.items() if name not in left_out}
+    if kept.keys() <= {*_OPTIONAL}:
+        raise DataError(f"{path} holds no weights that {type(network).__name__} could begin with: take another file")
+    _compare({**{name: own[name] for name in left_out}, **kept}, own, path, metadata)
+    return kept
+
+
+def _summed(tensor: Tensor, own: Tensor | None) -> Tensor:
+    colours = own is not None and tensor.ndim == own.ndim == 4 and (tensor.shape[1], own.shape[1]) == (3, 1)
+    return tensor.sum(dim=1, keepdim=True) if colours else tensor
+
+
+def _of_other_classes(tensor: Tensor, own: Tensor, classes: int) -> bool:
+    """Whether it differs in the number of rows alone, of which the network's has one for each class."""
+    same = tensor.ndim == own.ndim >= 1 and tensor.shape[1:] == own.shape[1:]
+    return same and len(own) == classes and len(tensor) != classes
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:

@@ -1,10 +1,7 @@
 """Gather a run's numbers and figures, and fill the page's template with them."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from db3.report import formatting as words
 from db3.report import provenance
@@ -13,7 +10,9 @@ from db3.report.charts import asked_chart, both, coverage_chart, descent_chart, 
 from db3.report.examples import ambiguous, typical
 from db3.report.made_samples import story
 from db3.report.matrices import confusion_matrix, distance_matrix
+from db3.report.pages import page
 from db3.report.pseudo import snapshot_grid
+from db3.report.recommended import boundary_warning, choice_line
 from db3.report.results_table import query_marks, results_table, titles
 from db3.report.run import Run
 from db3.report.summary import summary_line
@@ -29,15 +28,7 @@ def build_report(run: Run, params: Mapping[str, Any] | None = None) -> str:
         params: params.yaml as nested mappings, shown under provenance; the group `runtime` and the folders of paths
             are not, since they decide nothing.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("template.html.j2").render(
+    return page("template.html.j2").render(
         w=words, **_results(run), **_trust(run), **_made(run), **_search(run), **_origin(run, params or {})
     )
 
@@ -56,6 +47,8 @@ def _results(run: Run) -> dict[str, Any]:
         "decimals": words.decimals_for(run.metrics.test_images),
         "summary_line": summary_line(run.metrics, named),
         "results_table": results_table(run),
+        "choice_line": choice_line(run.choice, named),
+        "boundary_warning": boundary_warning(run.boundary),
         "marks": marks,
         "unit": unit,
         "queries_chart": both(lambda width: queries_chart(marks, measure, width, unit)) if drawn else None,

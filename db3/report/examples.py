@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from db3.report.run import Run
+from db3.report.run import FrontDoorRun, Run
+
+Labelled = Run | FrontDoorRun
 
 _BLOCK = 1 << 22
 _SIDE = 96  # pixels; larger images are scaled down to it, smaller ones are enlarged by the browser
@@ -33,7 +35,7 @@ class Example:
     rest_share: float
 
 
-def typical(run: Run, count: int = 6) -> list[Example]:
+def typical(run: Labelled, count: int = 6) -> list[Example]:
     """For classes spread evenly over those decided, the sample of median margin."""
     margins, decisions = _margins(run), np.asarray(run.decisions)
     present = np.unique(decisions)
@@ -44,7 +46,7 @@ def typical(run: Run, count: int = 6) -> list[Example]:
     return [_example(run, index) for index in chosen]
 
 
-def ambiguous(run: Run, count: int = 6) -> list[Example]:
+def ambiguous(run: Labelled, count: int = 6) -> list[Example]:
     """The samples of smallest margin (p of the decision − the largest other p), at most two of one decision."""
     taken: dict[int, int] = {}
     chosen: list[int] = []
@@ -58,7 +60,7 @@ def ambiguous(run: Run, count: int = 6) -> list[Example]:
     return [_example(run, index) for index in chosen]
 
 
-def _margins(run: Run) -> Float[np.ndarray, " n"]:
+def _margins(run: Labelled) -> Float[np.ndarray, " n"]:
     margins, step = np.empty(len(run.decisions), dtype=np.float32), max(1, _BLOCK // run.classes)
     for start in range(0, len(margins), step):
         labels = np.array(run.soft_labels[start : start + step])
@@ -73,7 +75,7 @@ def _evenly(total: int, count: int) -> list[int]:
     return list(range(total)) if total <= count else [round(i * (total - 1) / (count - 1)) for i in range(count)]
 
 
-def _example(run: Run, index: int, shown: int = 5) -> Example:
+def _example(run: Labelled, index: int, shown: int = 5) -> Example:
     label, decision, names = np.asarray(run.soft_labels[index]), int(run.decisions[index]), run.names
     order = [int(k) for k in np.argsort(-label, kind="stable")[:shown]]
     bars = [Bar(names[k], float(label[k]), k == decision) for k in order]

@@ -19,6 +19,7 @@ KINDS = {
     "http": "an inference server",
     "http_image": "an endpoint for pictures",
     "callable": "a Python function",
+    "process": "a program that is asked line by line",
 }
 
 

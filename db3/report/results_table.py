@@ -71,8 +71,8 @@ def results_table(run: Run) -> ResultsTable:
     scores: dict[str, Spread] = {name: getattr(values, measure) for name, _, values, _ in entries}
     entries.sort(key=lambda entry: (entry[1] == "closed", -scores[entry[0]].mean, entry[0]))
     teacher = metrics.teacher.accuracy if measure == "accuracy" else None
-    low, high = _axis(list(scores.values()), teacher)
-    rows = [] if teacher is None else [_teacher(run, _strip(Spread(teacher, 0.0), low, high))]
+    low, high = axis(list(scores.values()), teacher)
+    rows = [] if teacher is None else [_teacher(run, strip(Spread(teacher, 0.0), low, high))]
     for name, kind, values, asked in entries:
         rows.append(
             Result(
@@ -82,7 +82,7 @@ def results_table(run: Run) -> ResultsTable:
                 score=spread(scores[name], decimals, seeds),
                 agreement=spread(values.agreement, decimals, seeds),
                 queries=queries(asked),
-                strip=_strip(scores[name], low, high),
+                strip=strip(scores[name], low, high),
             )
         )
     place = None if teacher is None else _place(teacher, low, high)
@@ -95,7 +95,7 @@ def _teacher(run: Run, strip: Strip) -> Result:
     return Result("teacher", title, "teacher", accuracy, "–", "–", strip)
 
 
-def _axis(scores: Sequence[Spread], teacher: float | None) -> tuple[float, float]:
+def axis(scores: Sequence[Spread], teacher: float | None) -> tuple[float, float]:
     """Ends of the common axis in whole percent, without lone values so far below that the rest would be squeezed."""
     lows = sorted(score.mean - score.sd for score in scores)
     high = max([score.mean + score.sd for score in scores] + ([teacher] if teacher is not None else []))
@@ -109,7 +109,7 @@ def _place(value: float, low: float, high: float) -> float:
     return round(100 * min(1.0, max(0.0, (value - low) / (high - low))), 2)
 
 
-def _strip(score: Spread, low: float, high: float) -> Strip:
+def strip(score: Spread, low: float, high: float) -> Strip:
     left, right = (_place(score.mean + sign * score.sd, low, high) for sign in (-1, 1))
     return Strip(_place(score.mean, low, high), left, round(right - left, 2), score.mean < low)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -105,6 +106,21 @@ class VariantFacts:
 
 
 @dataclass(frozen=True)
+class ChoiceFacts:
+    """The variant recommended.
+
+    Attributes:
+        name: of it.
+        samples: held out, each once.
+        agreed: how many of these each candidate decides as the teacher did, the student of the searches first.
+    """
+
+    name: str
+    samples: int
+    agreed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Score:
     """One student of one variant: a row of accuracy.csv (accuracy is None without labels)."""
 
@@ -122,6 +138,54 @@ class Loss:
     seed: int
     step: int
     loss: float
+
+
+@dataclass(frozen=True)
+class FrontDoorRun:
+    """What a report tells of a run of `db3.distill`. N samples, K classes.
+
+    Attributes:
+        name: of its folder.
+        architecture: the student's.
+        names: of the classes.
+        sizes: weights of teacher (None: unknown) and student.
+        agreement: share of the held-out images on which they agree; None: none were held out.
+        held_out: how many were.
+        made: whether these are made images.
+        measured: the same with its interval, and the gate where one was chosen: the card's words.
+        coverage: how much the student answers, against agreement, on the held-out images.
+        asked: images wanted decided.
+        sent: every attempt to send one.
+        missing: classes that the teacher never decided.
+        digests: (what, its digest), in the order they were made.
+        settings: groups of parameters.
+        images: the samples.
+        decisions: the teacher's on each.
+        soft_labels: as learnt.
+    """
+
+    name: str
+    architecture: str
+    names: Sequence[str]
+    sizes: tuple[int | None, int]
+    agreement: float | None
+    held_out: int
+    made: bool
+    measured: str
+    coverage: Sequence[CoveragePoint]
+    asked: int
+    sent: int
+    missing: Sequence[str]
+    digests: Sequence[tuple[str, str]]
+    settings: Mapping[str, Any]
+    images: UInt8[np.ndarray, "n c h w"]
+    decisions: Int[np.ndarray, " n"]
+    soft_labels: Float[np.ndarray, "n k"]
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.names)
 
 
 @dataclass(frozen=True)
@@ -148,6 +212,8 @@ class Run:
         scores: of every student.
         losses: of every student, on the way.
         snapshots: of made samples.
+        choice: which variant the student is, and why; None: nothing was there to choose from.
+        boundary: where the boundaries found lie, as a share of the way to the nearest sample of the other class.
         coverage: how much the exported student answers, against agreement; none where the teacher was not asked.
     """
 
@@ -171,6 +237,8 @@ class Run:
     losses: Sequence[Loss]
     snapshots: Snapshots | None = None
     coverage: Sequence[CoveragePoint] = ()
+    choice: ChoiceFacts | None = None
+    boundary: float | None = None
 
     @property
     def is_made(self) -> bool:

@@ -32,12 +32,17 @@ def summary_line(metrics: Metrics, titles: Mapping[str, str]) -> str:
     return text + (". With one seed, chance is not ruled out." if seeds == 1 else ".")
 
 
+def differ(one: Spread, other: Spread) -> bool:
+    """Whether two means are further apart than both deviations together."""
+    return abs(one.mean - other.mean) > one.sd + other.sd
+
+
 def _compare(own: Spread, other: Spread, name: str, decimals: int, seeds: int) -> str:
-    gap, noise = own.mean - other.mean, own.sd + other.sd
+    gap = own.mean - other.mean
     shown, points = f"{name} ({spread(other, decimals, seeds)}{HARD}%)", f"{percent(abs(gap), decimals)} points"
     if round(abs(gap), 6) == 0:
         return f"equals {shown}"
-    if seeds > 1 and abs(gap) <= noise:
+    if seeds > 1 and not differ(own, other):
         side = "above" if gap > 0 else "below"
         return f"is within noise of {shown}: {points} {side}, no more than both deviations together"
     clear = "" if seeds == 1 else ", more than both deviations together"

@@ -12,7 +12,7 @@ from db3.search.methods.sd import sample_distance
 from db3.search.methods.semicircle import SemicircleSettings, semicircle
 from db3.search.subspace import cells
 from db3.settings.declare import shared
-from db3.settings.samples import SamplesMethod
+from db3.settings.samples import ROUNDED, SamplesMethod
 from db3.settings.search import Query, SearchSettings
 
 __all__ = ["WITH_SURROGATES", "SearchSettings", "asks_of", "resolve_search"]
@@ -26,7 +26,7 @@ def resolve_search(query: Query, samples: SamplesMethod) -> SearchSettings:
     for the same queries (docs/guides/zero-shot.md); none asks nothing.
     """
     settings = SearchSettings(**shared(SearchSettings, query))
-    if settings.method == "none" or (settings.method == "auto" and samples in ("priors", "augmented")):
+    if settings.method == "none" or (settings.method == "auto" and samples in ROUNDED):
         return replace(settings, method="none", budget=0, checkpoints=())
     return settings
 

@@ -16,18 +16,20 @@ class QueryPlan:
         synthetic_queries: made by the first surrogates.
         pairs: the boundary searches', if each pair spends its budget.
         expected: the boundary searches', if each pair's brackets close as they should.
-        augmented: the augmented baseline's, if the boundary searches ask for all of theirs.
+        variations: augmented images for the student, if the boundary searches ask for all of theirs.
+        augmented: more of these for the augmented baseline, likewise.
     """
 
     synthetic_queries: int
     pairs: int
     expected: int
+    variations: int
     augmented: int
 
     @property
     def maximum(self) -> int:
         """Images that may be asked for."""
-        return self.synthetic_queries + self.pairs + self.augmented
+        return self.synthetic_queries + self.pairs + self.variations + self.augmented
 
 
 def plan_queries(
@@ -36,6 +38,7 @@ def plan_queries(
     classes: int,
     surrogate: SurrogateSettings | None = None,
     augmented: int | Literal["same"] = 0,
+    variations: float = 0.0,
 ) -> QueryPlan:
     """What `search_pairs` may ask for.
 
@@ -44,14 +47,37 @@ def plan_queries(
         samples: how many are searched.
         classes: K; each sample has K − 1 pairs.
         surrogate: of `guided` and `auto`; None: the default.
-        augmented: images of the augmented baseline; `same`: as many as the searches ask.
+        augmented: images of the augmented baseline; `same`: as many as the student's queries.
+        variations: share of the student's queries that ask augmented images.
     """
     pairs, budget = samples * (classes - 1), settings.asked
     guided = settings.method in WITH_SURROGATES and budget
     synthetic = (surrogate or SurrogateSettings()).synthetic(samples) if guided else 0
     each = min(budget, _closing(settings.tolerance) * settings.starts) if settings.method == "bd" else budget
-    same = synthetic + pairs * budget
-    return QueryPlan(synthetic, pairs * budget, pairs * each, same if augmented == "same" else augmented)
+    searched = synthetic + pairs * budget
+    mixed = count_variations(variations, searched)
+    return QueryPlan(synthetic, pairs * budget, pairs * each, mixed, count_augmented(augmented, searched, mixed))
+
+
+def count_variations(share: float, searched: int) -> int:
+    """Augmented images that the student's queries are to hold, beside those of the searches.
+
+    Args:
+        share: of all of the student's queries.
+        searched: queries of the searches.
+    """
+    return round(searched * share / (1 - share))
+
+
+def count_augmented(wanted: int | Literal["same"], searched: int, variations: int) -> int:
+    """Augmented images to ask for the baseline, beyond the student's, which are the first of its own.
+
+    Args:
+        wanted: by the baseline in all; `same`: as many as the student's queries.
+        searched: queries of the searches.
+        variations: augmented images of the student.
+    """
+    return searched if wanted == "same" else max(0, wanted - variations)
 
 
 def _closing(tolerance: float) -> int:

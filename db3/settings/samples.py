@@ -7,6 +7,8 @@ from db3.settings.declare import Doc, Ge, Gt, Le, settings
 from db3.settings.training import Arithmetic, Portion
 
 SamplesMethod = Literal["real", "priors", "augmented", "zsdb3"]
+ROUNDED: tuple[SamplesMethod, ...] = ("priors", "augmented")
+"""Methods that choose samples round by round, within a budget and by surrogates."""
 
 
 @settings

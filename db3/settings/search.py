@@ -54,6 +54,9 @@ class Query(SearchSettings):
     """What is asked after the samples: the boundary search, and the augmented baseline's images."""
 
     surrogate: Surrogates = Surrogates()
+    variations: Annotated[
+        float, Ge(0), Lt(1), Doc("share of the student's queries that ask augmented images of the samples instead")
+    ] = 0.0
     augmented: Annotated[
         Annotated[int, Ge(0)] | Literal["same"], Doc("queries of the augmented baseline; same: the search's; 0: none")
     ] = "same"

@@ -1,12 +1,13 @@
 """Who decides, what a model of one's own is shown, and how a remote one is reached."""
 
+import json
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Le, Matches, check, settings
-from db3.settings.training import Arithmetic, Positive
+from db3.settings.training import Arithmetic, CropSettings, Descent, Positive, Share, require_float32
 
 
 @settings
@@ -29,9 +30,48 @@ class HttpSettings:
         Annotated[str, Matches(".+", "a name")], Doc("http_image: name of the form's or the JSON's field")
     ] = "image"
     answer: Annotated[str | None, Doc("http_image: JMESPath of the class in the answer, as predictions[0]")] = None
+    request: Annotated[
+        str | None,
+        Doc(
+            "http_image: the body as JSON, with $picture (base64), $pixels (numbers), $images (a list with `each` of "
+            "every image), $model, $prompt, $labels; null: $picture below `field`"
+        ),
+    ] = None
+    each: Annotated[str | None, Doc("http_image: what $images holds of one image, as JSON; null: $pixels")] = None
+    prompt: Annotated[str | None, Doc("http_image: $prompt; may name $labels")] = None
+    constant: Annotated[
+        str | None, Doc("http_image: JMESPath of what all answers must have alike, as the model's name")
+    ] = None
+    tokens: Annotated[str | None, Doc("http_image: JMESPath of the tokens that an answer was billed for")] = None
+
+    @property
+    def sends_pixels(self) -> bool:
+        """Whether the request holds numbers, not a picture."""
+        request = self.request or ""
+        return "$pixels" in request or ("$images" in request and "$pixels" in (self.each or "$pixels"))
 
     def rules(self) -> None:
-        """Messages leave the values out: they may hold what they must not."""
+        """Messages leave the address out: it may hold what it must not."""
+        self._check_address()
+        self._check_request()
+
+    def _check_request(self) -> None:
+        for name, text in (("request", self.request), ("each", self.each)):
+            if text is not None and not _is_json(text):
+                raise ConfigError(f'{name} is no JSON: quote every placeholder, as {{"image": "$picture"}}')
+        request, each = self.request, self.each
+        if request is None:
+            if each is not None:
+                raise ConfigError("each: says what $images holds in `request`, which is null: give that, too")
+            return
+        if self.body != "json":
+            raise ConfigError(f"request: is JSON, but body is {self.body}: set body to json")
+        if not any(name in request for name in ("$picture", "$pixels", "$images")):
+            raise ConfigError("request: holds no image: put $picture, $pixels or $images where it belongs")
+        if each is not None and ("$images" not in request or not ("$picture" in each or "$pixels" in each)):
+            raise ConfigError("each: expected $images in `request`, and $picture or $pixels here")
+
+    def _check_address(self) -> None:
         parts = urlsplit(self.url or "http://host")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError("url: expected http(s)://HOST[:PORT][/PATH]: correct the address")
@@ -64,7 +104,7 @@ class Link:
     compress: Annotated[bool, Doc("gzip requests too; answers may always come compressed")] = False
 
 
-Kind = Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable"]
+Kind = Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable", "process"]
 
 NEEDS: dict[Kind, tuple[str, ...]] = {
     "train": ("architecture",),
@@ -74,6 +114,7 @@ NEEDS: dict[Kind, tuple[str, ...]] = {
     "http": ("http.url", "http.model"),
     "http_image": ("http.url", "http.answer"),
     "callable": ("function",),
+    "process": ("command",),
 }
 """The parameters that a kind cannot do without."""
 
@@ -92,7 +133,14 @@ class ModelSettings:
         Annotated[str, Matches(r"[\w.]+:[\w.]+", "package.module:function")] | None,
         Doc("callable: package.module:function, images to classes"),
     ] = None
-    version: Annotated[str | None, Doc("http: to ask for; http_image, callable: what you call its state")] = None
+    command: Annotated[
+        tuple[Annotated[str, Matches(".+", "text")], ...] | None,
+        Doc("process: program and arguments, [./classify, --quiet]; no shell reads it"),
+    ] = None
+    line: Annotated[
+        Literal["png", "pixels"], Doc("process: an image's line is the base64 of a PNG, or of its pixels' bytes")
+    ] = "png"
+    version: Annotated[str | None, Doc("http: to ask for; the others: what you call its state")] = None
     http: HttpSettings = HttpSettings()
     classes: Annotated[Annotated[int, Ge(2)] | None, Doc("null: the dataset's; needed where images have no labels")] = (
         None
@@ -105,6 +153,17 @@ class ModelSettings:
         ),
     ] = None
     labels: Annotated[tuple[str, ...] | None, Doc("the model's names of classes 0, 1, …; null: the dataset's")] = None
+    unclear: Annotated[
+        Literal["error", "reject", "skip"],
+        Doc(
+            "an answer that is no class of these: error: the run stops; reject: it counts as one more class, "
+            "`rejected`; skip: likewise, and samples so decided are left out and counted"
+        ),
+    ] = "error"
+    several: Annotated[
+        Literal["unclear", "first"], Doc("an answer of several names: it is unclear, or the first one counts")
+    ] = "unclear"
+    threshold: Annotated[float | None, Doc("scores: an answer whose best one is below it is unclear")] = None
     input: Annotated[str | None, Doc("onnx, http: name; null: the only one")] = None
     output: Annotated[str | None, Doc("onnx, http: name; null: the only one")] = None
 
@@ -135,7 +194,7 @@ class PixelSettings:
 
 
 @settings
-class TeacherSettings(PixelSettings, ModelSettings):
+class TeacherSettings(Descent, PixelSettings, ModelSettings):
     """Who decides."""
 
     call_batch: Annotated[
@@ -149,8 +208,10 @@ class TeacherSettings(PixelSettings, ModelSettings):
     steps: Annotated[int, Ge(1), Doc("kind train: optimiser steps")] = 600
     batch: Annotated[int, Ge(1), Doc("kind train: images a step")] = 128
     lr: Annotated[Positive, Doc("kind train: highest learning rate")] = 0.001
-    weight_decay: Annotated[float, Ge(0), Doc("kind train: AdamW's")] = 0.0001
+    weight_decay: Annotated[float, Ge(0), Doc("kind train: times the learning rate and the weight")] = 0.0001
     augment: Annotated[Literal["none", "warp", "crop_flip"], Doc("kind train: changes of each batch")] = "none"
+    crop: CropSettings = CropSettings()
+    label_smoothing: Annotated[Share, Doc("kind train: share of each true label spread over all classes")] = 0.0
     seed: Annotated[int, Ge(0), Doc("kind train: of weights and order")] = 0
     arithmetic: Annotated[
         Arithmetic, Doc("of a network of db3, to train and to decide; float32: same bytes on this kind of machine only")
@@ -169,6 +230,7 @@ class TeacherSettings(PixelSettings, ModelSettings):
 
     def rules(self) -> None:
         self._check_needs()
+        require_float32(self)
         shown = (self.scale, self.resize, self.layout, self.channels_order, self.dtype)
         ours = self.kind in ("train", "checkpoint")
         if ours and shown != (1.0, None, "NCHW", "rgb", "float32"):
@@ -179,25 +241,40 @@ class TeacherSettings(PixelSettings, ModelSettings):
             raise ConfigError(
                 f"classes_map: a network of db3, kind {self.kind}, has the dataset's classes: leave it out"
             )
+        if ours and (self.unclear, self.several, self.threshold) != ("error", "unclear", None):
+            raise ConfigError(
+                f"unclear: a network of db3, kind {self.kind}, always answers: leave unclear, several and threshold out"
+            )
         if self.kind == "train" and (self.mean or self.std):
             raise ConfigError("mean: kind train takes mean and std from its own images: set both to null")
         if self.dtype == "uint8" and (self.mean or self.std or self.scale != 255.0):
             raise ConfigError("dtype: uint8 shows the model pixels 0 … 255: set scale to 255, mean and std to null")
-        if (self.dtype == "uint8" or self.kind == "http_image") and self.quantise != "uint8":
+        pictures = (self.kind == "http_image" and not self.http.sends_pixels) or (
+            self.kind == "process" and self.line == "png"
+        )
+        if (self.dtype == "uint8" or pictures) and self.quantise != "uint8":
             raise ConfigError(
                 f"quantise is {self.quantise}: a model that is shown uint8 pixels needs quantise: uint8, so that "
                 "searches know it"
             )
         arranged = (self.layout, self.channels_order) != ("NCHW", "rgb")
-        if self.kind == "http_image" and (self.mean or self.std or arranged):
+        if pictures and (self.mean or self.std or arranged):
             raise ConfigError(
-                "kind: http_image sends pictures: set mean and std to null, and leave layout and channels_order out"
+                f"kind: {self.kind} sends pictures: set mean and std to null, and leave layout and channels_order out"
             )
 
     def _check_needs(self) -> None:
         for name in NEEDS[self.kind]:
             if not attrgetter(name)(self):
                 raise ConfigError(f"{name} has no value; kind {self.kind} needs it: give it one")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_variable(name: str) -> bool:

@@ -1,6 +1,6 @@
 """How networks are trained."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Gt, Le, Lt, settings
@@ -18,14 +18,43 @@ VariantName = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmen
 
 
 @settings
-class Schedule:
-    """The course of a training."""
+class Pace:
+    """How many steps, and how large."""
 
     steps: Annotated[int, Ge(1), Doc("optimiser steps, the same for the student and every baseline")] = 500
     batch: Annotated[int, Ge(1), Doc("images a step; more than there are examples is allowed")] = 128
-    lr: Annotated[float, Gt(0), Doc("AdamW's highest learning rate, after the warm-up; then a cosine to zero")] = 0.002
-    weight_decay: Annotated[float, Ge(0), Doc("AdamW's, decoupled")] = 0.0001
+    lr: Annotated[float, Gt(0), Doc("highest learning rate, after the warm-up")] = 0.002
+    weight_decay: Annotated[float, Ge(0), Doc("times the learning rate and the weight")] = 0.0001
+
+
+@settings
+class Descent:
+    """How the weights move: the optimiser, and its learning rate over the steps."""
+
     warmup: Annotated[int, Ge(0), Doc("steps of linear warm-up; half of the steps at most")] = 50
+    schedule: Annotated[
+        Literal["cosine", "linear", "stages"], Doc("of the learning rate after the warm-up; stages: see milestones")
+    ] = "cosine"
+    milestones: Annotated[
+        tuple[Share, ...], Doc("stages: shares of the steps after which the learning rate is multiplied by decay")
+    ] = (0.5, 0.75)
+    decay: Annotated[float, Gt(0), Lt(1), Doc("stages: factor of the learning rate at each milestone")] = 0.1
+    optimiser: Annotated[
+        Literal["adamw", "sgd"], Doc("sgd: with Nesterov's momentum, weight decay times the learning rate; float32")
+    ] = "adamw"
+    momentum: Annotated[Share, Doc("sgd")] = 0.9
+    shift_rate: Annotated[
+        Positive, Doc("sgd: learning rate of batch normalisations' shifts, as a multiple of the others'")
+    ] = 1.0
+    lookahead: Annotated[
+        int, Ge(0), Doc("float32: every so many steps the weights return towards their running mean; 0: never")
+    ] = 0
+
+
+@settings
+class Schedule(Descent, Pace):
+    """The course of a training."""
+
     balance: Annotated[Portion, Doc("samples are drawn as (count of their class)^-balance: 1: all classes alike")] = 0.0
     select: Annotated[
         Literal["last", "best"], Doc("weights of the last step, or the best by agreement on a held-out part")
@@ -34,6 +63,38 @@ class Schedule:
     arithmetic: Annotated[
         Arithmetic, Doc("exact: the same bytes on every machine; float32: on this kind of machine only, but faster")
     ] = "exact"
+
+    def rules(self) -> None:
+        require_float32(self)
+
+
+def require_float32(values: Any) -> None:
+    """Refuse what exact arithmetic cannot do; `values` has the fields of `Descent` and an `arithmetic`.
+
+    Raises:
+        ConfigError: one line.
+    """
+    if values.arithmetic != "exact":
+        return
+    for name, known in (("optimiser", "adamw"), ("lookahead", 0)):
+        if getattr(values, name) != known:
+            raise ConfigError(
+                f"{name} is {getattr(values, name)}, which has no exact form: set arithmetic to float32, or {name} to "
+                f"{known}"
+            )
+
+
+@settings
+class CropSettings:
+    """Crops and mirror images of a teacher's own training (augment crop_flip)."""
+
+    pixels: Annotated[
+        Annotated[int, Ge(0)] | None, Doc("shifts in each direction at most; null: an eighth of the side")
+    ] = None
+    padding: Annotated[Literal["zeros", "reflection"], Doc("what enters at the border")] = "zeros"
+    flip: Annotated[
+        Literal["random", "alternating"], Doc("alternating: each image is mirrored in every other epoch")
+    ] = "random"
 
 
 @settings
@@ -95,5 +156,28 @@ class DistillSettings(VariantSettings, Schedule):
     architecture: Annotated[
         str, Doc("of student and baselines, a name that db3.networks.build knows; auto: by the images and classes")
     ] = "lenet5_half"
+    initial_weights: Annotated[
+        str | None, Doc("a .safetensors file that student and baselines begin with; null: weights drawn by their seeds")
+    ] = None
     assistants: AssistantSettings = AssistantSettings()
+    folds: Annotated[
+        int,
+        Ge(0),
+        Le(20),
+        Doc("to choose the student among the variants on samples held out (db3.students.choose); 0: no"),
+    ] = 3
     onnx: Annotated[bool, Doc("export the student to ONNX too")] = True
+    int8: Annotated[bool, Doc("and as an ONNX file of int8, student.int8.onnx, measured by itself")] = False
+
+    def rules(self) -> None:
+        VariantSettings.rules(self)
+        Schedule.rules(self)
+        if self.folds == 1:
+            raise ConfigError("folds is 1, so nothing would be left to learn from; expected 2 or more, or 0: no choice")
+        if self.int8 and not self.onnx:
+            raise ConfigError("int8 is true, but the file that it is made of is not: set distill.onnx to true")
+        if self.architecture.startswith("timm/") and self.arithmetic == "exact":
+            raise ConfigError(
+                f"arithmetic is exact, but layers of timm such as those of {self.architecture} have no exact twins: "
+                "set distill.arithmetic to float32"
+            )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Float32, Int, Int64, UInt8
 
 from db3.errors import DataError
+from db3.images.augmented import augmented_images, augmented_parents
 from db3.soft_labels.auto import Recipe
 from db3.soft_labels.boundary_points import boundary_point_labels
 from db3.soft_labels.build import soft_labels
@@ -43,7 +44,8 @@ class QueriedImages:
     Attributes:
         images: as asked, in the order of (sample, class, place).
         decisions: the teacher's.
-        keys: (sample, class, place among the pair's queries) of each.
+        keys: (sample, class, place among the pair's queries) of each; of a variation, which belongs to no pair, see
+            `add_variations`.
     """
 
     images: UInt8[np.ndarray, "a c h w"]
@@ -173,7 +175,8 @@ def transfer_set_at(
 ) -> TransferSet:
     """The set as it would be had each pair stopped after so many queries.
 
-    Of boundary points only those stay whose search had ended by then: where the others' points stood is not kept.
+    Variations belong to no pair and stay. Of boundary points only those stay whose search had ended by then: where the
+    others' points stood is not kept.
 
     Args:
         transfer: the whole set.
@@ -190,11 +193,35 @@ def transfer_set_at(
             BoundaryPoints(points.images[rows], points.pairs[rows], points.soft_labels[rows]) if len(rows) else None
         )
     if queried is not None:
-        rows = np.flatnonzero(queried.keys[:, 2] < queries)
+        rows = np.flatnonzero((queried.keys[:, 1] < 0) | (queried.keys[:, 2] < queries))
         queried = (
             QueriedImages(queried.images[rows], queried.decisions[rows], queried.keys[rows]) if len(rows) else None
         )
     return replace(transfer, soft_labels=labels, scale=scale, boundary_points=points, queried_images=queried)
+
+
+def add_variations(
+    queried: QueriedImages,
+    samples: UInt8[np.ndarray, "n c h w"],
+    decisions: Int64[np.ndarray, " v"],
+    seed: int,
+) -> QueriedImages:
+    """What was asked, augmented images of the samples included; their key is (sample, −1 − the other parent, turn).
+
+    Args:
+        queried: what the searches asked.
+        samples: that the augmented images descend from.
+        decisions: the teacher's on augmented images 0, 1, …
+        seed: of these.
+    """
+    numbers = range(len(decisions))
+    parents = augmented_parents(len(samples), numbers, seed)
+    keys = np.column_stack([parents[:, 0], -1 - parents[:, 1], np.arange(len(decisions)) // len(samples)])
+    return QueriedImages(
+        np.concatenate([queried.images, augmented_images(samples, numbers, seed)]),
+        np.concatenate([queried.decisions, decisions]),
+        np.concatenate([queried.keys, keys]),
+    )
 
 
 def _labelled(points: BoundaryPoints, samples: SearchedSamples, recipe: Recipe, scale: float | None) -> BoundaryPoints:

@@ -19,13 +19,12 @@ from db3.arithmetic import log_softmax, softmax
 from db3.images.parents import draw_parents
 from db3.images.priors import prior_images
 from db3.images.variations import variations
-from db3.networks import build
 from db3.networks.fitting import fitted
 from db3.rng import Purpose, derived_seed
 from db3.settings.training import Arithmetic, AssistantSettings
 from db3.students.teacher_logits import teacher_logits
 from db3.students.variants import Variant
-from db3.training.examples import Examples, Group, channel_statistics
+from db3.training.examples import Examples, Group, network_for
 from db3.training.processes import processes_of, train_together
 from db3.training.train import TrainSettings
 from db3.work import Arrays, Run, Work, run_here
@@ -162,9 +161,7 @@ def _assistant(
     processes: int,
 ) -> nn.Module:
     own = derived_seed(seed, Purpose.ASSISTANT, number)
-    mean, std = channel_statistics(examples.images)
     channels, height, width = examples.images.shape[1:]
-    shape = (channels, height, width)
-    network = build(fitted(architecture, shape), shape, classes, mean=mean, std=std, seed=own)
+    network = network_for(fitted(architecture, (channels, height, width)), examples.images, classes, own)
     train_together(network, examples, training, own, processes=processes, on_step=on_step)
     return network

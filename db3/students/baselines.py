@@ -11,7 +11,7 @@ from db3.errors import DataError
 from db3.rng import Purpose, uniform
 from db3.soft_labels.softmax import softmax
 from db3.students.variants import Variant
-from db3.training.examples import Examples
+from db3.training.examples import Examples, smoothed
 
 Images = UInt8[np.ndarray, "n c h w"]
 Decisions = Int64[np.ndarray, " n"]
@@ -27,6 +27,8 @@ TITLES = {
     "kd": "logit KD (needs the teacher's scores)",
 }
 
+CONTROLS = ("noise",)  # there to be beaten, not to be used
+
 
 def hard(images: Images, decisions: Decisions) -> Variant:
     """Cross-entropy with the decisions: one query per sample, no boundary searched."""
@@ -34,10 +36,8 @@ def hard(images: Images, decisions: Decisions) -> Variant:
 
 
 def smoothing(images: Images, decisions: Decisions, classes: int, share: float) -> Variant:
-    """Decisions mixed with the uniform distribution: p = (1 − ε) · onehot(m) + ε / K, with ε = `share`."""
-    soft_labels = np.full((len(decisions), classes), share / classes)
-    soft_labels[np.arange(len(decisions)), decisions] += 1 - share
-    examples = Examples(images, decisions, soft_labels.astype(np.float32))
+    """Decisions mixed with the uniform distribution, see `smoothed`."""
+    examples = Examples(images, decisions, smoothed(decisions, classes, share))
     return Variant("smoothing", TITLES["smoothing"], examples, 0.0, 1.0, 1.0, 1.0)
 
 
@@ -49,18 +49,22 @@ def noise(
     return Variant("noise", TITLES["noise"], examples, ce, kl, 1.0, 1.0)
 
 
-def augmented(images: Images, decisions: Decisions, originals: int) -> Variant:
+def augmented(
+    images: Images, decisions: Decisions, originals: int, parents: Int64[np.ndarray, "m 2"] | None = None
+) -> Variant:
     """Decisions alone, on the original samples and on variations of them.
 
     Args:
         images: the originals first, then the variations.
         decisions: the teacher's, on each of them.
         originals: how many of them are original samples.
+        parents: the samples that each variation descends from, see `augmented_parents`; None: not told.
     """
     if not 1 <= originals <= len(images):
         raise DataError(f"{originals} originals among {len(images)} images; expected 1 or more: pass both parts")
     cost = len(images) / originals
-    return Variant("augmented", TITLES["augmented"], Examples(images, decisions), 1.0, 0.0, 1.0, cost)
+    lineage = None if parents is None else np.concatenate([np.arange(originals).repeat(2).reshape(-1, 2), parents])
+    return Variant("augmented", TITLES["augmented"], Examples(images, decisions), 1.0, 0.0, 1.0, cost, parents=lineage)
 
 
 def kd(

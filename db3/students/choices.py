@@ -1,10 +1,14 @@
 """What nobody named is chosen here: a student's architecture and the length of its training; and what to warn of."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from db3.networks import choose_student
+from db3.digest import digest_file
+from db3.networks import build, choose_student, read_initial_weights
 from db3.settings.declare import shared
 from db3.settings.training import DistillSettings, Schedule
 from db3.soft_labels import TransferSet
@@ -52,7 +56,23 @@ def student_settings(
         architecture = choose_student((channels, height, width), transfer.classes, teacher_parameters).architecture
     if steps == "auto":
         steps = choose_steps(decided_images(transfer), settings.batch, settings.assistants.networks > 0)
-    return StudentSettings(architecture, TrainSettings(**{**shared(Schedule, settings), "steps": steps}), seeds)
+    training = TrainSettings(**{**shared(Schedule, settings), "steps": steps})
+    return StudentSettings(architecture, training, seeds, _initial(settings.initial_weights, architecture, transfer))
+
+
+def _initial(path: str | None, architecture: str, transfer: TransferSet) -> dict[str, npt.NDArray[Any]]:
+    """Weights that the students begin with, by name; empty: those drawn by their seeds."""
+    if path is None:
+        return {}
+    channels, height, width = transfer.images.shape[1:]
+    network = build(architecture, (channels, height, width), transfer.classes, seed=None)
+    found = read_initial_weights(path, network, transfer.classes)
+    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in found.items()}
+
+
+def told_of_initial(path: str | None) -> dict[str, str]:
+    """What model cards tell of the weights that a student began with: the file and its digest."""
+    return {} if path is None else {"initial weights": f"{Path(path).name}, SHA-256 {digest_file(Path(path))}"}
 
 
 def decided_images(transfer: TransferSet) -> int:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Int64
 from torch import nn
 
 from db3.errors import ConfigError
-from db3.images.augmented import augmented_images
+from db3.images.augmented import augmented_images, augmented_parents
 from db3.settings.soft_labels import SoftLabelSettings
 from db3.settings.training import Arithmetic, VariantName, VariantSettings
 from db3.soft_labels import (
@@ -58,6 +58,8 @@ class VariantSources:
         rounds: the round in which each sample was made, for the curve where nothing was searched.
         augmented: the teacher's decisions on the augmented images 0, 1, … of the samples.
         augmented_seed: of these images.
+        starts: the start samples of each pair's search, see `nearest_starts`; None: not told.
+        start_distances: how far these are.
         network: the teacher's own, whose scores `kd` needs and no black box tells.
         arithmetic: in which it tells them.
     """
@@ -69,6 +71,8 @@ class VariantSources:
     rounds: Int[np.ndarray, " n"] | None = None
     augmented: Int64[np.ndarray, " m"] | None = None
     augmented_seed: int = 0
+    starts: Int64[np.ndarray, "n k q"] | None = None
+    start_distances: Float[np.ndarray, "n k q"] | None = None
     network: nn.Module | None = None
     arithmetic: Arithmetic = "float32"
 
@@ -90,7 +94,8 @@ def build_variants(
     Raises:
         ConfigError: `augmented` is wanted beside a search, but no augmented image was asked.
     """
-    student = student_variant(sources.transfer, sources.queries_per_sample, **vars(settings.weights))
+    own = {**vars(settings.weights), "starts": sources.starts}
+    student = student_variant(sources.transfer, sources.queries_per_sample, **own)
     absent = left_out(sources, settings.baselines)
     wanted = [name for name in settings.baselines if name not in absent]
     curve = _curve(sources, settings, soft_labels) if settings.curve else []
@@ -158,7 +163,8 @@ def _augmented(held: TransferSet, decided: Int64[np.ndarray, " m"] | None, seed:
         )
     made = augmented_images(held.images, range(len(decided)), seed)
     images, decisions = np.concatenate([held.images, made]), np.concatenate([held.decisions, decided])
-    return baselines.augmented(images, decisions, originals=len(held.images))
+    parents = augmented_parents(len(held.images), range(len(decided)), seed)
+    return baselines.augmented(images, decisions, len(held.images), parents)
 
 
 def _curve(sources: VariantSources, settings: VariantSettings, soft_labels: SoftLabelSettings) -> list[Variant]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from db3.errors import Db3Error
 from db3.extras import needs
-from db3.training.examples import pixels
+from db3.pixels import to_floats
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -91,16 +91,11 @@ def check_parity(
         ConfigError: the extra `onnx` is not installed.
         Db3Error: a logit differs by more than the tolerance, or is NaN.
     """
-    with needs("onnx", "ONNX export", _OTHERWISE):
-        runtime = import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = onnx_session(model, _OTHERWISE)
     network.eval()
     largest, scale = 0.0, 1.0
     for start in range(0, len(images), _CHUNK):
-        batch = pixels(images[start : start + _CHUNK]).contiguous()
+        batch = to_floats(images[start : start + _CHUNK]).contiguous()
         with torch.inference_mode():
             expected = network(batch).numpy()
         (logits,) = session.run(["logits"], {"images": batch.numpy()})
@@ -112,6 +107,24 @@ def check_parity(
             f"{tolerance * scale:.3g}: install the locked versions of torch and onnxruntime, or set distill.onnx: false"
         )
     return Parity(largest, len(images))
+
+
+def onnx_session(model: bytes, otherwise: str = "") -> Any:
+    """An exported student, opened by onnxruntime for one thread of the CPU.
+
+    Args:
+        model: as `export_onnx` gives it.
+        otherwise: how to do without onnxruntime, where one can.
+
+    Raises:
+        ConfigError: the extra `onnx` is not installed.
+    """
+    with needs("onnx", "ONNX export", otherwise):
+        runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _strip(message: Any) -> None:

@@ -2,7 +2,10 @@
 
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,14 +27,24 @@ def latency_ms(network: nn.Module, input_shape: tuple[int, int, int], runs: int)
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            for _ in range(max(3, runs // 10)):
-                network(image)
-            return 1000 * statistics.median(_timed(network, image) for _ in range(runs))
+            return _median_ms(lambda: network(image), runs)
     finally:
         torch.set_num_threads(threads)
 
 
-def _timed(network: nn.Module, image: torch.Tensor) -> float:
+def session_latency_ms(session: Any, input_shape: tuple[int, int, int], runs: int) -> float:
+    """The same of an ONNX file, as `onnx_session` opens it."""
+    image = {"images": np.full((1, *input_shape), 0.5, np.float32)}
+    return _median_ms(lambda: session.run(["logits"], image), runs)
+
+
+def _median_ms(call: Callable[[], object], runs: int) -> float:
+    for _ in range(max(3, runs // 10)):
+        call()
+    return 1000 * statistics.median(_timed(call) for _ in range(runs))
+
+
+def _timed(call: Callable[[], object]) -> float:
     start = time.perf_counter()
-    network(image)
+    call()
     return time.perf_counter() - start

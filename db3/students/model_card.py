@@ -20,7 +20,7 @@ its decision: the top-1 class of each image it was asked about. No score, gradie
 | multiply-adds per image | {multiply_adds:,} |
 | teacher (identity) | `{teacher}` |
 | transfer set (digest) | `{transfer}` |
-| ONNX | {parity} |
+| ONNX | {parity} |{int8}
 
 {names}
 
@@ -84,7 +84,7 @@ def model_card(student: Mapping[str, Any], training: Mapping[str, Any], measured
 
     Args:
         student: the content of student.json (`architecture`, `input_shape`, `classes`, `class_names`, `parameters`,
-            `bytes`, `multiply_adds`, `transfer`, `teacher`, and `onnx`, absent or None when there is no ONNX file).
+            `bytes`, `multiply_adds`, `transfer`, `teacher`, and `onnx` and `int8`, absent or None without such a file).
         training: parameters to show, name → plain value, in this order.
         measured: what was measured, in a sentence; None: the pipeline will, after this card.
     """
@@ -100,6 +100,7 @@ def model_card(student: Mapping[str, Any], training: Mapping[str, Any], measured
         names=_class_names(student["class_names"]),
         training="\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in training.items()),
         parity=_parity(onnx),
+        int8=_int8(student.get("int8")),
         onnx_use=_ONNX_USE.format(**shape) if onnx else "",
     )
 
@@ -114,6 +115,16 @@ def _parity(onnx: Mapping[str, Any] | None) -> str:
     if not onnx:
         return "not exported"
     return f"logits within {onnx['tolerance']:.0e} of the largest of PyTorch's on {onnx['checked']:,} samples"
+
+
+def _int8(int8: Mapping[str, Any] | None) -> str:
+    """A row of the table, or nothing."""
+    if not int8:
+        return ""
+    sizes = f"{int8['bytes']:,} bytes against {int8['float32_bytes']:,}"
+    alike = f"{int8['alike']:,} of {int8['checked']:,} samples decided as by the float32 file"
+    more = f"; {int8['measured']}" if "measured" in int8 else ""
+    return f"\n| int8 ONNX | `student.int8.onnx`: {sizes}; {alike}{more} |"
 
 
 def _cell(value: object) -> str:

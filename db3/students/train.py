@@ -1,15 +1,18 @@
 """Training of the students: every variant with every seed, a piece of work for each."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
+from db3.digest import digest_arrays
 from db3.networks import build
 from db3.students.variants import Variant
-from db3.training.examples import Examples, channel_statistics
+from db3.training.examples import Examples, network_for
 from db3.training.processes import check_processes, processes_of, train_together
 from db3.training.train import HistoryRow, TrainSettings
 from db3.work import Arrays, Run, Work, run_here
@@ -25,11 +28,13 @@ class StudentSettings:
         architecture: a name that `db3.networks.build` knows.
         training: how each student is trained, but for its variant's own loss.
         seeds: one student of every variant for each.
+        initial: weights that all of them begin with, in place of those drawn by their seeds; empty: none.
     """
 
     architecture: str
     training: TrainSettings
     seeds: Sequence[int] = (0,)
+    initial: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ def train_variants(
         ]
         own = asdict(variant.settings(settings.training))
         bound = processes_of(settings.training, processes)
-        return [settings.architecture, classes, own, seed, *_content(variant.examples), groups, *bound]
+        begun = [digest_arrays(settings.initial)] if settings.initial else []
+        return [settings.architecture, classes, own, seed, *_content(variant.examples), groups, *bound, *begun]
 
     steps = [settings.training.steps] * len(jobs)
     bound = settings.training.arithmetic != "exact"
@@ -106,8 +112,9 @@ def _content(examples: Examples) -> list[object]:
 
 
 def _train(variant: Variant, seed: int, classes: int, settings: StudentSettings, device: str, processes: int) -> Arrays:
-    mean, std = channel_statistics(variant.examples.images)
-    network = build(settings.architecture, _shape(variant), classes, mean=mean, std=std, seed=seed)
+    network = network_for(settings.architecture, variant.examples.images, classes, seed)
+    initial = {name: torch.tensor(array) for name, array in settings.initial.items()}
+    network.load_state_dict({**network.state_dict(), **initial})
     rows = train_together(
         network,
         variant.examples,

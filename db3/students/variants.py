@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from db3.soft_labels import TransferSet
-from db3.training.examples import Examples, Group
+from db3.training.examples import Examples, Group, Parents
 from db3.training.train import TrainSettings
 
 _MAPPINGS = {
@@ -32,6 +32,7 @@ class Variant:
         queries_per_sample: images sent to the teacher per original sample, the sample itself included.
         black_box: whether a teacher that tells only decisions suffices.
         groups: further examples, with their share of every batch.
+        parents: int64 [N] or [N, p], the samples that each example descends from; None: example i is sample i.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Variant:
     queries_per_sample: float
     black_box: bool = True
     groups: tuple[Group, ...] = ()
+    parents: Parents | None = None
 
     def settings(self, common: TrainSettings) -> TrainSettings:
         """The settings all variants share, with this variant's own loss."""
@@ -57,6 +59,7 @@ def student_variant(
     title: str | None = None,
     ce: float = 0.0,
     kl: float = 1.0,
+    starts: Int64[np.ndarray, "n k q"] | None = None,
 ) -> Variant:
     """The student of a transfer set: the samples, and a group of each batch for what the set holds beside them.
 
@@ -67,12 +70,13 @@ def student_variant(
         title: see `Variant`; None: what the set holds, in words.
         ce: weight of the cross-entropy with the decision, beside soft labels; bare decisions have nothing else.
         kl: weight of the divergence from the soft labels.
+        starts: of each pair's search, which what it asked descends from too; see `nearest_starts`.
     """
     bare, temperature = transfer.recipe.mapping == "hard", transfer.recipe.temperature
     examples = Examples(transfer.images, transfer.decisions, None if bare else transfer.soft_labels)
     ce, kl = (1.0, 0.0) if bare else (ce, kl)
     title = _title(transfer) if title is None else title
-    return Variant(name, title, examples, ce, kl, temperature, queries_per_sample, groups=_groups(transfer))
+    return Variant(name, title, examples, ce, kl, temperature, queries_per_sample, groups=_groups(transfer, starts))
 
 
 def _title(transfer: TransferSet) -> str:
@@ -82,14 +86,26 @@ def _title(transfer: TransferSet) -> str:
     )
 
 
-def _groups(transfer: TransferSet) -> tuple[Group, ...]:
+def _groups(transfer: TransferSet, starts: Int64[np.ndarray, "n k q"] | None) -> tuple[Group, ...]:
     groups, recipe = [], transfer.recipe
     if (points := transfer.boundary_points) is not None and points.soft_labels is not None:
-        share = recipe.boundary_points
-        groups.append(boundary_points(points.images, points.pairs, points.soft_labels, share, recipe.temperature))
+        labels, parents = points.soft_labels, _parents(points.pairs, starts)
+        share, temperature = recipe.boundary_points, recipe.temperature
+        groups.append(boundary_points(points.images, points.pairs, labels, share, temperature, parents))
     if (queried := transfer.queried_images) is not None:
-        groups.append(queried_images(queried.images, queried.decisions, queried.keys[:, 0], recipe.queried_images))
+        parents = _parents(queried.keys[:, :2], starts)
+        groups.append(queried_images(queried.images, queried.decisions, parents, recipe.queried_images))
     return tuple(groups)
+
+
+def _parents(pairs: Int64[np.ndarray, "m 2"], starts: Int64[np.ndarray, "n k q"] | None) -> Parents:
+    """The samples that what was asked of each pair descends from, or that were varied."""
+    samples: Parents = pairs[:, 0].copy()
+    if starts is None:
+        return samples
+    partners = -1 - pairs[:, 1:]  # of variations, see `add_variations`; negative for what a search asked
+    of_pairs = starts[samples, np.maximum(pairs[:, 1], 0)]
+    return np.column_stack([samples, np.where(partners < 0, of_pairs, partners)])
 
 
 def boundary_points(
@@ -98,6 +114,7 @@ def boundary_points(
     labels: Float32[np.ndarray, "p k"],
     share: float,
     temperature: float,
+    parents: Parents | None = None,
 ) -> Group:
     """Boundary points as a group: soft labels alone, since a point on the boundary has no decision to speak of.
 
@@ -107,15 +124,18 @@ def boundary_points(
         labels: see `db3.soft_labels.boundary_points.boundary_point_labels`.
         share: of each batch.
         temperature: the student's in that divergence; that of the samples' own labels where both are of one β.
+        parents: the samples that each descends from; None: that of its pair.
     """
     examples = Examples(points, pairs[:, 1].copy(), labels)
-    return Group("boundary_points", examples, share, 0.0, 1.0, temperature, pairs[:, 0].copy())
+    return Group(
+        "boundary_points", examples, share, 0.0, 1.0, temperature, pairs[:, 0].copy() if parents is None else parents
+    )
 
 
 def queried_images(
     images: UInt8[np.ndarray, "a c h w"],
     decisions: Int64[np.ndarray, " a"],
-    parents: Int64[np.ndarray, " a"],
+    parents: Parents,
     share: float,
 ) -> Group:
     """Every image that a search asked, with its decision, as a group."""

@@ -38,6 +38,13 @@ again with the negative number where the attempt reached nobody: then they were 
 Answered = Callable[[int, Int[Tensor, " _"]], None]
 """Called by an adapter with each answered part of a `decide`, as soon as it is there: the place of its first image in
 that call, and its decisions. So what was answered before a failure is not lost."""
+Counted = Callable[[str, int], None]
+"""Called by an adapter with what else it counts, by the name that `db3.teachers.budget.Costs` has for it, and how many
+more."""
+
+
+def ignored(name: str, count: int) -> None:
+    """Where nobody counts."""
 
 
 @dataclass(frozen=True)

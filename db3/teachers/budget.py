@@ -11,7 +11,8 @@ from db3.errors import BudgetSpent
 from db3.teachers.base import Announcing, Teacher
 from db3.teachers.checks import checked_decisions, read_images
 
-COUNTS = ("asked", "known", "sent", "answered", "votes", "compared", "changed")
+UNCLEAR = ("nothing", "several", "off_list")
+COUNTS = ("asked", "known", "sent", "answered", "votes", "compared", "changed", *UNCLEAR, "tokens")
 """The numbers of a record, as files and manifests name them."""
 Images = (
     Float[Tensor, "n c h w"] | UInt8[Tensor, "n c h w"] | Float[np.ndarray, "n c h w"] | UInt8[np.ndarray, "n c h w"]
@@ -31,6 +32,10 @@ class Costs:
         votes: answers that the decisions were made of, those known included (`Votes`).
         compared: images that were answered twice or more (`Votes`).
         changed: those of them whose first two answers differ.
+        nothing: answers that came back and named no class, as `teacher.unclear` allows (the adapter).
+        several: likewise, more than one class.
+        off_list: likewise, none of the model's classes.
+        tokens: that the answers were billed for, where they say it (the adapter).
         before: images that earlier runs of the same work have sent.
         limit: `before` and `sent` together never exceed it; None: no limit.
     """
@@ -42,6 +47,10 @@ class Costs:
     votes: int = 0
     compared: int = 0
     changed: int = 0
+    nothing: int = 0
+    several: int = 0
+    off_list: int = 0
+    tokens: int = 0
     before: int = 0
     limit: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -68,6 +77,10 @@ class Costs:
         with self._lock:
             for name, count in counts.items():
                 setattr(self, name, getattr(self, name) + count)
+
+    def count(self, name: str, number: int) -> None:
+        """Add to one of them (`db3.teachers.base.Counted`)."""
+        self.add(**{name: number})
 
     def counts(self) -> dict[str, int]:
         """The numbers by name."""

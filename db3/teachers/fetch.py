@@ -17,11 +17,13 @@ from db3.teachers.adapters.call_shape import CallShape
 from db3.teachers.adapters.catalogue import fetch_foreign
 from db3.teachers.adapters.foreign_model import FOLDER, ModelDescription
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import full_map
+from db3.teachers.adapters.outputs import Unclear, full_map
 from db3.teachers.adapters.preprocessing import Preprocessing
 from db3.teachers.base import ImageShape
 from db3.teachers.folder import WEIGHTS
 
+REJECTED = "rejected"
+"""Name of the class that unclear answers count as (`teacher.unclear`): the last one."""
 _MODEST = 64  # images a call where none is measured: a model from elsewhere may cost money
 
 
@@ -89,7 +91,7 @@ def describe_model(settings: TeacherSettings, shape: ImageShape, class_names: Se
     Args:
         settings: of the teacher.
         shape: (C, H, W) of the images.
-        class_names: of classes 0, 1, …
+        class_names: of classes 0, 1, …, without the one that stands for unclear answers.
 
     Raises:
         ConfigError: labels for another number of classes.
@@ -109,12 +111,36 @@ def describe_model(settings: TeacherSettings, shape: ImageShape, class_names: Se
         preprocessing=Preprocessing(**shared(PixelSettings, settings)),
         checkpoint=Path(settings.checkpoint) if settings.checkpoint else None,
         function=settings.function,
+        command=settings.command or (),
+        line=settings.line,
         version=settings.version,
         input=settings.input,
         output=settings.output,
         http=vars(settings.http),
         classes_map=classes_map,
+        unclear=unclear_of(settings),
     )
+
+
+def unclear_of(settings: TeacherSettings) -> Unclear:
+    """What becomes of answers that are no single class."""
+    return Unclear(settings.unclear != "error", settings.several == "first", settings.threshold)
+
+
+def with_rejected(class_names: Sequence[str], settings: TeacherSettings) -> list[str]:
+    """The names of the classes that a teacher decides: one more where its unclear answers count as one.
+
+    Raises:
+        ConfigError: a class has that name already.
+    """
+    if settings.unclear == "error":
+        return list(class_names)
+    if REJECTED in class_names:
+        raise ConfigError(
+            f"teacher.unclear is {settings.unclear}, but a class is called {REJECTED} already: give that class another "
+            "name"
+        )
+    return [*class_names, REJECTED]
 
 
 def fetch_model(description: ModelDescription, folder: Path, link: Link | None = None) -> FetchedTeacher:

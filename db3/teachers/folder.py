@@ -20,7 +20,7 @@ from db3.teachers.adapters.network import NetworkTeacher
 from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.store import Account, AnswerStore
-from db3.teachers.base import Answered, Sending, Teacher, TeacherSpec
+from db3.teachers.base import Answered, Counted, Sending, Teacher, TeacherSpec, ignored
 from db3.teachers.budget import Budget, Costs
 from db3.teachers.votes import Votes
 
@@ -116,8 +116,8 @@ def account_of(folder: Path, scope: str = "") -> Account:
     """
     card = read_card(folder)
     model = card.get("model") or {"kind": "network", "name": card["architecture"]}
-    place = model.get("url") or model.get("function") or model.get("file") or ""
-    name = " ".join(str(word) for word in (model["kind"], model.get("name"), place) if word)
+    place = model.get("url") or model.get("function") or model.get("file") or " ".join(model.get("command", ()))
+    name = " ".join(str(word) for word in (model["kind"], model.get("name") or model.get("model"), place) if word)
     return Account(answers_identity(card, digest_weights(folder, card)), card["classes"], name, scope)
 
 
@@ -144,6 +144,7 @@ def open_adapter(
     *,
     sending: Sending | None = None,
     answered: Answered | None = None,
+    counted: Counted = ignored,
     link: Link | None = None,
 ) -> Teacher:
     """The innermost layer: the model itself, asked in its own calls, shown the levels that the card names.
@@ -154,6 +155,7 @@ def open_adapter(
         sending: called before each attempt with the number of images about to be sent; it may raise to forbid the
             sending. Possibly from another thread, but one call at a time.
         answered: called with each part of a call that is answered; likewise.
+        counted: called with what the adapter counts beside; likewise.
         link: how a remote teacher is reached.
     """
     card, spec = read_card(folder), read_spec(folder)
@@ -163,7 +165,7 @@ def open_adapter(
         network = NetworkTeacher(open_network(folder), spec, device, memory_format, arithmetic)
         teacher: Teacher = Batching(network, pad=arithmetic != "exact", sending=sending, answered=answered)
     else:
-        teacher = open_foreign(StoredModel(card, folder, spec, device, link or Link(), sending, answered))
+        teacher = open_foreign(StoredModel(card, folder, spec, device, link or Link(), sending, answered, counted))
     return Quantised(teacher) if spec.levels else teacher
 
 
@@ -177,22 +179,24 @@ class LateAdapter:
 
     Args:
         spec: of the teacher.
-        open_adapter: opens it, given both listeners.
+        open_adapter: opens it, given all three listeners.
 
     Attributes:
         sending: see `open_adapter`.
         answered: likewise.
+        counted: likewise.
     """
 
-    def __init__(self, spec: TeacherSpec, open_adapter: Callable[[Sending, Answered], Teacher]) -> None:
+    def __init__(self, spec: TeacherSpec, open_adapter: Callable[[Sending, Answered, Counted], Teacher]) -> None:
         self.spec, self._open = spec, open_adapter
         self.sending: Sending | None = None
         self.answered: Answered | None = None
+        self.counted: Counted = ignored
         self._adapter: Teacher | None = None
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         if self._adapter is None:
-            self._adapter = self._open(self._sending, self._answered)
+            self._adapter = self._open(self._sending, self._answered, self._counted)
         return self._adapter.decide(images)
 
     def _sending(self, count: int) -> None:
@@ -203,12 +207,15 @@ class LateAdapter:
         if self.answered:
             self.answered(place, decisions)
 
+    def _counted(self, name: str, count: int) -> None:
+        self.counted(name, count)
+
 
 def late_adapter(folder: Path, device: str = "cpu", link: Link | None = None) -> LateAdapter:
     """The adapter of the teacher in a folder, see `open_adapter`."""
 
-    def opened(sending: Sending, answered: Answered) -> Teacher:
-        return open_adapter(folder, device, sending=sending, answered=answered, link=link)
+    def opened(sending: Sending, answered: Answered, counted: Counted) -> Teacher:
+        return open_adapter(folder, device, sending=sending, answered=answered, counted=counted, link=link)
 
     return LateAdapter(read_spec(folder), opened)
 
@@ -217,6 +224,7 @@ def stack_votes(
     adapter: LateAdapter, votes: int, costs: Costs, store: AnswerStore | None = None, account: Account | None = None
 ) -> Votes:
     """The layers from the adapter up to the votes, with answers kept where there are a store and an account."""
+    adapter.counted = costs.count
     if store is None or account is None:
         adapter.sending, adapter.answered = costs.send, None
         return Votes(adapter, votes, costs)

@@ -1,14 +1,16 @@
 """A local teacher, trained on true labels with the students' own loop."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 from torch import nn
 
-from db3.networks import build
+from db3.settings.training import CropSettings
 from db3.training.augmentation import augmentation
-from db3.training.examples import Examples, channel_statistics
+from db3.training.checkpoint import Checkpoint
+from db3.training.examples import Examples, network_for, smoothed
 from db3.training.train import HistoryRow, TrainSettings, train
 
 
@@ -21,8 +23,11 @@ def train_teacher(
     *,
     seed: int,
     augment: str = "none",
+    crop: CropSettings | None = None,
+    label_smoothing: float = 0.0,
     on_step: Callable[[], object] | None = None,
     device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[nn.Module, list[HistoryRow]]:
     """Build and train a teacher: cross-entropy with the true labels, images normalised per channel.
 
@@ -34,8 +39,11 @@ def train_teacher(
         settings: with `ce` above 0 and `kl` 0; `select: best` holds a part of the images out.
         seed: of the weights, the order and the augmentations.
         augment: `none`, `warp` or `crop_flip`, see `db3.training.augmentation`.
+        crop: of crop_flip, likewise.
+        label_smoothing: share of each label that is spread evenly over all classes; 0: none.
         on_step: called after every step.
         device: where to compute; the network comes back on the CPU in evaluation mode.
+        checkpoint: see `db3.training.train.train`.
 
     Raises:
         DataError: no image, or not one label per image.
@@ -43,9 +51,12 @@ def train_teacher(
         Db3Error: the loss became NaN or infinite.
     """
     examples = Examples(images, labels)
-    change = augmentation(augment, seed)
-    mean, std = channel_statistics(images)
-    channels, height, width = images.shape[1:]
-    network = build(architecture, (channels, height, width), classes, mean=mean, std=std, seed=seed)
-    history = train(network, examples, settings, seed, on_step=on_step, augment=change, device=device)
+    if label_smoothing:
+        examples = Examples(images, labels, smoothed(examples.decisions, classes, label_smoothing))
+        settings = replace(settings, ce=0.0, kl=settings.ce)
+    change = augmentation(augment, seed, crop)
+    network = network_for(architecture, images, classes, seed)
+    history = train(
+        network, examples, settings, seed, on_step=on_step, augment=change, device=device, checkpoint=checkpoint
+    )
     return network, history

@@ -30,6 +30,8 @@ class Part:
         batches: rows of each step, without end.
         ce, kl, temperature: of the loss.
         first: number of its first example, counted over all parts.
+        size: of an epoch: examples that are learnt.
+        count: of them in each batch.
     """
 
     examples: Examples
@@ -40,6 +42,12 @@ class Part:
     kl: float
     temperature: float
     first: int
+    size: int
+    count: int
+
+    def seen(self, step: int) -> Indices:
+        """How many epochs of it were over before each of its rows in batch `step`."""
+        return (step * self.count + np.arange(self.count)) // self.size
 
 
 def parts(
@@ -55,6 +63,7 @@ def parts(
     seed: int,
     device: str,
     balance: float = 0.0,
+    begun: int = 0,
 ) -> list[Part]:
     """The originals first, with what the groups leave of a batch, then the groups.
 
@@ -70,6 +79,7 @@ def parts(
         seed: of the orders, with the group's name.
         device: where the targets shall lie.
         balance: of the originals' classes, see `class_weights`; 0: as often as they are.
+        begun: steps done before.
 
     Raises:
         ConfigError: no room for originals in a batch, two groups of one name, or a group of which nothing is left.
@@ -78,7 +88,8 @@ def parts(
         raise ConfigError(f"two groups have one name among {[group.name for group in groups]}: name them apart")
     counts = shares(batch, groups)
     weights = class_weights(np.asarray(examples.decisions)[learnt], balance) if balance else None
-    drawn = [_part(examples, batches(learnt, counts[0], seed, weights=weights), (ce, kl, temperature), 0, device)]
+    stream = batches(learnt, counts[0], seed, weights=weights, begun=begun)
+    drawn = [_part(examples, stream, (ce, kl, temperature), 0, device, (len(learnt), counts[0]))]
     first = len(examples)
     for group, count in zip(groups, counts[1:], strict=True):
         rows = group.without(np.empty(0, np.int64) if held is None else held)
@@ -88,7 +99,8 @@ def parts(
                 "set select to last"
             )
         loss = group.ce, group.kl, group.temperature
-        drawn.append(_part(group.examples, batches(rows, count, seed, group.name), loss, first, device))
+        stream = batches(rows, count, seed, group.name, begun=begun)
+        drawn.append(_part(group.examples, stream, loss, first, device, (len(rows), count)))
         first += len(group.examples)
     return drawn
 
@@ -107,16 +119,20 @@ def shares(batch: int, groups: Sequence[Group]) -> list[int]:
 
 
 def batches(
-    indices: Indices, batch: int, seed: int, *identity: str, weights: Weights | None = None
+    indices: Indices, batch: int, seed: int, *identity: str, weights: Weights | None = None, begun: int = 0
 ) -> Iterator[Indices]:
     """Full batches without end; epoch e is a permutation keyed by (seed, identity, e), and a batch may reach into the
     next.
 
+    The first `begun` of them are left out.
+
     With weights, an epoch holds an index ⌊w⌋ or ⌈w⌉ times, w its weight times their number: w times on average.
     """
+    over, within = divmod(begun * batch, max(1, len(indices)))
     stream = itertools.chain.from_iterable(
-        _epoch(indices, seed, identity, epoch, weights) for epoch in itertools.count()
+        _epoch(indices, seed, identity, epoch, weights) for epoch in itertools.count(over)
     )
+    next(itertools.islice(stream, within, within), None)
     while True:
         yield np.array(list(itertools.islice(stream, batch)), dtype=np.int64)
 
@@ -144,9 +160,14 @@ def _epoch(indices: Indices, seed: int, identity: tuple[str, ...], epoch: int, w
 
 
 def _part(
-    examples: Examples, rows: Iterator[Indices], loss: tuple[float, float, float], first: int, device: str
+    examples: Examples,
+    rows: Iterator[Indices],
+    loss: tuple[float, float, float],
+    first: int,
+    device: str,
+    sizes: tuple[int, int],
 ) -> Part:
     decisions = torch.from_numpy(np.array(examples.decisions)).to(device)
     labels = examples.soft_labels
     soft = None if labels is None else torch.from_numpy(np.array(labels)).to(device)
-    return Part(examples, decisions, soft, rows, *loss, first)
+    return Part(examples, decisions, soft, rows, *loss, first, *sizes)

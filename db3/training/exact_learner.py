@@ -18,6 +18,7 @@ from db3.arithmetic import (
     to_exact,
 )
 from db3.errors import ConfigError
+from db3.settings.training import Schedule
 from db3.training.learner import Targets
 from db3.training.ranks import Rank
 
@@ -34,8 +35,7 @@ class ExactLearner:
     Args:
         network: float32, of layers that have an exact twin.
         seed: of dropout.
-        batch: images of a step, of all processes.
-        weight_decay: AdamW's.
+        settings: of the training.
         device: where to compute.
         rank: which of the processes this is.
 
@@ -43,13 +43,13 @@ class ExactLearner:
         ConfigError: a layer without a twin.
     """
 
-    def __init__(self, network: nn.Module, seed: int, batch: int, weight_decay: float, device: str, rank: Rank) -> None:
+    def __init__(self, network: nn.Module, seed: int, settings: Schedule, device: str, rank: Rank) -> None:
         self._network = network
         self._twin = to_exact(network).to(device).train()
-        self._optimiser = AdamW(self._twin.parameters(), weight_decay=weight_decay)
-        self._seed, self._batch, self._rank = seed, batch, rank
-        mine = rank.rows(batch)
-        self._first, self._reduce = mine.start, self._over(mine.stop - mine.start, batch)
+        self._optimiser = AdamW(self._twin.parameters(), weight_decay=settings.weight_decay)
+        self._seed, self._batch, self._rank = seed, settings.batch, rank
+        mine = rank.rows(self._batch)
+        self._first, self._reduce = mine.start, self._over(mine.stop - mine.start, self._batch)
 
     def step(self, images: Tensor, targets: Sequence[Targets], step: int, lr: float) -> Tensor:
         self._optimiser.zero_grad()
@@ -94,6 +94,14 @@ class ExactLearner:
 
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._twin.state_dict().items()}
+
+    def state(self) -> dict[str, Tensor]:
+        return {f"network.{name}": tensor for name, tensor in self._twin.state_dict().items()} | self._optimiser.state()
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        own = {name.removeprefix("network."): each for name, each in state.items() if name.startswith("network.")}
+        self._twin.load_state_dict(own)
+        self._optimiser.restore(state)
 
     def finish(self, weights: dict[str, Tensor] | None) -> None:
         if weights is not None:

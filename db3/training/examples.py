@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from db3.errors import DataError
+from db3.networks import build, whiten
 from db3.pixels import stored_array
 from db3.types import read_decisions
+
+Parents = Int64[np.ndarray, " _"] | Int64[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True, init=False)
@@ -74,8 +77,8 @@ class Group:
         examples: the images with their decisions and, for a KL, soft labels.
         share: of each batch, above 0 and below 1; one image of a batch at least.
         ce, kl, temperature: of `student_loss` for these examples.
-        parents: int64 [t], the original that each descends from: with `select: best`, descendants of an original that
-            is held out are not learnt either. None: they descend from none.
+        parents: int64 [t] or [t, p], the originals that each descends from (−1 in places too many): where one of them
+            is held out, its descendants are not learnt either. None: they descend from none.
 
     Raises:
         DataError: a share that is none, or parents of another number than the examples.
@@ -87,7 +90,7 @@ class Group:
     ce: float = 1.0
     kl: float = 0.0
     temperature: float = 1.0
-    parents: Int64[np.ndarray, " _"] | None = None
+    parents: Parents | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -102,7 +105,13 @@ class Group:
         """Places of the examples that descend from none of the given originals."""
         if self.parents is None:
             return np.arange(len(self.examples))
-        return np.flatnonzero(~np.isin(self.parents, originals))
+        return descend_from_none(self.parents, originals)
+
+
+def descend_from_none(parents: Parents, originals: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Places of the rows of `parents` that name none of the given originals."""
+    named: npt.NDArray[np.bool_] = np.isin(parents.reshape(len(parents), -1), originals)
+    return np.flatnonzero(~named.any(axis=1))
 
 
 def pixels(images: UInt8[np.ndarray, "n c h w"], device: str | torch.device = "cpu") -> Float[Tensor, "n c h w"]:
@@ -111,6 +120,32 @@ def pixels(images: UInt8[np.ndarray, "n c h w"], device: str | torch.device = "c
     # Channels last in memory: convolutions take two thirds of the time on a CPU.
     # Divided by a tensor: with a number's reciprocal CUDA would multiply.
     return batch.to(torch.float32, memory_format=torch.channels_last).div_(torch.full((), 255.0, device=device))
+
+
+def network_for(architecture: str, images: UInt8[np.ndarray, "n c h w"], classes: int, seed: int) -> nn.Module:
+    """A network with first weights that is about to learn these images: they decide how it normalises its pixels.
+
+    Args:
+        architecture: a name that `db3.networks.build` knows.
+        images: the training images.
+        classes: K.
+        seed: of the weights.
+
+    Raises:
+        ConfigError: an unknown architecture, or one that does not fit the images.
+    """
+    mean, std = channel_statistics(images)
+    channels, height, width = images.shape[1:]
+    network = build(architecture, (channels, height, width), classes, mean=mean, std=std, seed=seed)
+    whiten(network, images)
+    return network
+
+
+def smoothed(decisions: npt.NDArray[np.integer[Any]], classes: int, share: float) -> Float32[np.ndarray, "n k"]:
+    """Decisions mixed with the uniform distribution: p = (1 − ε) · onehot(m) + ε / K, with ε = `share`."""
+    soft_labels = np.full((len(decisions), classes), share / classes)
+    soft_labels[np.arange(len(decisions)), decisions] += 1 - share
+    return soft_labels.astype(np.float32)
 
 
 def channel_statistics(images: UInt8[np.ndarray, "n c h w"]) -> tuple[list[float], list[float]]:

@@ -6,7 +6,9 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
+from db3.settings.training import Schedule
 from db3.training.batch_norm import WholeBatchNorm
+from db3.training.float32_optimiser import Float32Optimiser
 from db3.training.learner import Targets
 from db3.training.losses import student_loss
 from db3.training.random_layers import KeyedRandomness
@@ -19,29 +21,27 @@ class Float32Learner:
     Args:
         network: float32.
         seed: of dropout.
-        batch: images of a step, of all processes.
-        weight_decay: AdamW's.
+        settings: of the training.
         device: where to compute.
         rank: which of the processes this is.
     """
 
-    def __init__(self, network: nn.Module, seed: int, batch: int, weight_decay: float, device: str, rank: Rank) -> None:
+    def __init__(self, network: nn.Module, seed: int, settings: Schedule, device: str, rank: Rank) -> None:
         network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        self._network, self._batch, self._rank = network, batch, rank
+        self._network, self._batch, self._rank = network, settings.batch, rank
         self._joined = rank.joined(network)
-        self._optimiser = torch.optim.AdamW(network.parameters(), weight_decay=weight_decay, fused=True)
-        mine = rank.rows(batch)
+        self._optimiser = Float32Optimiser(network, settings)
+        mine = rank.rows(settings.batch)
         self._randomness = KeyedRandomness(seed, mine)
         self._norms = nullcontext() if mine.all else WholeBatchNorm(mine)
 
-    def step(self, images: Tensor, targets: Sequence[Targets], step: int, lr: float) -> Tensor:  # noqa: ARG002
-        self._optimiser.param_groups[0]["lr"] = lr
+    def step(self, images: Tensor, targets: Sequence[Targets], step: int, lr: float) -> Tensor:
         self._optimiser.zero_grad()
         with self._randomness, self._norms:
             logits = self._joined(images)
         loss = self._loss(logits, targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
+        self._optimiser.step(step, lr)
         return loss.detach()
 
     def _loss(self, logits: Tensor, targets: Sequence[Targets]) -> Tensor:
@@ -68,6 +68,16 @@ class Float32Learner:
 
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
+
+    def state(self) -> dict[str, Tensor]:
+        own = {f"network.{name}": tensor for name, tensor in self._network.state_dict().items()}
+        return {**own, **self._optimiser.state(), "randomness": self._randomness.state}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        own = {name.removeprefix("network."): each for name, each in state.items() if name.startswith("network.")}
+        self._network.load_state_dict(own)
+        self._optimiser.restore(state)
+        self._randomness.state = state["randomness"]
 
     def finish(self, weights: dict[str, Tensor] | None) -> None:
         if weights is not None:

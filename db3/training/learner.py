@@ -60,6 +60,14 @@ class Learner(Protocol):
         """A copy of all weights and statistics."""
         ...
 
+    def state(self) -> dict[str, Tensor]:
+        """All that later steps depend on, by name; to be kept before the next step, which changes it."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` returned."""
+        ...
+
     def finish(self, weights: dict[str, Tensor] | None) -> None:
         """Put these weights, else those there are, into the network that is trained; it is in evaluation mode then."""
         ...

@@ -51,6 +51,15 @@ class KeyedRandomness(TorchFunctionMode):
         self._generator = generator(seed, Purpose.DROPOUT)
         self._rows = None if rows is None or rows.all else rows
 
+    @property
+    def state(self) -> Tensor:
+        """Where the generator stands: bytes."""
+        return self._generator.get_state()
+
+    @state.setter
+    def state(self, state: Tensor) -> None:
+        self._generator.set_state(state)
+
     def __torch_function__(
         self,
         func: Callable[..., Any],

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from db3.arithmetic import warmup_cosine
 from db3.errors import ConfigError, Db3Error
 from db3.progress import counted
 from db3.rng import Purpose, permutation
@@ -24,11 +23,13 @@ from db3.settings.declare import Doc, Ge, settings
 from db3.settings.training import Positive, Schedule
 from db3.training.augmentation import Augment
 from db3.training.batches import Indices, Part, parts
+from db3.training.checkpoint import Checkpoint, Course
 from db3.training.exact_learner import ExactLearner, require_float64
 from db3.training.examples import Examples, Group, pixels
 from db3.training.float32_learner import Float32Learner
 from db3.training.learner import Learner, Targets
 from db3.training.ranks import ALONE, Rank
+from db3.training.rates import learning_rates
 
 _ROWS = 50  # most rows of a history: enough for a curve, few enough to cost nothing
 _CHUNK = 256  # images per call when the held-out part is measured
@@ -43,8 +44,8 @@ class TrainSettings(Schedule):
     kl: Annotated[float, Ge(0), Doc("weight of KL(soft label || student)")] = 0.0
 
     def rates(self) -> list[float]:
-        """Learning rate of each step: linear to `lr`, then half a cosine that would reach 0 at `steps`."""
-        return warmup_cosine(self.steps, self.lr, self.warmup)
+        """Learning rate of each step, see `learning_rates`."""
+        return learning_rates(self)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def train(
     augment: Augment | None = None,
     device: str = "cpu",
     rank: Rank = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> list[HistoryRow]:
     """Train `network` in place and leave it on the CPU in evaluation mode.
 
@@ -83,6 +85,7 @@ def train(
         augment: changes each batch, see `db3.training.augmentation`; numbers the groups' examples on after the first.
         device: where to compute.
         rank: which of the processes that train the network together this is; each of them calls this function alike.
+        checkpoint: where a training of one process begins if it was begun before, and keeps how far it has come.
 
     Returns:
         At most 50 rows, evenly spread; the last one is the last step.
@@ -94,6 +97,8 @@ def train(
     if settings.arithmetic == "exact":
         require_float64(device)
     learnt, held = _split(len(examples), settings, seed)
+    learner = _learner(network, settings, seed, device, rank)
+    course = _resumed(learner, checkpoint)
     drawn = parts(
         examples,
         groups,
@@ -106,18 +111,16 @@ def train(
         seed=seed,
         device=device,
         balance=settings.balance,
+        begun=course.step,
     )
 
-    learner = _learner(network, settings, seed, device, rank)
-    rates, history = settings.rates(), list[HistoryRow]()
-    losses: list[Tensor] = []
-    best_agreement, best_weights = -1.0, None
+    rates, losses = settings.rates(), list[Tensor]()
     every = math.ceil(settings.steps / _ROWS)
-    with counted("training", settings.steps, on_step) as told:
-        for step in range(settings.steps):
+    with counted("training", settings.steps - course.step, on_step) as told:
+        for step in range(course.step, settings.steps):
             whole = [next(part.batches) for part in drawn]
             chosen = rank.share(whole)
-            images = _images(drawn, chosen, step, augment).to(device)
+            images = _images(drawn, chosen, step, augment, rank).to(device)
             targets = [
                 _targets(part, rows, len(all_rows)) for part, rows, all_rows in zip(drawn, chosen, whole, strict=True)
             ]
@@ -125,21 +128,33 @@ def train(
                 losses.append(learner.step(images, targets, step, rates[step]))
             if (step + 1) % every == 0 or step + 1 == settings.steps:
                 mean = _mean_loss(learner.whole_losses(torch.stack(losses)), step, settings, rates)
-                history.append(HistoryRow(step + 1, mean, rates[step]))
-                losses = []
+                course.step, losses = step + 1, []
+                course.rows.append((step + 1, mean, rates[step]))
                 if held is not None:
                     agreement = _agreement(learner, examples, held, device, rank)
                     # At equal agreement the later weights stand: they have learnt longer, at a lower rate.
-                    if agreement >= best_agreement:
-                        best_agreement, best_weights = agreement, learner.weights()
+                    if agreement >= course.agreement:
+                        course.agreement, course.best = agreement, learner.weights()
+                if checkpoint and checkpoint.due():
+                    checkpoint.write(course, learner.state())
             told()
-    learner.finish(best_weights)
-    return history
+    learner.finish(course.best)
+    return [HistoryRow(*row) for row in course.rows]
+
+
+def _resumed(learner: Learner, checkpoint: Checkpoint | None) -> Course:
+    """How far the training has come: the learner continues from there."""
+    found = checkpoint.read() if checkpoint else None
+    if found is None:
+        return Course()
+    course, state = found
+    learner.restore(state)
+    return course
 
 
 def _learner(network: nn.Module, settings: TrainSettings, seed: int, device: str, rank: Rank) -> Learner:
     kind = ExactLearner if settings.arithmetic == "exact" else Float32Learner
-    return kind(network, seed, settings.batch, settings.weight_decay, device, rank)
+    return kind(network, seed, settings, device, rank)
 
 
 def _split(count: int, settings: TrainSettings, seed: int) -> tuple[Indices, Indices | None]:
@@ -153,12 +168,13 @@ def _split(count: int, settings: TrainSettings, seed: int) -> tuple[Indices, Ind
     return np.sort(order[kept:]), np.sort(order[:kept])
 
 
-def _images(drawn: Sequence[Part], chosen: Sequence[Indices], step: int, augment: Augment | None) -> Tensor:
+def _images(drawn: Sequence[Part], chosen: Sequence[Indices], step: int, augment: Augment | None, rank: Rank) -> Tensor:
     """This process's images of a batch, on the CPU: what changes them is then the same for every device."""
     images = pixels(np.concatenate([part.examples.images[rows] for part, rows in zip(drawn, chosen, strict=True)]))
     if augment:
         numbers = [part.first + rows for part, rows in zip(drawn, chosen, strict=True)]
-        images = augment(images, step, np.concatenate(numbers))
+        seen = rank.share([part.seen(step) for part in drawn])
+        images = augment(images, step, np.concatenate(numbers), np.concatenate(seen))
     return images
 
 

@@ -22,7 +22,6 @@ from db3.errors import ConfigError, DataError, TeacherError
 from db3.images.parents import draw_parents
 from db3.images.priors import prior_images
 from db3.images.variations import Strength, variations
-from db3.networks import build
 from db3.networks.fitting import fitted
 from db3.progress import Progress
 from db3.rng import Purpose, derived_seed
@@ -31,7 +30,7 @@ from db3.settings.samples import Rounds
 from db3.settings.training import Portion
 from db3.teachers.base import ImageShape, Teacher
 from db3.teachers.decide import decide_all
-from db3.training.examples import Examples, channel_statistics
+from db3.training.examples import Examples, network_for
 from db3.training.train import TrainSettings, train
 from db3.work import Arrays, Run, Work, run_here
 from db3.zero_shot.quotas import choose
@@ -240,11 +239,14 @@ class _Known:
         settings = self._settings
         seed = derived_seed(self._seed, Purpose.ROUND, self._turn)
         if self._surrogate is None:
-            mean, std = channel_statistics(self._images)
             architecture = fitted(settings.architecture, self._shape, small=True)
-            self._surrogate = build(architecture, self._shape, self._classes, mean=mean, std=std, seed=seed)
+            self._surrogate = network_for(architecture, self._images, self._classes, seed)
         plan = TrainSettings(
-            settings.steps, settings.batch, settings.lr, balance=settings.balance, arithmetic=settings.arithmetic
+            steps=settings.steps,
+            batch=settings.batch,
+            lr=settings.lr,
+            balance=settings.balance,
+            arithmetic=settings.arithmetic,
         )
         train(self._surrogate, Examples(self._images, self._decisions), plan, seed)
 

@@ -202,7 +202,7 @@ class Asking:
     def _costs(self, name: str) -> dict[str, int]:
         """What a piece has cost."""
         entry = self._entry(name)
-        return {count: int(entry[count]) for count in _KEPT}
+        return {count: int(entry.get(count, 0)) for count in _KEPT}  # older ones know fewer
 
     def _entry(self, name: str) -> Arrays:
         entry = self._answers.get(name)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 import torch
 
 import db3
-from db3.errors import ConfigError, DataError
+from db3.errors import ConfigError, DataError, TeacherError
 from db3.files import write_json
 from db3.networks import save_weights
+from db3.settings.teacher import Link
 from tests.teachers.models import CLASSES, SHAPE, SPEC, as_onnx, as_pt2, network, pixels
 
 IMAGES = pixels(70)
@@ -78,6 +80,42 @@ def test_what_was_answered_is_kept_under_the_name(tmp_path: Path) -> None:
     assert sum(calls) == 140
     with pytest.raises(db3.BudgetSpent, match="of 100 that may be"):
         again.decide(pixels(40, seed=5))
+
+
+def test_a_call_that_hangs_is_given_up_and_what_was_answered_is_kept(tmp_path: Path) -> None:
+    answers, calls, released = db3.open_answers(tmp_path / "answers.sqlite"), [], threading.Event()
+
+    def stuck(images: np.ndarray) -> np.ndarray:
+        calls.append(len(images))
+        if len(calls) == 3:
+            released.wait(60)
+        return scores(images)
+
+    def opened() -> "db3.Teacher":
+        made = db3.teacher(stuck, shape=SHAPE, classes=CLASSES, name="vendor-7", call_batch=20, timeout=1.0)
+        return made.open(None, answers)
+
+    with pytest.raises(TeacherError, match=r"stuck had not answered 20 images after 1 s; what was answered before is"):
+        opened().decide(IMAGES)
+    released.set()
+    assert calls == [20, 20, 20]  # it is not called again for what may still cost
+    assert torch.equal(opened().decide(IMAGES), EXPECTED)
+    assert calls[3:] == [20, 10]
+
+
+def test_an_error_of_the_functions_own_is_not_taken_for_the_time_out() -> None:
+    def late(images: np.ndarray) -> np.ndarray:
+        raise TimeoutError("upstream")
+
+    made = db3.teacher(late, shape=SHAPE, classes=CLASSES, timeout=50.0, link=Link(attempts=1, outage=0))
+    with pytest.raises(TeacherError, match="TimeoutError: upstream"):
+        made.decide(IMAGES)
+
+
+@pytest.mark.parametrize(("model", "timeout"), [(network(), 1.0), (scores, 0.0), (scores, -1.0), ("m.onnx", 3.0)])
+def test_a_time_out_that_nothing_can_keep_is_refused(model: object, timeout: float) -> None:
+    with pytest.raises(ConfigError, match="timeout"):
+        db3.teacher(model, shape=SHAPE, classes=CLASSES, timeout=timeout)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,19 @@ def test_training_joins_train_and_validation(place: str, tmp_path: Path, write_p
     assert source.read(test).images.shape == (4, 3, 224, 224)
 
 
+def test_photographs_of_any_size_take_the_form_asked_for(tmp_path: Path, write_pictures: Callable[..., None]) -> None:
+    """The real ones are 500 pixels on their shorter side and differ in the other; the rows for two cores take 64."""
+    kind = tiny_flowers(tmp_path, write_pictures)
+    write_pictures(tmp_path / "flowers-102/jpg", "image_00001.jpg", kind="JPEG", size=(750, 500))
+    write_pictures(tmp_path / "flowers-102/jpg", "image_00006.jpg", kind="JPEG", size=(500, 667))
+    source = open_flowers(tmp_path, False, Form((64, 64), 3), kind)
+    train, test = source.split(0.5, 0)
+    assert (len(train), len(test)) == (4, 4)
+    for part in (train, test):
+        images = source.read(part).images
+        assert (images.dtype, images.shape) == (np.uint8, (4, 3, 64, 64))
+
+
 def test_a_changed_label_file_is_refused(tmp_path: Path, write_pictures: Callable[..., None]) -> None:
     kind = tiny_flowers(tmp_path, write_pictures)
     with (tmp_path / "flowers-102" / "setid.mat").open("ab") as file:

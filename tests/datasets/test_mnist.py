@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torchvision.datasets import MNIST
+from torchvision.datasets import MNIST, FashionMNIST
 
 from db3.datasets import open_dataset
 from db3.errors import DataError
@@ -116,6 +116,28 @@ def test_fashion_mnist_has_its_own_classes(tmp_path: Path, tiny_mnist: Tiny) -> 
     data = open_dataset("fashion_mnist", tmp_path, download=False)
     assert data.class_names[9] == "Ankle boot"
     np.testing.assert_array_equal(data.test().images[:, 0], written["t10k-images-idx3-ubyte"])
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("folder", ["fashion_mnist", "fashion-mnist", "FashionMNIST/raw"])
+def test_fashion_mnist_is_found_beside_mnist_under_one_root(folder: str, tmp_path: Path, tiny_mnist: Tiny) -> None:
+    """As a folder of data sets holds them: the published .gz files, which bear the names of MNIST's."""
+    mnist = tiny_mnist(tmp_path / "mnist", ".gz")
+    fashion = tiny_mnist(tmp_path / folder, ".gz", seed=1)
+    for name, written in (("mnist", mnist), ("fashion_mnist", fashion)):
+        data = open_dataset(name, tmp_path)
+        assert (len(data.train_index), len(data.test_index), data.image_shape) == (30, 12, (1, 28, 28))
+        np.testing.assert_array_equal(data.train().images[:, 0], written["train-images-idx3-ubyte"])
+        np.testing.assert_array_equal(data.test().labels, written["t10k-labels-idx1-ubyte"])
+
+
+def test_fashion_mnist_agrees_with_torchvision(tmp_path: Path, tiny_mnist: Tiny) -> None:
+    tiny_mnist(tmp_path / "FashionMNIST" / "raw")
+    data = open_dataset("fashion_mnist", tmp_path, download=False)
+    reference = FashionMNIST(tmp_path, train=True)
+    np.testing.assert_array_equal(data.train().images[:, 0], reference.data.numpy())
+    np.testing.assert_array_equal(data.train().labels, reference.targets.numpy())
+    assert list(data.class_names) == reference.classes
 
 
 def test_gz_and_plain_files_may_be_mixed(tmp_path: Path, tiny_mnist: Tiny) -> None:

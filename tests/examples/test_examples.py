@@ -77,7 +77,7 @@ def test_the_notebook_runs_on_fewer_images(tmp_path: Path) -> None:
     notebook = json.loads((ROOT / "examples" / "default_experiment.ipynb").read_text(encoding="utf-8"))
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert not any(cell.get("outputs") for cell in notebook["cells"])
-    code, numbers = "\n".join(cells), 'SAMPLES, TEACHER_STEPS, STUDENT_STEPS, FOLDER = 400, 600, 400, "digits-run"'
+    code, numbers = "\n".join(cells), 'SAMPLES, TEACHER_STEPS, STUDENT_STEPS, FOLDER = 100, 600, 400, "digits-run"'
     assert numbers in code
     code = code.replace(numbers, 'SAMPLES, TEACHER_STEPS, STUDENT_STEPS, FOLDER = 40, 150, 60, "run"')
     code = code.replace('"query.method": "auto"', '"query.method": "bd"').replace("agreement=0.95", "agreement=0.5")

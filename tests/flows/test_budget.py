@@ -15,6 +15,8 @@ from flows.soft_labels import soft_labels
 from flows.verify import verify
 from tests.flows.test_searches import configured, manifest, searched
 
+pytestmark = pytest.mark.usefixtures("few_steps", "unchecked")
+
 
 def costs(data: Path) -> dict[str, Any]:
     told: dict[str, Any] = json.loads((data / "queries.json").read_text())["query_decisions"]

@@ -50,6 +50,17 @@ OWN = {
     "http": ["teacher.http.url=https://models.example.org", "teacher.http.model=lenet"],
     "http_image": ["teacher.http.url=https://vision.example.org/classify", "teacher.http.answer='predictions[0]'"],
     "callable": ["teacher.function='package.module:function'"],
+    "process": ["teacher.command=[./classify]"],
+}
+# Servers that people have, each by a kind above.
+PRESETS = {
+    "bentoml": ["teacher.http.url=http://127.0.0.1:3000/classify"],
+    "huggingface": ["teacher.http.url=https://endpoint.example.org"],
+    "kserve": OWN["http"],
+    "litserve": ["teacher.http.url=http://127.0.0.1:8000/predict"],
+    "mlflow": ["teacher.http.url=http://127.0.0.1:5000/invocations"],
+    "openai": ["teacher.http.url=http://127.0.0.1:8000/v1/chat/completions"],
+    "predict": ["teacher.http.url=http://127.0.0.1:8080/v1/models/m:predict"],
 }
 
 
@@ -58,7 +69,7 @@ OWN = {
     [
         f"{path.parent.name}={path.stem}"
         for path in sorted(CONF.glob("*/*.yaml"))
-        if path.parent.name != "teacher" or path.stem not in OWN
+        if path.parent.name != "teacher" or path.stem not in OWN | PRESETS
     ],
 )
 def test_every_file_of_every_group_is_valid(choice: str) -> None:
@@ -75,6 +86,14 @@ def test_a_teacher_of_ones_own_needs_only_what_its_owner_knows(kind: str) -> Non
         assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_needs_only_an_address(preset: str) -> None:
+    found = composed(f"teacher={preset}", *PRESETS[preset]).teacher
+    assert found.kind == ("http" if preset == "kserve" else "http_image")
+    with pytest.raises(ConfigError, match=r"http\.url has no value"):
+        composed(f"teacher={preset}", *(given for given in PRESETS[preset] if ".url=" not in given))
+
+
 def test_a_command_line_override_wins_over_the_experiment() -> None:
     assert composed("distill.steps=7", "experiment=smoke").distill.steps == 7
 
@@ -89,7 +108,42 @@ def test_the_papers_experiment_is_the_papers() -> None:
 def test_mnist_small_asks_at_most_150_queries_a_sample() -> None:
     config = composed("experiment=mnist_small")
     assert (config.dataset.name, config.samples.count, config.query.method) == ("mnist", 1000, "auto")
-    assert 100 <= 1 + config.query.surrogate.synthetic_queries + 9 * config.query.budget <= 150
+    searched = config.query.surrogate.synthetic_queries + 9 * config.query.budget
+    assert 100 <= 1 + searched / (1 - config.query.variations) <= 150
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.endswith("_small")])
+def test_a_small_experiment_is_the_whole_one_with_fewer_images(name: str) -> None:
+    whole, small = composed(f"experiment={name.removesuffix('_small')}"), composed(f"experiment={name}")
+    assert (small.dataset.name, small.query.method) == (whole.dataset.name, whole.query.method)
+    assert (small.samples.method, small.soft_labels) == (whole.samples.method, whole.soft_labels)
+    assert (small.samples.count or small.samples.budget or 0) <= 10_000
+    if whole.samples.method == "real":
+        assert small.samples.count is not None
+        assert small.samples.count < (whole.samples.count or 2040)
+    assert small.distill.steps != "auto"
+    assert small.distill.steps <= 3000
+
+
+@pytest.mark.parametrize(
+    ("dataset", "pair"),
+    [
+        ("mnist", ("lenet5", "lenet5_half")),
+        ("fashion_mnist", ("lenet5", "lenet5_half")),
+        ("cifar10", ("alexnet", "alexnet_half")),
+        ("flowers102", ("resnet34", "resnet18")),
+    ],
+)
+def test_the_papers_rows_have_its_networks_and_searches(dataset: str, pair: tuple[str, str]) -> None:
+    for search in ("sd", "bd", "mbd"):
+        config = composed(f"experiment={dataset}_{search}")
+        assert (config.dataset.name, config.query.method) == (dataset, search)
+        assert (config.teacher.architecture, config.distill.architecture) == pair
+        assert {"hard", "smoothing", "inverse", "margin"} <= set(config.distill.baselines)
+        # What asks nothing has no number of queries that augmented images could cost likewise.
+        assert ("augmented" in config.distill.baselines) is (config.query.asked > 0)
+    quarter = composed("experiment=cifar10_bd", "distill=alexnet_quarter")
+    assert quarter.distill.architecture == "alexnet_quarter"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from flows.inputs import plan_of
 from tests.flows.test_searches import configured, searched
 
 
+@pytest.mark.usefixtures("few_steps", "unchecked")
 @pytest.mark.parametrize("method", ["sd", "bd", "mbd", "auto"])
 def test_no_search_asks_more_than_was_told(data: Path, method: str) -> None:
     chosen = (f"query.method={method}", "query.augmented=same")

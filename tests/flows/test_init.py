@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from db3.digest import digest_bytes, digest_code
-from db3.errors import ConfigError
+from db3.errors import ConfigError, Db3Error
 from db3.extras import installed_version
 from flows.compose import compose
 from flows.engine.installed import check_code, code_digests, read_lock, template
@@ -188,6 +188,22 @@ def test_nothing_is_overwritten(name: str, tmp_path: Path) -> None:
         create(tmp_path)
     assert files(tmp_path) == {name}
     assert (tmp_path / name).read_text() == "mine"
+
+
+def test_what_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "conf").mkdir(parents=True)
+    (tmp_path / "mine" / "data").write_text("no folder", encoding="utf-8")  # where data/.gitignore has to lie
+    with pytest.raises((Db3Error, OSError)):
+        create(tmp_path / "mine")
+    assert files(tmp_path) == {"mine/data"}
+    assert (tmp_path / "mine" / "conf").is_dir()
+
+
+def test_hydra_missing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hydra", None)
+    with pytest.raises(ConfigError, match=r"composing parameters needs the package hydra.*db3\[pipeline\]"):
+        create(tmp_path / "project")
+    assert files(tmp_path) == set()
 
 
 def test_other_files_and_a_broken_link_stay_as_they_are(tmp_path: Path) -> None:

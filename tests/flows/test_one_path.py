@@ -18,6 +18,7 @@ from flows.inputs import transfer_images
 from flows.soft_labels import soft_labels
 from tests.flows.test_searches import configured, manifest, searched
 
+pytestmark = pytest.mark.usefixtures("few_steps", "unchecked")
 FIELDS = ("distances", "asked", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
 
 
@@ -35,14 +36,17 @@ def test_a_search_without_the_pipeline_gives_the_pipelines_bytes(data: Path, met
     for field in FIELDS:
         mine = np.concatenate([getattr(part, field) for part in found])
         assert digest_arrays({field: mine}) == digest_arrays({field: np.load(data / "decisions" / f"{field}.npy")})
-    augmented = decide_augmented(teacher, pool, 25, config.query.seed)
+    augmented = decide_augmented(teacher, pool, range(25), config.query.seed)
     assert np.array_equal(augmented, np.load(data / "decisions" / "augmented.npy"))
 
 
-@pytest.mark.parametrize("method", ["bd", "auto"])
-def test_the_front_door_gives_the_pipelines_transfer_set(data: Path, tmp_path: Path, method: str) -> None:
-    config = configured(f"query.method={method}", "runtime.threads=1")
-    searched(data, f"query.method={method}", "runtime.threads=1")
+@pytest.mark.parametrize(("method", "variations"), [("bd", 0.5), ("auto", 0.0)])
+def test_the_front_door_gives_the_pipelines_transfer_set(
+    data: Path, tmp_path: Path, method: str, variations: float
+) -> None:
+    chosen = (f"query.method={method}", f"query.variations={variations}", "runtime.threads=1")
+    config = configured(*chosen)
+    searched(data, *chosen)
     (data / "transfer").mkdir(exist_ok=True)
     soft_labels(config, data)
     groups = {name: to_json(getattr(config, name)) for name in ("samples", "query", "soft_labels", "distill")}

@@ -77,6 +77,7 @@ def test_any_search_writes_what_it_counted(data: Path, method: str) -> None:
     assert (keys[:, 2] < asked[keys[:, 0], keys[:, 1]]).all()
 
 
+@pytest.mark.usefixtures("few_steps", "unchecked")
 @pytest.mark.parametrize("method", ["semicircle", "guided"])
 def test_shards_their_size_order_and_workers_change_no_byte(
     data: Path, method: str, monkeypatch: pytest.MonkeyPatch
@@ -152,6 +153,7 @@ def test_the_transfer_set_is_the_same_when_ray_computes_its_shards(
     assert len(set(transfer_digests(data, runs, *isolated, HOME=str(home)))) == 1
 
 
+@pytest.mark.usefixtures("few_steps", "unchecked")
 def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = searched(data, "query.method=guided")
     shutil.rmtree(".db3")

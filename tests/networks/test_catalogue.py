@@ -48,7 +48,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     ("name", "hint"),
     [
         ("lenet5half", "did you mean lenet5_half"),
-        ("resnet19", "did you mean resnet18"),
+        ("resnet19", "did you mean resnet9"),
         ("zzz", "known here: "),
         ("fcn_resnet50", "did you mean"),  # torchvision's, but no classifier
     ],

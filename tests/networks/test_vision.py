@@ -2,6 +2,7 @@ import pytest
 import torch
 from torchvision import models
 
+from db3.arithmetic import has_twin
 from db3.errors import ConfigError
 from db3.networks import build, count_parameters
 
@@ -23,6 +24,17 @@ def test_small_stem_keeps_the_resolution() -> None:
     network.body.layer1.register_forward_hook(lambda *call: seen.append(tuple(call[2].shape)))
     network.eval()(torch.rand(1, 3, 32, 32))
     assert seen == [(1, 64, 32, 32)]
+
+
+def test_half_the_maps_have_about_a_quarter_of_the_weights() -> None:
+    network = build("resnet18_small_half", (3, 32, 32), 10)
+    assert count_parameters(network) == 2_797_610
+    assert has_twin(network)
+    whole = build("resnet18_small", (3, 32, 32), 10)
+    shapes = [[tuple(each.shape) for each in one.state_dict().values()] for one in (network, whole)]
+    assert len(shapes[0]) == len(shapes[1])
+    halves = [tuple(-(-side // 2) if side > 10 else side for side in shape) for shape in shapes[1]]
+    assert shapes[0] == halves
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from db3.evaluation import (
 )
 from db3.gate.curve import coverage_curve, write_coverage
 from db3.soft_labels import alone
+from db3.students.choose import Choice
 from flows.manifests import (
     DatasetFacts,
     DecisionsManifest,
@@ -92,6 +93,7 @@ def build_run(data: Path, **options: Any) -> Path:
     _manifests(plan, data, asked)
     variants = _variants(plan, asked)
     _dump(data / "student/variants.json", variants)
+    write_manifest(data / "student/choice.json", Choice())
     _history(data / "student/history.csv", random, variants)
     _evaluation(plan, data / "evaluation", random, variants, int(asked.sum()) + plan.count)
     return data

@@ -17,7 +17,7 @@ from db3.work import run_here
 from tests.search.problems import Constant, Recording, brightest, half_space, pool, truth
 from tests.teachers.unsteady import Unsteady
 
-pytestmark = pytest.mark.usefixtures("small_calls")
+pytestmark = pytest.mark.usefixtures("small_calls", "few_steps", "unchecked")
 
 TINY = SurrogateSettings("compact", networks=2, steps=4, retrain=2, batch=16, basis=8)
 FEW = replace(TINY, synthetic_queries=0.75)

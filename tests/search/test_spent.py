@@ -18,7 +18,7 @@ from db3.teachers.adapters.batching import Batching
 from db3.teachers.base import Teacher, TeacherSpec
 from tests.search.problems import GREY, brightest, pool, truth
 
-pytestmark = pytest.mark.usefixtures("small_calls")
+pytestmark = pytest.mark.usefixtures("small_calls", "few_steps", "unchecked")
 
 SURROGATE = SurrogateSettings(architecture="compact", networks=1, steps=4, retrain=2)
 

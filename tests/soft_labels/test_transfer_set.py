@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from db3.errors import ConfigError, DataError
+from db3.images.augmented import augmented_images, augmented_parents
 from db3.soft_labels import (
     BoundaryPoints,
     QueriedImages,
@@ -13,6 +14,7 @@ from db3.soft_labels import (
     SearchedSamples,
     SoftLabelSettings,
     TransferSet,
+    add_variations,
     build_transfer_set,
     choose_recipe,
     given_scale,
@@ -132,3 +134,18 @@ def test_what_is_given_goes_before_the_rule() -> None:
     assert [given_scale(scales, mapping) for mapping in ("margin", "inverse", "hard")] == [0.5, 20.0, None]
     with pytest.raises(ConfigError, match=r"soft_labels.mapping is margin, but query.method is none"):
         choose_recipe(given, 0.0, distances=False)
+
+
+def test_variations_stand_beside_what_searches_asked_with_both_their_parents() -> None:
+    samples = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.full((1, 1, 6, 6), 60, np.uint8)
+    asked = QueriedImages(samples[:1], np.array([1]), np.array([[0, 1, 0]]))
+    decisions = np.arange(10) % 3
+    found = add_variations(asked, samples, decisions, seed=5)
+    assert np.array_equal(found.images[1:], augmented_images(samples, range(10), 5))
+    assert found.decisions.tolist() == [1, *decisions.tolist()]
+    parents = augmented_parents(4, range(10), 5)
+    assert found.keys[1:, 0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+    assert np.array_equal(-1 - found.keys[1:, 1], parents[:, 1])
+    assert (parents[:4, 0] == parents[:4, 1]).all()  # the first turn is of plain warps
+    assert (parents[4:8, 0] != parents[4:8, 1]).all()  # the second of mixes
+    assert found.keys[1:, 2].tolist() == [0] * 4 + [1] * 4 + [2] * 2

@@ -44,7 +44,7 @@ def test_they_take_their_share_and_others_divide_the_rest() -> None:
     assert (queried_images.share, unasked.share) == (pytest.approx(0.45), 0.5)
     assert (unasked.ce, unasked.kl, unasked.temperature) == (0.0, 1.0, 1.0)
     network = build("compact", (1, 8, 8), 2, seed=0)
-    train(network, some, TrainSettings(2, 32), 0, groups=[queried_images, unasked])  # shares of one batch
+    train(network, some, TrainSettings(steps=2, batch=32), 0, groups=[queried_images, unasked])  # shares of one batch
 
 
 def test_unasked_images_are_priors_and_variations() -> None:

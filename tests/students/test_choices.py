@@ -39,7 +39,7 @@ def test_auto_is_resolved_by_the_transfer_set() -> None:
     small = student_settings(AUTO, transfer(1000, (3, 12, 48), 2), 50_000)
     assert small.architecture == "compact_half"
     named = student_settings(DistillSettings(steps=7, batch=3, lr=0.1), transfer(9, (1, 28, 28), 10), None)
-    assert (named.architecture, named.training) == ("lenet5_half", TrainSettings(7, 3, 0.1))
+    assert (named.architecture, named.training) == ("lenet5_half", TrainSettings(steps=7, batch=3, lr=0.1))
 
 
 def test_teacher_assistants_want_more_steps() -> None:
@@ -48,8 +48,8 @@ def test_teacher_assistants_want_more_steps() -> None:
 
 
 def test_what_is_warned_of() -> None:
-    assert remarks(TrainSettings(400, 64), 25_000, 100, None) == []
-    assert remarks(TrainSettings(400, 64), 400, 100, 101) == []
-    large, few = remarks(TrainSettings(10, 64), 10_000, 1_020_000, 134_000)
+    assert remarks(TrainSettings(steps=400, batch=64), 25_000, 100, None) == []
+    assert remarks(TrainSettings(steps=400, batch=64), 400, 100, 101) == []
+    large, few = remarks(TrainSettings(steps=10, batch=64), 10_000, 1_020_000, 134_000)
     assert "no smaller than the teacher: 1,020,000 parameters against 134,000" in large
     assert "each of the 10,000 decided images 0.064 times: 10 steps of 64 are few; steps: auto takes 8,000" in few

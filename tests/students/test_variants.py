@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db3.errors import DataError
+from db3.soft_labels import QueriedImages, Recipe, TransferSet
 from db3.students import baselines, variants
 from db3.students.variants import Variant
 from db3.training.examples import Examples
@@ -126,3 +127,15 @@ def test_only_kd_needs_more_than_decisions_and_every_title_is_told_apart(bars: B
     assert [variant.name for variant in built if not variant.black_box] == ["kd"]
     assert [variant.title for variant in built] == [baselines.TITLES[variant.name] for variant in built]
     assert len(set(baselines.TITLES.values())) == len(baselines.TITLES)
+
+
+def test_what_was_asked_descends_from_its_sample_its_start_or_both_parents() -> None:
+    images, decisions = _images(12), np.zeros(12, np.int64)
+    keys = np.array([[0, 1, 0], [3, -1 - 9, 0]])  # of the pair (sample 0, class 1), and a mix of samples 3 and 9
+    queried = QueriedImages(images[:2], decisions[:2], keys)
+    labels = np.eye(2, dtype=np.float32)[decisions]
+    transfer = TransferSet(Recipe("hard", 2.0, 1.0, 0.0, 0.0, 0.9), None, images, decisions, labels, None, queried)
+    starts = np.full((12, 2, 1), 7)
+    (group,) = variants.student_variant(transfer, 3.0, starts=starts).groups
+    assert group.parents is not None
+    assert group.parents.tolist() == [[0, 7], [3, 9]]

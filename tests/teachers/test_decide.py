@@ -116,11 +116,11 @@ class Refusing(Recording):
 def test_the_augmented_images_are_decided_as_they_are_made_until_the_budget_ends() -> None:
     teacher = Batching(brightest())
     samples = pool(teacher, 12)
-    told = decide_augmented(teacher, samples, 30, seed=3)
+    told = decide_augmented(teacher, samples, range(30), seed=3)
     assert np.array_equal(told, decide_all(teacher, augmented_images(samples.images, range(30), 3), 64))
-    assert np.array_equal(decide_augmented(teacher, samples, 30, 3, run=run_here), told)
+    assert np.array_equal(decide_augmented(teacher, samples, range(30), 3, run=run_here), told)
     small = brightest()
     small.__dict__["spec"] = replace(small.spec, max_batch=8)
-    assert np.array_equal(decide_augmented(Refusing(small), samples, 30, seed=3), told[:16])
+    assert np.array_equal(decide_augmented(Refusing(small), samples, range(30), seed=3), told[:16])
     with pytest.raises(BudgetSpent):
         decide_images(Refusing(small), samples.images.repeat(2, axis=0))

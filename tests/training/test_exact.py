@@ -51,7 +51,7 @@ images, decisions = drawn.integers(0, 256, (60, 3, 32, 32), dtype=np.uint8), dra
 soft = drawn.dirichlet(np.ones(4), 60).astype(np.float32)
 mean, std = channel_statistics(images)
 network = build("alexnet_quarter", (3, 32, 32), 4, mean=mean, std=std, seed=5)
-plan = TrainSettings(6, batch=17, lr=3e-3, warmup=2, ce=0.3, kl=0.7, temperature=3.0, balance=0.5, select="best")
+plan = TrainSettings(steps=6, batch=17, lr=3e-3, warmup=2, ce=0.3, kl=0.7, temperature=3.0, balance=0.5, select="best")
 group = Group("boundary_points", Examples(images[:20], decisions[:20], soft[:20]), 0.3, 0.0, 1.0, 2.0)
 history = train(network, Examples(images, decisions, soft), plan, 1, groups=[group], augment=augmentation("warp", 2))
 told = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
@@ -84,9 +84,9 @@ def test_no_step_and_no_decision_runs_an_inexact_operation(small_network: Networ
     soft = torch.full((10, 3), 1 / 3)
     decisions = torch.from_numpy(examples.decisions)
     parts = [Targets(decisions[:6], None, 6, 1.0, 0.0, 1.0), Targets(decisions[6:], soft, 10, 0.2, 0.8, 4.0)]
-    learner = ExactLearner(network, 1, 16, 1e-4, "cpu", ALONE)
+    learner = ExactLearner(network, 1, TrainSettings(batch=16), "cpu", ALONE)
     with exact_only():
-        images = augmentation("warp", 3)(pixels(examples.images), 0, np.arange(16))  # type: ignore[misc]
+        images = augmentation("warp", 3)(pixels(examples.images), 0, np.arange(16), np.zeros(16, np.int64))  # type: ignore[misc]
         for step in range(2):
             learner.step(images, parts, step, 1e-2)
         learner.decide(images)

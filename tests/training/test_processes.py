@@ -121,7 +121,7 @@ def test_in_exact_arithmetic_batch_norm_keeps_the_bytes_of_one_process(weights: 
     examples = Examples(drawn.integers(0, 256, (20, 3, 8, 8), dtype=np.uint8), drawn.integers(0, 4, 20))
     networks = [_normalised(seed=1) for _ in range(2)]
     for network, processes in zip(networks, (1, 2), strict=True):
-        train_together(network, examples, TrainSettings(4, batch=9, lr=1e-2, warmup=0), 0, processes=processes)
+        train_together(network, examples, TrainSettings(steps=4, batch=9, lr=1e-2, warmup=0), 0, processes=processes)
     assert weights(networks[0]) == weights(networks[1])
 
 
@@ -139,7 +139,7 @@ def test_a_network_with_batch_norm_and_residuals_takes_the_same_step() -> None:
     """One step: rounding grows fast in such networks, between one and two threads of one process as well."""
     drawn = np.random.default_rng(0)
     examples = Examples(drawn.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8), drawn.integers(0, 4, 20))
-    plan = TrainSettings(1, batch=9, lr=1e-2, warmup=0, arithmetic="float32")
+    plan = TrainSettings(steps=1, batch=9, lr=1e-2, warmup=0, arithmetic="float32")
     networks = [build("resnet18_small", (3, 16, 16), 4, seed=1) for _ in range(2)]
     losses = [
         train_together(network, examples, plan, 0, processes=processes)[0].loss
@@ -186,7 +186,7 @@ if __name__ == "__main__":
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     examples = Examples(np.zeros((8, 1, 2, 2), np.uint8), np.zeros(8, np.int64))
     step = lambda: print("step", flush=True)
-    train_together(network, examples, TrainSettings(10**7, batch=4), 0, processes=2, on_step=step)
+    train_together(network, examples, TrainSettings(steps=10**7, batch=4), 0, processes=2, on_step=step)
 """
 
 

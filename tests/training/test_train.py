@@ -156,7 +156,7 @@ def test_the_held_out_part_is_never_learnt(small_network: Network, bars: Bars) -
     plan = replace(_SHORT, select="best", holdout=0.25)
     seen: set[int] = set()
 
-    def spy(images: Tensor, step: int, examples: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def spy(images: Tensor, step: int, examples: np.ndarray, epochs: np.ndarray) -> Tensor:  # type: ignore[type-arg]
         seen.update(examples.tolist())
         return images
 
@@ -218,7 +218,7 @@ def test_a_mixture_repeats_byte_for_byte(small_network: Network, bars: Bars, wei
 def test_images_of_groups_are_numbered_on_for_augmentations(small_network: Network, bars: Bars) -> None:
     seen: set[int] = set()
 
-    def spy(images: Tensor, step: int, examples: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def spy(images: Tensor, step: int, examples: np.ndarray, epochs: np.ndarray) -> Tensor:  # type: ignore[type-arg]
         assert len(images) == len(examples) == 16
         seen.update(examples.tolist())
         return images

@@ -1,8 +1,10 @@
 """A teacher that is any Python function: images in, classes out."""
 
 import importlib
+import threading
 from collections.abc import Callable, Sequence
-from functools import reduce
+from concurrent.futures import Future
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from db3.digest import digest_file
-from db3.errors import ConfigError, DataError, Db3Error, one_line
+from db3.errors import ConfigError, DataError, Db3Error, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.retries import RetryableError
 from db3.teachers.base import TeacherSpec
@@ -36,6 +38,8 @@ class CallableTeacher:
         preprocessing: what the function sees of an image.
         labels: names of the classes, for a function that answers with names.
         classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
+        unclear: what becomes of answers that are no single class.
+        timeout: seconds that a call may take; None: any.
     """
 
     def __init__(
@@ -46,23 +50,35 @@ class CallableTeacher:
         *,
         labels: Sequence[str] = (),
         classes_map: ClassesMap | None = None,
+        unclear: Unclear = STRICT,
+        timeout: float | None = None,
     ) -> None:
-        check_naming(spec.classes, labels, classes_map)
-        self._function, self.spec, self._labels, self._map = function, spec, labels, classes_map
+        self._timeout = timeout
+        check_naming(spec.classes - unclear.reject, labels, classes_map)
+        self._function, self.spec = function, spec
         self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
         self._who = f"the function {getattr(function, '__qualname__', type(function).__name__)}"
+        self._read = partial(
+            read_decisions,
+            classes=spec.classes,
+            who=self._who,
+            labels=labels,
+            classes_map=classes_map,
+            unclear=unclear,
+        )
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image.
 
         Raises:
             RetryableError: the function raised: `Batching` calls it again, as often as its link says.
-            TeacherError: it did not answer with one class or K scores an image.
+            TeacherError: it did not answer with one class or K scores an image, or not in time: then it is not called
+                again, since the call cannot be ended and may still cost.
         """
         seen = self._see.array(images)
         try:
-            output = self._function(seen)
+            output = self._function(seen) if self._timeout is None else self._in_time(seen)
         except Db3Error:
             raise
         except Exception as error:  # a foreign function may raise anything
@@ -72,8 +88,28 @@ class CallableTeacher:
                 "fix it and run again",
                 down=not names.isdisjoint(_UNREACHABLE),
             ) from error
-        decisions = read_decisions(output, len(images), self.spec.classes, self._who, self._labels, self._map)
-        return decisions.to(images.device)
+        return self._read(output, len(images)).to(images.device)
+
+    def _in_time(self, seen: npt.NDArray[Any]) -> Any:
+        """What the function returns or raises, from a thread that does not keep the process alive."""
+        answer: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(self._function(seen))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            return answer.result(self._timeout)
+        except TimeoutError:
+            if answer.done():  # the function's own
+                raise
+            raise TeacherError(
+                f"{self._who} had not answered {len(seen)} images after {self._timeout:g} s; what was answered "
+                "before is kept: run again, or give a longer timeout or a smaller call_batch"
+            ) from None
 
 
 def fetch_callable(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
@@ -100,6 +136,7 @@ def open_callable(stored: StoredModel) -> Batching:
         from_json(model["preprocessing"]),
         labels=model["labels"],
         classes_map=model.get("classes_map"),
+        unclear=stored.unclear,
     )
     return Batching(teacher, pad=False, sending=stored.sending, answered=stored.answered, link=stored.link)
 

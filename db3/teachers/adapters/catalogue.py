@@ -10,7 +10,7 @@ from db3.errors import unknown_name
 from db3.extras import needs
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import check_naming
+from db3.teachers.adapters.outputs import STRICT, check_naming
 from db3.teachers.base import Teacher
 
 # Of each kind: the module here with its functions fetch_KIND and open_KIND, and the extra of db3 that it needs.
@@ -20,6 +20,7 @@ ADAPTERS: dict[str, tuple[str, str | None]] = {
     "http": ("http", "http"),
     "http_image": ("http_image", "http"),
     "callable": ("callable", None),
+    "process": ("process", None),
 }
 
 
@@ -36,6 +37,8 @@ def fetch_foreign(description: ModelDescription, folder: Path, link: Link | None
     shown: dict[str, Any] = {"preprocessing": description.preprocessing.to_json(), "labels": list(description.labels)}
     if description.classes_map is not None:
         shown["classes_map"] = list(description.classes_map)
+    if description.unclear != STRICT:
+        shown["unclear"] = {name: getattr(description.unclear, name) for name in ("reject", "first", "threshold")}
     return replace(fetched, model={"kind": description.kind, **shown, **fetched.model})
 
 

@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from db3.errors import ConfigError, DataError, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FOLDER, FetchedModel, ModelDescription, StoredModel, keep
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import TeacherSpec
 
@@ -38,6 +39,7 @@ class ExportedTeacher:
         spec: shape, bounds, classes, call shape and identity; `max_batch` is the program's own where that is fixed.
         preprocessing: what the program sees of an image.
         classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
+        unclear: what becomes of answers that are no single class.
         device: where it runs.
 
     Attributes:
@@ -55,11 +57,19 @@ class ExportedTeacher:
         preprocessing: Preprocessing | None = None,
         *,
         classes_map: ClassesMap | None = None,
+        unclear: Unclear = STRICT,
         device: str = "cpu",
     ) -> None:
-        check_naming(spec.classes, None, classes_map)
-        self._map = classes_map
+        check_naming(spec.classes - unclear.reject, None, classes_map)
         self.spec, self._who = spec, f"the program {model.name}"
+        self._read = partial(
+            read_decisions,
+            classes=spec.classes,
+            who=self._who,
+            labels=(),
+            classes_map=classes_map,
+            unclear=unclear,
+        )
         self._see, self._device = preprocessing or Preprocessing(), torch.device(device)
         self._see.check(spec.input_shape)
         load = _load_exported if model.suffix == ".pt2" else _load_script
@@ -84,7 +94,7 @@ class ExportedTeacher:
             raise TeacherError(
                 f"{self._who} gave {type(output).__name__}; expected one tensor: export it with one output"
             )
-        return read_decisions(output, len(images), self.spec.classes, self._who, None, self._map).to(images.device)
+        return self._read(output, len(images)).to(images.device)
 
 
 def fetch_exported(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
@@ -94,9 +104,15 @@ def fetch_exported(description: ModelDescription, folder: Path, link: Link) -> F
         raise DataError(f"{source} is no known program; expected one of {', '.join(SUFFIXES)}: export or rename it")
     path = keep(source, folder, f"model{'.pt2' if source.suffix == '.pt2' else '.pt'}")
     spec = TeacherSpec(
-        description.input_shape, (0.0, 1.0), description.classes, description.call_batch, "not fetched yet"
+        description.input_shape, (0.0, 1.0), description.decided, description.call_batch, "not fetched yet"
     )
-    teacher = ExportedTeacher(path, spec, description.preprocessing, classes_map=description.classes_map)
+    teacher = ExportedTeacher(
+        path,
+        spec,
+        description.preprocessing,
+        classes_map=description.classes_map,
+        unclear=description.unclear.trial,
+    )
     rows = teacher.fixed_batch or description.call_batch
     try:
         teacher.decide(torch.zeros(rows, *description.input_shape))
@@ -108,7 +124,14 @@ def fetch_exported(description: ModelDescription, folder: Path, link: Link) -> F
 def open_exported(stored: StoredModel) -> Batching:
     """The teacher that a card describes, called with one padded shape."""
     file, see = stored.folder / FOLDER / stored.model["file"], from_json(stored.model["preprocessing"])
-    teacher = ExportedTeacher(file, stored.spec, see, classes_map=stored.model.get("classes_map"), device=stored.device)
+    teacher = ExportedTeacher(
+        file,
+        stored.spec,
+        see,
+        classes_map=stored.model.get("classes_map"),
+        unclear=stored.unclear,
+        device=stored.device,
+    )
     return Batching(teacher, sending=stored.sending, answered=stored.answered)
 
 

@@ -10,9 +10,9 @@ from db3.digest import digest_file, digest_json
 from db3.errors import DataError
 from db3.files import whole_file
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import ClassesMap
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear
 from db3.teachers.adapters.preprocessing import Preprocessing
-from db3.teachers.base import Answered, ImageShape, Sending, TeacherSpec
+from db3.teachers.base import Answered, Counted, ImageShape, Sending, TeacherSpec, ignored
 
 FOLDER = "model"  # below data/teacher/: the files of a foreign model, as they were given
 
@@ -22,19 +22,22 @@ class ModelDescription:
     """What the user says of a model.
 
     Attributes:
-        kind: `exported`, `onnx`, `http`, `http_image` or `callable`.
+        kind: `exported`, `onnx`, `http`, `http_image`, `callable` or `process`.
         input_shape: (C, H, W) of the dataset's images.
-        classes: K.
+        classes: K, without the one that stands for unclear answers.
         labels: the model's names of its classes.
         call_batch: rows of a call or request.
         preprocessing: what the model sees of an image.
         checkpoint: a local model's file.
         function: of a callable, `package.module:function`.
+        command: of a process, program and arguments.
+        line: of a process: `png` or `pixels`.
         version: of a remote model, or what the user calls its state.
         input: name of the model's input; None: the only one.
         output: name of the model's output; None: the only one.
         http: settings of a remote model: `url`, `model`, `token`, …
         classes_map: which of the K classes each of the model's own is; None: they are the same.
+        unclear: what becomes of answers that are no single class.
     """
 
     kind: str
@@ -45,16 +48,24 @@ class ModelDescription:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     checkpoint: Path | None = None
     function: str | None = None
+    command: tuple[str, ...] = ()
+    line: str = "png"
     version: str | None = None
     input: str | None = None
     output: str | None = None
     http: Mapping[str, Any] = field(default_factory=dict)
     classes_map: ClassesMap | None = None
+    unclear: Unclear = STRICT
 
     @property
     def own_classes(self) -> int:
         """Classes that the model itself tells apart."""
         return len(self.classes_map) if self.classes_map else self.classes
+
+    @property
+    def decided(self) -> int:
+        """Classes that decisions are made of: K, and one for unclear answers where they count as one."""
+        return self.classes + self.unclear.reject
 
     @property
     def file(self) -> Path:
@@ -98,6 +109,7 @@ class StoredModel:
         link: how a remote one is reached.
         sending: called before every attempt to send images; None: nobody counts.
         answered: called with every part of a call that is answered; None: nobody keeps it.
+        counted: called with what the adapter counts beside.
     """
 
     card: Mapping[str, Any]
@@ -107,6 +119,12 @@ class StoredModel:
     link: Link = field(default_factory=Link)
     sending: Sending | None = None
     answered: Answered | None = None
+    counted: Counted = ignored
+
+    @property
+    def unclear(self) -> Unclear:
+        """What becomes of answers that are no single class; those are counted."""
+        return Unclear(**self.model.get("unclear", {}), counted=self.counted)
 
     @property
     def model(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""A teacher behind the Open Inference Protocol (KServe v2): MLServer, Triton, KServe, TorchServe, OpenVINO."""
+"""A teacher behind the Open Inference Protocol (KServe v2): MLServer, Triton, KServe, OpenVINO."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from db3.teachers.adapters.inference_protocol import (
     read_interface,
     read_json_object,
 )
-from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes
 from db3.teachers.base import Answered, Sending, TeacherSpec
@@ -50,6 +51,7 @@ class HttpTeacher:
         metadata: as it was when the teacher was fetched; None: whatever it is.
         labels: names of the classes, for a model that answers with names.
         classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
+        unclear: what becomes of answers that are no single class.
         auth: the token's variable.
         link: limits, retries, encoding.
         sending: called before each attempt with the number of images about to be sent; what it raises passes through.
@@ -68,18 +70,26 @@ class HttpTeacher:
         metadata: Mapping[str, Any] | None = None,
         labels: Sequence[str] = (),
         classes_map: ClassesMap | None = None,
+        unclear: Unclear = STRICT,
         auth: Auth | None = None,
         link: Link | None = None,
         sending: Sending | None = None,
         answered: Answered | None = None,
     ) -> None:
-        check_naming(spec.classes, labels, classes_map)
-        self._see, self._link, self._labels = preprocessing or Preprocessing(), link or Link(), labels
-        self._map = classes_map
+        check_naming(spec.classes - unclear.reject, labels, classes_map)
+        self._see, self._link = preprocessing or Preprocessing(), link or Link()
         self._see.check(spec.input_shape)
         self._rows = interface.rows or spec.max_batch
         self.spec = replace(spec, max_batch=self._rows * self._link.concurrency)
         self._server = _Server(url, model, version, auth or Auth(), self._link)
+        self._read = partial(
+            read_decisions,
+            classes=spec.classes,
+            who=self._server.who,
+            labels=labels,
+            classes_map=classes_map,
+            unclear=unclear,
+        )
         self._interface, self._version, self._metadata = interface, version, metadata
         self._sending, self._answered, self._binary, self._met = sending, answered, False, False
 
@@ -123,7 +133,7 @@ class HttpTeacher:
         self._check_version(self._server.client.redacted(told))
         output = find_output(value, rest, self._interface.output, who)
         sent = self._interface.rows or count
-        return read_decisions(output, sent, self.spec.classes, who, self._labels, self._map)[:count]
+        return self._read(output, sent)[:count]
 
     def _check_version(self, value: Mapping[str, Any]) -> None:
         name, version = value.get("model_name"), value.get("model_version")
@@ -216,6 +226,7 @@ def open_http(stored: StoredModel) -> HttpTeacher:
         metadata=model["metadata"],
         labels=model["labels"],
         classes_map=model.get("classes_map"),
+        unclear=stored.unclear,
         auth=Auth(**stored.card["access"]),
         link=stored.link,
         sending=stored.sending,

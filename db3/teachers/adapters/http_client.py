@@ -176,6 +176,7 @@ class Client:
         except orjson.JSONDecodeError:
             return ""
         message = content.get("error") or content.get("detail") if isinstance(content, dict) else None
+        message = message.get("message") if isinstance(message, dict) else message
         return self._clean(message) if isinstance(message, str) else ""
 
     def redacted(self, value: Any) -> Any:

@@ -1,32 +1,31 @@
-"""A teacher that takes one picture a request and answers with a class: what most label-only services are."""
+"""A teacher that takes pictures, or pixels in JSON, and answers with classes: what most label-only services are.
 
-import base64
-import io
+What is sent and where the class stands in the answer is described by settings (`db3.teachers.adapters.json_body`), so
+that one adapter serves MLflow, Vertex, Hugging Face, BentoML, LitServe and OpenAI-compatible servers (conf/teacher/).
+"""
+
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import jmespath
-import orjson
 import torch
 from jaxtyping import Float, Int
-from jmespath.exceptions import JMESPathError
-from PIL import Image
 from torch import Tensor
 
-from db3.errors import ConfigError, TeacherError, unknown_name
-from db3.pixels import to_bytes
+from db3.errors import ConfigError, TeacherError, one_line
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_client import Client, Reply, Request
 from db3.teachers.adapters.http_settings import Auth, Link
-from db3.teachers.adapters.inference_protocol import read_json_object
-from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_class
+from db3.teachers.adapters.inference_protocol import read_json
+from db3.teachers.adapters.json_body import Form, compile_path
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_class
+from db3.teachers.adapters.picture import encode_picture
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
-from db3.teachers.base import Answered, Sending, TeacherSpec
+from db3.teachers.base import Answered, Counted, Sending, TeacherSpec, ignored
 
-BODIES, FORMATS = ("raw", "multipart", "json"), ("png", "jpeg")
+_SEEN: dict[tuple[str, str], Any] = {}  # what answered first, where no version says it: one for all threads
 
 
 class HttpImageTeacher:
@@ -34,21 +33,25 @@ class HttpImageTeacher:
 
     Args:
         url: whole address.
-        spec: `max_batch` images are asked together.
-        answer: JMESPath of the class (a number, a name or K scores) in the answer.
+        spec: `max_batch` images are asked together, in one request where the form takes many.
+        answer: JMESPath of the class (a number, a name or K scores) in the answer; of a list of them where the form
+            takes many.
         labels: the service's names of the classes.
-        preprocessing: the size of the pictures; the rest is a picture's own.
+        preprocessing: the size of the pictures; the rest is a picture's own. Of pixels, all.
+        form: what a request looks like.
         classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
-        body: `raw`, `multipart` or `json` (base64).
-        field: of the form or of the JSON.
-        format: `png` or `jpeg`.
+        unclear: what becomes of answers that are no single class; nothing at `answer` is one.
+        constant: JMESPath of what all answers must have alike.
+        version: what that has to be; None: as the first answer of this process has it.
+        tokens: JMESPath of the tokens that an answer was billed for.
         auth: the token's variable.
         link: limits and retries.
-        sending: called with 1 before each attempt; what it raises passes through.
+        sending: called with a request's images before each attempt; what it raises passes through.
         answered: called with each answer.
+        counted: called with the tokens.
 
     Raises:
-        ConfigError: an unknown body or format, a path that cannot be read, or no token.
+        ConfigError: a path that cannot be read, or no token.
     """
 
     def __init__(
@@ -59,23 +62,31 @@ class HttpImageTeacher:
         labels: Sequence[str],
         preprocessing: Preprocessing | None = None,
         *,
+        form: Form | None = None,
         classes_map: ClassesMap | None = None,
-        body: str = "raw",
-        field: str = "image",
-        format: str = "png",  # noqa: A002  (Pillow's own word)
+        unclear: Unclear = STRICT,
+        constant: str | None = None,
+        version: str | None = None,
+        tokens: str | None = None,
         auth: Auth | None = None,
         link: Link | None = None,
         sending: Sending | None = None,
         answered: Answered | None = None,
+        counted: Counted = ignored,
     ) -> None:
-        _check_form(body, format)
-        check_naming(spec.classes, labels, classes_map)
-        self._map = classes_map
-        self._url, self.spec, self._labels = url, spec, labels
-        self._sending, self._answered = sending, answered
-        self._see, self._form, self._format = preprocessing or Preprocessing(), (body, field), format
+        check_naming(spec.classes - unclear.reject, labels, classes_map)
+        self._form, self._link = form or Form(), link or Link()
+        self._rows = spec.max_batch if self._form.many else 1
+        self.spec = replace(spec, max_batch=self._rows * self._link.concurrency) if self._form.many else spec
+        self._url, self._labels, self._map, self._unclear = url, labels, classes_map, unclear
+        self._sending, self._answered, self._counted = sending, answered, counted
+        self._see = preprocessing or Preprocessing()
         self._who, self._answer = f"the service {url}", compile_path(answer)
-        self._client = Client(url, link or Link(), auth or Auth(), self._who)
+        self._constant, self._version = constant, version
+        self._told = compile_path(constant or "@", "constant")
+        self._tokens = compile_path(tokens, "tokens") if tokens else None
+        self._write = self._form.writer(labels)
+        self._client = Client(url, self._link, auth or Auth(), self._who)
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image; any number of them.
@@ -83,111 +94,126 @@ class HttpImageTeacher:
         Raises:
             TeacherError: one line; what had been answered was told to `answered`.
         """
-        shown = self._see(images.cpu())
+        starts = range(0, len(images), self._rows)
+        shown = self._see.array(images) if self._form.pixels else self._see(images.cpu())
 
         def request(place: int) -> Request:
-            content, kind = build_body(encode_picture(shown[place], self._format), self._format, *self._form)
-            return Request("POST", self._url, content, {"Content-Type": kind}, 1)
+            part = shown[starts[place] : starts[place] + self._rows]
+            content, kind = self._body(part)
+            return Request("POST", self._url, content, {"Content-Type": kind}, len(part))
 
-        ask = [lambda place=place: request(place) for place in range(len(shown))]
-        found, error = self._client.ask_all(ask, self._read, self._sending)
+        def read(place: int, reply: Reply) -> list[int]:
+            decisions = self._decisions(reply, min(self._rows, len(images) - starts[place]))
+            if self._answered:
+                self._answered(starts[place], torch.tensor(decisions))
+            return decisions
+
+        ask = [lambda place=place: request(place) for place in range(len(starts))]
+        found, error = self._client.ask_all(ask, read, self._sending)
         if error is not None:
             raise error
-        return torch.tensor([decision for decision in found if decision is not None], dtype=torch.int64).to(
-            images.device
-        )
+        told = [decision for part in found if part is not None for decision in part]
+        return torch.tensor(told, dtype=torch.int64).to(images.device)
 
-    def _read(self, place: int, reply: Reply) -> int:
-        decision = self._decision(reply)
-        if self._answered:
-            self._answered(place, torch.tensor([decision]))
-        return decision
+    def _body(self, shown: Any) -> tuple[bytes, str]:
+        """Of a request with these images, with its Content-Type."""
+        form = self._form
+        told = list(shown) if form.pixels else [encode_picture(image, form.format) for image in shown]
+        return (self._write(told), "application/json") if form.body == "json" else build_body(told[0], form)
 
-    def _decision(self, reply: Reply) -> int:
-        value = read_json_object(reply.content, self._who)
-        try:
-            found = self._answer.search(value)
-        except JMESPathError:
-            found = None
-        if found is None:
-            keys = ", ".join(list(value)[:5]) or "nothing"
-            raise TeacherError(
-                f"{self._who} answered with {keys}, but nothing at teacher.http.answer: correct the path"
+    def _decisions(self, reply: Reply, count: int) -> list[int]:
+        plain = reply.headers.get("Content-Type", "").startswith("text/plain")
+        value = reply.content.decode("utf-8", "replace").strip() if plain else read_json(reply.content, self._who)
+        self._check_constant(value)
+        if self._tokens and isinstance(tokens := self._tokens(value), int):
+            self._counted("tokens", tokens)
+        found = self._answer(value)
+        if not self._form.many:
+            found = [found]
+        elif not isinstance(found, list) or len(found) != count:
+            told = (
+                f"{len(found)} answers"
+                if isinstance(found, list)
+                else self._described(value if found is None else found)
             )
-        return read_class(found, self.spec.classes, self._who, self._labels, self._map)
+            raise TeacherError(f"{self._who} gave {told} to {count} images: correct teacher.http.answer")
+        return [self._decision(each, value) for each in found]
+
+    def _decision(self, found: Any, value: Any) -> int:
+        if found is None and not self._unclear.reject:
+            raise TeacherError(
+                f"{self._who} answered with {self._described(value)}, but nothing at teacher.http.answer: correct the "
+                "path, or declare in teacher.unclear what becomes of an image that it refuses"
+            )
+        return read_class(found, self.spec.classes, self._who, self._labels, self._map, self._unclear)
+
+    def _described(self, value: Any) -> str:
+        return (", ".join(list(value)[:5]) or "nothing") if isinstance(value, dict) else f"a {type(value).__name__}"
+
+    def _check_constant(self, value: Any) -> None:
+        if self._constant is None:
+            return
+        told = self._client.redacted(self._told(value))
+        first = self._version or _SEEN.setdefault((self._url, self._constant), told)
+        if told != first:
+            raise TeacherError(
+                f"{self._who} has {one_line(repr(told), 60)} at teacher.http.constant, but had "
+                f"{one_line(repr(first), 60)}: its answers are not mixed; give the new one a teacher.version of its own"
+            )
 
 
-def encode_picture(image: Float[Tensor, "c h w"], kind: str) -> bytes:
-    """A grey or colour picture of an image in [0, 1], its pixels rounded to 1/255; JPEG at quality 100."""
-    pixels = to_bytes(image)
-    if pixels.shape[0] not in (1, 3):
-        raise ConfigError(
-            f"images have {pixels.shape[0]} channels; expected 1 or 3 for a picture: set dataset.channels"
-        )
-    array = pixels[0].numpy() if pixels.shape[0] == 1 else pixels.permute(1, 2, 0).contiguous().numpy()
-    file = io.BytesIO()
-    more = {"quality": 100, "subsampling": 0} if kind == "jpeg" else {"compress_level": 1}
-    Image.fromarray(array).save(file, kind.upper(), **more)
-    return file.getvalue()
-
-
-def build_body(content: bytes, kind: str, body: str, field: str) -> tuple[bytes, str]:
-    """A request's body and its Content-Type."""
-    if body == "json":
-        return orjson.dumps({field: base64.b64encode(content).decode()}), "application/json"
-    if body == "multipart":
-        form = httpx2.Request("POST", "http://form", files={field: (f"image.{kind}", content, f"image/{kind}")})
-        return form.read(), form.headers["Content-Type"]
-    return content, f"image/{kind}"
-
-
-def compile_path(answer: str) -> Any:
-    """A JMESPath, ready to search.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        return jmespath.compile(answer)
-    except JMESPathError:
-        raise ConfigError(
-            f"teacher.http.answer is {answer!r}; expected a JMESPath such as predictions[0].label: correct it"
-        ) from None
+def build_body(picture: bytes, form: Form) -> tuple[bytes, str]:
+    """A body of one picture that is no JSON, and its Content-Type."""
+    kind = f"image/{form.format}"
+    if form.body == "raw":
+        return picture, kind
+    sent = httpx2.Request("POST", "http://form", files={form.field: (f"image.{form.format}", picture, kind)})
+    return sent.read(), sent.headers["Content-Type"]
 
 
 def fetch_http_image(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
     """Check the description; the service is asked nothing, since every question may cost money."""
     http: Mapping[str, Any] = description.http
-    compile_path(str(http["answer"]))
-    _check_form(http["body"], http["format"])
-    if description.input_shape[0] not in (1, 3):
+    form = _form_of(http)
+    for name in ("answer", "constant", "tokens"):
+        if http.get(name):
+            compile_path(str(http[name]), name)
+    if form.pixels:
+        description.preprocessing.check(description.input_shape)
+    elif description.input_shape[0] not in (1, 3):
         raise ConfigError(f"images have {description.input_shape[0]} channels; expected 1 or 3: set dataset.channels")
     auth = Auth.declared(http)
     auth.secret()
     own = {name: http[name] for name in ("answer", "body", "field", "format")}
+    own |= {name: http[name] for name in ("request", "each", "model", "prompt", "constant") if http.get(name)}
     model = {"url": str(http["url"]), "version": description.version, **own}
-    return FetchedModel(model, description.call_batch, access=asdict(auth))
+    access = asdict(auth) | ({"tokens": http["tokens"]} if http.get("tokens") else {})
+    return FetchedModel(model, description.call_batch, access=access)
 
 
 def open_http_image(stored: StoredModel) -> HttpImageTeacher:
     """The teacher that a card describes."""
-    model = stored.model
+    model, form, access = stored.model, _form_of(stored.model), stored.card["access"]
+    see = from_json(model["preprocessing"])
     return HttpImageTeacher(
         model["url"],
         stored.spec,
         model["answer"],
         model["labels"],
-        Preprocessing(resize=from_json(model["preprocessing"]).resize),
+        see if form.pixels else Preprocessing(resize=see.resize),
+        form=form,
         classes_map=model.get("classes_map"),
-        **{name: model[name] for name in ("body", "field", "format")},
-        auth=Auth(**stored.card["access"]),
+        unclear=stored.unclear,
+        constant=model.get("constant"),
+        version=model["version"],
+        tokens=access.get("tokens"),
+        auth=Auth.declared(access),
         link=stored.link,
         sending=stored.sending,
         answered=stored.answered,
+        counted=stored.counted,
     )
 
 
-def _check_form(body: str, kind: str) -> None:
-    for what, value, known in (("body", body, BODIES), ("format", kind, FORMATS)):
-        if value not in known:
-            raise unknown_name(f"teacher.http.{what}", value, known)
+def _form_of(http: Mapping[str, Any]) -> Form:
+    return Form(**{field.name: http[field.name] for field in fields(Form) if field.name in http})

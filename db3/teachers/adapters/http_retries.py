@@ -24,13 +24,13 @@ T = TypeVar("T")
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _DOWN = frozenset({429, 502, 503, 504})  # nobody worked on it
 _REMEDIES = {
-    400: "check teacher.input, dtype and layout",
+    400: "check teacher.input, dtype, layout and http.request",
     401: "check the token and teacher.http.token",
     403: "check the token's rights",
     404: "check teacher.http.url, teacher.http.model and teacher.version",
     413: "lower teacher.call_batch",
     415: "set runtime.link.compress=false and check teacher.http.body",
-    422: "check teacher.input, dtype and layout",
+    422: "check teacher.input, dtype, layout and http.request",
 }
 
 

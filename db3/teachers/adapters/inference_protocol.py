@@ -136,17 +136,22 @@ def read_json_object(content: bytes, who: str) -> dict[str, Any]:
         RetryableError: it is cut short or damaged.
         TeacherError: it is HTML, or JSON of another kind.
     """
+    value = read_json(content, who)
+    if not isinstance(value, dict):
+        raise TeacherError(f"{who} answered with a JSON {type(value).__name__}, not an object: check teacher.http.url")
+    return value
+
+
+def read_json(content: bytes, who: str) -> Any:
+    """Any JSON value; raises as `read_json_object`."""
     if content.lstrip()[:1] == b"<":
         raise TeacherError(
             f"{who} answered with HTML, not JSON: check teacher.http.url (the server's root, without /v2)"
         )
     try:
-        value = orjson.loads(content)
+        return orjson.loads(content)
     except orjson.JSONDecodeError:
         raise RetryableError(f"its answer of {len(content)} bytes was no whole JSON") from None
-    if not isinstance(value, dict):
-        raise TeacherError(f"{who} answered with a JSON {type(value).__name__}, not an object: check teacher.http.url")
-    return value
 
 
 def find_output(value: Mapping[str, Any], rest: bytes, output: str | None, who: str) -> npt.NDArray[Any]:

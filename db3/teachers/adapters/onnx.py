@@ -1,6 +1,7 @@
 """A teacher that is an ONNX file, run by onnxruntime."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,7 +14,7 @@ from db3.extras import needs
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FOLDER, FetchedModel, ModelDescription, StoredModel, keep
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import ClassesMap, check_naming, read_decisions
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_decisions
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes, check_images_fit, pick_tensor
 from db3.teachers.base import ImageShape, TeacherSpec
@@ -37,6 +38,7 @@ class OnnxTeacher:
         preprocessing: what the model sees of an image.
         labels: names of the classes, for a model that answers with names.
         classes_map: which of the K classes each of the model's own is (`db3.teachers.adapters.outputs`).
+        unclear: what becomes of answers that are no single class.
         input: name; None: the only one.
         output: logits, probabilities, integer classes or names; None: the only one.
         device: `cpu`, or `cuda` (needs onnxruntime-gpu).
@@ -54,12 +56,21 @@ class OnnxTeacher:
         *,
         labels: Sequence[str] = (),
         classes_map: ClassesMap | None = None,
+        unclear: Unclear = STRICT,
         input: str | None = None,  # noqa: A002  (ONNX's own word)
         output: str | None = None,
         device: str = "cpu",
     ) -> None:
-        check_naming(spec.classes, labels, classes_map)
-        self.spec, self._labels, self._map, self._who = spec, labels, classes_map, f"the ONNX model {model.name}"
+        check_naming(spec.classes - unclear.reject, labels, classes_map)
+        self.spec, self._who = spec, f"the ONNX model {model.name}"
+        self._read = partial(
+            read_decisions,
+            classes=spec.classes,
+            who=self._who,
+            labels=labels,
+            classes_map=classes_map,
+            unclear=unclear,
+        )
         self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
         self._session = _session(model, device)
@@ -70,7 +81,7 @@ class OnnxTeacher:
         given = outputs[pick_tensor([entry.name for entry in outputs], output, "output", self._who)]
         self._input, self._output = taken.name, given.name
         self.fixed_batch = _batch(taken, self._see, spec.input_shape, self._who)
-        _check_output(given, len(classes_map) if classes_map else spec.classes, self._who)
+        _check_output(given, unclear.own(spec.classes, classes_map), self._who)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -89,8 +100,7 @@ class OnnxTeacher:
             raise TeacherError(
                 f"{self._who} failed on {len(images)} images ({one_line(error)}): check the file"
             ) from None
-        decisions = read_decisions(output, len(images), self.spec.classes, self._who, self._labels, self._map)
-        return decisions.to(images.device)
+        return self._read(output, len(images)).to(images.device)
 
 
 def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> FetchedModel:  # noqa: ARG001  (as all)
@@ -108,7 +118,7 @@ def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> Fetch
             raise DataError(f"{source} keeps weights in {name}, outside its folder; expected them beside it: move them")
         keep(source.parent / name, folder, name)
     spec = TeacherSpec(
-        description.input_shape, (0.0, 1.0), description.classes, description.call_batch, "not fetched yet"
+        description.input_shape, (0.0, 1.0), description.decided, description.call_batch, "not fetched yet"
     )
     teacher = OnnxTeacher(
         path,
@@ -116,6 +126,7 @@ def fetch_onnx(description: ModelDescription, folder: Path, link: Link) -> Fetch
         description.preprocessing,
         labels=description.labels,
         classes_map=description.classes_map,
+        unclear=description.unclear.trial,
         input=description.input,
         output=description.output,
     )
@@ -142,6 +153,7 @@ def open_onnx(stored: StoredModel) -> Batching:
         from_json(model["preprocessing"]),
         labels=model["labels"],
         classes_map=model.get("classes_map"),
+        unclear=stored.unclear,
         input=model["input"],
         output=model["output"],
         device=stored.device,

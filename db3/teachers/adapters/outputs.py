@@ -1,7 +1,10 @@
-"""From what a foreign model returns to decisions: nothing that is not plainly one class per image gets through."""
+"""From what a foreign model returns to decisions: nothing that is not plainly one class per image gets through, but
+what the user has declared of such answers (`Unclear`).
+"""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,52 @@ from jaxtyping import Int
 from torch import Tensor
 
 from db3.errors import ConfigError, TeacherError, one_line
+from db3.teachers.base import Counted, ignored
 
 ClassesMap = Sequence[int | None]
 """Entry i: the class that the model's own class i is, be it a column of scores, a number or a name; None: none of
 ours."""
+_NONE = -1  # in an array of answers: this one is unclear
+
+
+@dataclass(frozen=True)
+class Unclear:
+    """What becomes of an answer that is no single class of the model's own.
+
+    Attributes:
+        reject: it counts as one more class, the last of the K; otherwise it is an error.
+        first: of several names the first one counts; otherwise they are unclear.
+        threshold: scores whose best one is below it are unclear; None: none are.
+        counted: told how many were `nothing` (none, refused, below the threshold), `several` or `off_list`.
+    """
+
+    reject: bool = False
+    first: bool = False
+    threshold: float | None = None
+    counted: Counted = ignored
+
+    @property
+    def trial(self) -> "Unclear":
+        """The same for answers to images that are none, which may be as unclear as they like."""
+        return Unclear(self.reject, self.first)
+
+    def own(self, classes: int, classes_map: ClassesMap | None) -> int:
+        """Classes that the model itself tells apart, where decisions are one of `classes`."""
+        return len(classes_map) if classes_map else classes - self.reject
+
+    def settle(self, kind: str, answers: npt.NDArray[np.int64], classes: int, told: str) -> npt.NDArray[np.int64]:
+        """Decisions of answers of which some are `_NONE`; `told` is the error for these."""
+        unclear = answers == _NONE
+        if not unclear.any():
+            return answers
+        if not self.reject:
+            raise TeacherError(told)
+        self.counted(kind, int(unclear.sum()))
+        return np.where(unclear, classes - 1, answers)
+
+
+STRICT = Unclear()
+_OR_DECLARE = "or declare in teacher.unclear what such an answer counts as"
 
 
 def read_decisions(
@@ -24,38 +69,49 @@ def read_decisions(
     who: str,
     labels: Sequence[str] | None = None,
     classes_map: ClassesMap | None = None,
+    unclear: Unclear = STRICT,
 ) -> Int[Tensor, " n"]:
     """Decisions from scores (the lowest class on a tie), integer classes or class names.
 
     Args:
         output: array-like [n, K] of scores, or [n] of integers or names; axes of length 1 after the first are dropped.
+            A list may hold None, or lists of names, for some images: see `unclear`.
         count: n.
-        classes: K.
+        classes: K, the one that stands for unclear answers included.
         who: names the model in errors.
         labels: name of each class of the model's own, for one that answers with names.
         classes_map: which of the K classes each of the model's own is; None: they are the same. A column of scores
-            that is none of ours is left out; a number or a name that is none is refused.
+            that is none of ours is left out; a number or a name that is none is off the list.
+        unclear: what becomes of no answer, of several, and of one off the list.
 
     Raises:
-        TeacherError: one line; another shape or type, NaN, a class outside 0 … K−1 or an unknown name.
+        TeacherError: one line; another shape or type, NaN; a class outside 0 … K−1 or an unknown name, unless
+            declared.
     """
+    if isinstance(output, np.ndarray) and output.dtype == object:
+        output = output.tolist()
+    if isinstance(output, list | tuple) and len(output) == count and any(map(_is_list_of_names, output)):
+        each = [read_class(answer, classes, who, labels, classes_map, unclear) for answer in output]
+        return torch.tensor(each, dtype=torch.int64)
     array = _array(output, who)
     rows = array.shape[0] if array.ndim else -1
     if rows != count:
         found = f"{rows} answers" if array.ndim else "None" if output is None else "a single value"
         raise TeacherError(f"{who} gave {found} to {count} images; expected one for each: check its output")
     wide = array.reshape(count, -1) if count else array.reshape(0, 1)
-    kind, columns, own = array.dtype.kind, wide.shape[1], len(classes_map) if classes_map else classes
+    kind, columns, own = array.dtype.kind, wide.shape[1], unclear.own(classes, classes_map)
     if kind in "iuf" and columns == own:
         if kind == "f" and np.isnan(wide).any():
             raise TeacherError(
                 f"{who} gave NaN as a score; expected numbers: check what it is shown (mean, std, scale)"
             )
-        return _best(wide, classes_map)
-    if columns == 1 and kind in "iu":
-        return _mapped(_in_range(wide[:, 0], own, who), who, classes_map)
-    if columns == 1 and kind in "OUS":
-        return _mapped(_named(wide[:, 0].tolist(), own, who, labels), who, classes_map)
+        decisions, told = _best(wide, who, classes_map, unclear.threshold)
+        return torch.from_numpy(unclear.settle("nothing", decisions, classes, told))
+    if columns == 1 and kind in "iuOUS":
+        answers = wide[:, 0]
+        told_own = _in_range(answers, own, who) if kind in "iu" else _named(answers.tolist(), own, who, labels)
+        decisions, told = _mapped(*told_own, who, classes_map)
+        return torch.from_numpy(unclear.settle("off_list", decisions, classes, told))
     remedy = (
         "answer with integers, or with scores"
         if columns == 1
@@ -107,19 +163,36 @@ def check_naming(classes: int, labels: Sequence[str] | None, classes_map: Classe
 
 
 def read_class(
-    answer: Any, classes: int, who: str, labels: Sequence[str] | None, classes_map: ClassesMap | None = None
+    answer: Any,
+    classes: int,
+    who: str,
+    labels: Sequence[str] | None,
+    classes_map: ClassesMap | None = None,
+    unclear: Unclear = STRICT,
 ) -> int:
-    """The class of one answer: an integer, a name, or a list of K scores.
+    """The class of one answer: an integer, a name, or a list of K scores; or as `unclear` says where it is None, an
+    empty list or a list of names.
 
     Raises:
         TeacherError: it is none of these.
     """
+    if answer is None or (_is_list_of_names(answer) and len(answer) != 1 and not (unclear.first and answer)):
+        kind = "several" if answer else "nothing"
+        told = f"{who} answered with {f'{len(answer)} classes' if answer else 'no class'}; expected one: "
+        told += f"take the first with teacher.several=first, {_OR_DECLARE}" if answer else _OR_DECLARE[3:]
+        return int(unclear.settle(kind, np.array([_NONE]), classes, told)[0])
+    answer = answer[0] if _is_list_of_names(answer) else answer
     if isinstance(answer, bool) or not isinstance(answer, str | int | list):
         raise TeacherError(
-            f"{who} answered {one_line(repr(answer), 60)}; expected a class number, a class name or {classes} scores: "
-            "correct teacher.http.answer"
+            f"{who} answered {one_line(repr(answer), 60)}; expected a class number, a class name or "
+            f"{unclear.own(classes, classes_map)} scores: correct teacher.http.answer"
         )
-    return int(read_decisions([answer], 1, classes, who, labels, classes_map)[0])
+    return int(read_decisions([answer], 1, classes, who, labels, classes_map, unclear)[0])
+
+
+def _is_list_of_names(answer: Any) -> bool:
+    """Whether an answer is none, or a list of any number of names."""
+    return answer is None or (isinstance(answer, list | tuple) and all(isinstance(name, str) for name in answer))
 
 
 def _array(output: Any, who: str) -> npt.NDArray[Any]:
@@ -131,45 +204,63 @@ def _array(output: Any, who: str) -> npt.NDArray[Any]:
         ) from None
 
 
-def _best(scores: npt.NDArray[Any], classes_map: ClassesMap | None) -> Int[Tensor, " n"]:
+_Read = tuple[npt.NDArray[np.int64], str]  # answers, of which some may be _NONE, and the error for those
+
+
+def _best(scores: npt.NDArray[Any], who: str, classes_map: ClassesMap | None, threshold: float | None) -> _Read:
+    columns = meant = np.arange(scores.shape[1])
+    if classes_map is not None:
+        # In the order of our classes: the lowest of them wins a tie.
+        ours = sorted((ours, own) for own, ours in enumerate(classes_map) if ours is not None)
+        columns, meant = np.array([own for _, own in ours], np.int64), np.array([ours for ours, _ in ours], np.int64)
+    scores = scores[:, columns]
+    found = meant[scores.argmax(axis=1)].astype(np.int64)
+    if threshold is None or not len(scores) or (best := scores.max(axis=1)).min() >= threshold:
+        return found, ""
+    told = (
+        f"{who} gave {best.min():g} as its best score, below teacher.threshold of {threshold:g}; expected that much: "
+        f"lower it, {_OR_DECLARE}"
+    )
+    return np.where(best < threshold, _NONE, found), told
+
+
+def _mapped(answers: npt.NDArray[np.int64], told: str, who: str, classes_map: ClassesMap | None) -> _Read:
     if classes_map is None:
-        return torch.from_numpy(scores.argmax(axis=1).astype(np.int64))
-    # In the order of our classes: the lowest of them wins a tie.
-    ours = sorted((ours, own) for own, ours in enumerate(classes_map) if ours is not None)
-    columns, meant = [own for _, own in ours], np.array([ours for ours, _ in ours], np.int64)
-    return torch.from_numpy(meant[scores[:, columns].argmax(axis=1)])
-
-
-def _mapped(answers: npt.NDArray[np.int64], who: str, classes_map: ClassesMap | None) -> Int[Tensor, " n"]:
-    if classes_map is None:
-        return torch.from_numpy(answers)
-    meant = np.array([-1 if ours is None else ours for ours in classes_map], np.int64)[answers]
-    if (meant < 0).any():
-        raise TeacherError(
-            f"{who} answered its class {int(answers[meant < 0][0])}, which teacher.classes_map leaves out: say which "
-            "class it is"
+        return answers, told
+    meant = np.array([*(_NONE if ours is None else ours for ours in classes_map), _NONE], np.int64)[answers]
+    lost = (meant == _NONE) & (answers != _NONE)
+    if lost.any() and not told:
+        told = (
+            f"{who} answered its class {int(answers[lost][0])}, which teacher.classes_map leaves out: say which class "
+            f"it is, {_OR_DECLARE}"
         )
-    return torch.from_numpy(meant)
+    return meant, told
 
 
-def _in_range(answers: npt.NDArray[Any], classes: int, who: str) -> npt.NDArray[np.int64]:
-    wrong = answers[(answers < 0) | (answers >= classes)]
-    if wrong.size:
-        raise TeacherError(
-            f"{who} answered class {int(wrong[0])}; expected 0 … {classes - 1}: set teacher.classes_map=from_one where "
-            "it counts from 1, else list there which of ours each of its own is"
-        )
-    return answers.astype(np.int64)
+def _in_range(answers: npt.NDArray[Any], classes: int, who: str) -> _Read:
+    wrong = (answers < 0) | (answers >= classes)
+    if not wrong.any():
+        return answers.astype(np.int64), ""
+    told = (
+        f"{who} answered class {int(answers[wrong][0])}; expected 0 … {classes - 1}: set teacher.classes_map=from_one "
+        f"where it counts from 1, list there which of ours each of its own is, {_OR_DECLARE}"
+    )
+    return np.where(wrong, 0, answers).astype(np.int64) - wrong, told
 
 
-def _named(answers: list[Any], classes: int, who: str, labels: Sequence[str] | None) -> npt.NDArray[np.int64]:
+def _named(answers: list[Any], classes: int, who: str, labels: Sequence[str] | None) -> _Read:
     names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in answers]
     index = {name: place for place, name in enumerate((labels or [])[:classes])}
-    for name in names:
-        if not isinstance(name, str) or name not in index:
-            known = ", ".join(list(index)[:5]) + (", …" if len(index) > 5 else "")
-            raise TeacherError(
-                f"{who} answered {one_line(repr(name), 60)}; expected one of {known or 'no names'}: "
-                "list them in teacher.labels"
-            )
-    return np.array([index[name] for name in names], np.int64)
+    found = np.array([index.get(name, _NONE) if isinstance(name, str) else _NONE for name in names], np.int64)
+    strange = [name for name in names if not isinstance(name, str)]
+    if strange or (found == _NONE).any():
+        wrong = strange[0] if strange else names[int((found == _NONE).argmax())]
+        known = ", ".join(list(index)[:5]) + (", …" if len(index) > 5 else "")
+        told = (
+            f"{who} answered {one_line(repr(wrong), 60)}; expected one of {known or 'no names'}: list them in "
+            f"teacher.labels, {_OR_DECLARE}"
+        )
+        if strange:  # no answer of a model: a defect of what reads it
+            raise TeacherError(told)
+        return found, told
+    return found, ""

@@ -139,10 +139,14 @@ def empty(header: dict[str, Any]) -> Recording:
     return Recording(header, none, none, np.zeros((0, 3), np.uint32), np.zeros(0, width(header["classes"])), 0)
 
 
+REPAIR = "`python -m flows.repair && dvc pull --force`"
+"""What brings a damaged file again from a remote."""
+
+
 def damaged(path: Path, place: int) -> DataError:
     return DataError(
         f"{path} is damaged at byte {place}: its answers cannot be trusted; restore this one file "
-        "(`python -m flows.repair && dvc pull --force`, or a copy), or run its stage again, which sends nothing that "
+        f"({REPAIR}, or a copy), or run its stage again, which sends nothing that "
         ".db3 knows"
     )
 

@@ -11,7 +11,7 @@ from db3.search.starts import nearest_starts
 from db3.search.surrogate.surrogate import Answers, Surrogate, SurrogateSettings
 from tests.search.conftest import RealTeacher
 
-pytestmark = pytest.mark.usefixtures("small_calls")
+pytestmark = pytest.mark.usefixtures("small_calls", "few_steps", "unchecked")
 
 SHAPE = (1, 16, 16)
 BUDGET = 70

@@ -18,8 +18,10 @@ from PIL import Image
 
 from db3.errors import ConfigError, TeacherError
 from db3.teachers.adapters.foreign_model import ModelDescription, StoredModel
-from db3.teachers.adapters.http_image import HttpImageTeacher, encode_picture, fetch_http_image, open_http_image
+from db3.teachers.adapters.http_image import HttpImageTeacher, fetch_http_image, open_http_image
 from db3.teachers.adapters.http_settings import Link
+from db3.teachers.adapters.json_body import Form
+from db3.teachers.adapters.picture import encode_picture
 from db3.teachers.base import TeacherSpec
 from db3.teachers.budget import Costs
 from tests.contracts.teacher import TeacherContract
@@ -93,7 +95,7 @@ THIRDS = [0, 1, 2, 1, 2, 0]
 @pytest.mark.parametrize("answer", ["best", "raw", "max_by(all, &score).label"])
 def test_forms_of_body_and_answer(service: Any, body: str, answer: str) -> None:
     sent: list[int] = []
-    teacher = HttpImageTeacher(service.url, SPEC, answer, NAMES, body=body, link=QUICK, sending=sent.append)
+    teacher = HttpImageTeacher(service.url, SPEC, answer, NAMES, form=Form(body), link=QUICK, sending=sent.append)
     assert teacher.decide(LEVELS).tolist() == THIRDS
     assert sent == [1] * 6
 
@@ -122,7 +124,7 @@ def test_grey_images_are_grey_pictures_and_a_jpeg_is_near() -> None:
         ({"best": {"label": "day"}}, "expected a class number, a class name or 3 scores"),
         ({"best": [0.5, 0.5]}, "expected"),
         ({"other": 1}, r"answered with other, but nothing at teacher\.http\.answer"),
-        ([], "a JSON list, not an object"),
+        ([], r"answered with a list, but nothing at teacher\.http\.answer"),
     ],
 )
 def test_an_answer_that_is_no_class_stops_with_one_line(service: Any, answer: Any, message: str) -> None:
@@ -181,4 +183,4 @@ def test_a_path_that_cannot_be_read_is_one_line() -> None:
 )
 def test_an_unknown_form_is_one_line(form: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=rf"unknown teacher\.http\.{message}"):
-        HttpImageTeacher("http://127.0.0.1:9", SPEC, "best", NAMES, **form)
+        Form(**form)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from db3.errors import ConfigError, TeacherError
-from db3.teachers.adapters.outputs import check_naming, full_map, never_meant, read_class, read_decisions
+from db3.teachers.adapters.outputs import Unclear, check_naming, full_map, never_meant, read_class, read_decisions
+from db3.teachers.budget import Costs
 
 NAMES = ("cat", "dog", "cow")
 
@@ -48,7 +49,7 @@ def test_decisions_of_every_form(output: Any, expected: list[int]) -> None:
         ([0, -1], "answered class -1"),
         (np.array([True, False]), "in bool"),
         (["dog", "fox"], "answered 'fox'; expected one of cat, dog, cow"),
-        (np.array(["dog", None], object), "answered None"),
+        (np.array(["dog", None], object), "answered with no class"),
         ([[1, 2], [3]], "no array"),
         (np.array([[1j, 0, 0], [0, 0, 0]]), "complex"),
     ],
@@ -135,3 +136,24 @@ def test_a_wrong_naming_is_one_line(labels: tuple[str, ...], classes_map: list[i
     with pytest.raises(ConfigError, match=message) as raised:
         check_naming(3, labels, classes_map)
     assert "\n" not in str(raised.value)
+
+
+def test_scores_below_the_threshold_and_names_off_the_list_are_rejected_and_counted() -> None:
+    costs = Costs()
+    policy = Unclear(reject=True, threshold=0.5, counted=costs.count)
+    scores = np.array([[0.4, 0.3, 0.3], [0.1, 0.8, 0.1]])
+    assert read_decisions(scores, 2, 4, "the model", NAMES, unclear=policy).tolist() == [3, 1]
+    assert read_decisions(["dog", "fox"], 2, 4, "the model", NAMES, unclear=policy).tolist() == [1, 3]
+    assert read_decisions([7, 2], 2, 4, "the model", unclear=policy).tolist() == [3, 2]
+    assert read_decisions([2, 1], 2, 4, "the model", None, [0, None, 2], policy).tolist() == [2, 3]
+    assert read_decisions([None, ["cat"]], 2, 4, "the model", NAMES, unclear=policy).tolist() == [3, 0]
+    assert (costs.nothing, costs.several, costs.off_list) == (2, 0, 3)
+    with pytest.raises(TeacherError, match=r"gave 0\.4 as its best score, below teacher\.threshold of 0\.5"):
+        read_decisions(scores, 2, 3, "the model", NAMES, unclear=Unclear(threshold=0.5))
+    with pytest.raises(TeacherError, match="gave NaN"):  # a broken model is no unclear answer
+        read_decisions(np.array([[np.nan, 0, 0]]), 1, 4, "the model", NAMES, unclear=policy)
+
+
+def test_a_score_that_is_none_of_ours_does_not_reach_the_threshold() -> None:
+    scores, policy = np.array([[0.9, 0.1, 0.0]]), Unclear(reject=True, threshold=0.5)
+    assert read_decisions(scores, 1, 3, "the model", None, [None, 0, 1], policy).tolist() == [2]

@@ -1,0 +1,1 @@
+"""Studies: one question each, answered by one table and one picture (docs/studies/index.md)."""
