@@ -92,11 +92,17 @@ def distill(config: Config, data: Path) -> str:
 def _choose(
     config: Config, variants: Sequence[Variant], sources: VariantSources, settings: StudentSettings, runner: "_Shards"
 ) -> Choice:
-    """The variant that is recommended: the student's own where there are too few samples to choose another."""
+    """The variant that is recommended: the student's own where there are too few samples to choose another.
+
+    Samples made in rounds descend from each other, and teacher assistants learnt from every sample: then none can be
+    held out of the rest, and none tells a variant's worth.
+    """
     held, folds = sources.transfer, config.distill.folds
     distances, starts = sources.distances, sources.start_distances
     boundary = None if distances is None or starts is None else boundary_share(distances, starts)
-    if not folds or len(candidates(variants)) < 2 or len(held.images) < _FEWEST * folds:
+    few = len(held.images) < _FEWEST * folds
+    mixed = sources.rounds is not None or config.distill.assistants.networks > 0
+    if not folds or few or mixed or len(candidates(variants)) < 2:
         return Choice(boundary=boundary)
     device, processes = device_of(config), config.runtime.processes
     choice = choose_variant(

@@ -17,12 +17,12 @@ def choice_line(choice: ChoiceFacts | None, titles: Mapping[str, str]) -> str | 
     if choice.name != own:
         return (
             f"The student recommended learns what “{titles.get(choice.name, choice.name)}” does: {told} "
-            f"{_share(choice.name, choice)}, the student of the boundary searches on {_share(own, choice)}, more than "
-            "one standard error less."
+            f"{_share(choice.name, choice)}, what the run itself asked for ({_own(own, titles)}) on "
+            f"{_share(own, choice)}, more than one standard error less."
         )
     best = max(rivals, key=lambda name: choice.agreed[name])
     return (
-        f"The student of the boundary searches is recommended: {told} {_share(own, choice)}, and no baseline is ahead "
+        f"The student of {_own(own, titles)} is recommended: {told} {_share(own, choice)}, and no baseline is ahead "
         f"by more than one standard error (the best, “{titles.get(best, best)}”, {_share(best, choice)})."
     )
 
@@ -36,6 +36,11 @@ def boundary_warning(boundary: float | None) -> str | None:
         "the other class: this teacher’s decisions change at dust, so boundary searches tell little of its classes; "
         "spend the queries on more images instead (samples=augmented, query=none)."
     )
+
+
+def _own(own: str, titles: Mapping[str, str]) -> str:
+    """What the student's own variant learns from; it goes by another name where a baseline took its place."""
+    return f"“{titles.get('searched', titles.get(own, own))}”"
 
 
 def _share(name: str, choice: ChoiceFacts) -> str:

@@ -179,6 +179,8 @@ def test_the_student_is_chosen_on_samples_held_out_and_the_choice_is_told(data: 
     assert [each["name"] for each in choice["candidates"]] == ["student", "hard"]
     assert 0 < choice["boundary"] < 2
     assert "candidates" not in _choice(data, *few, "distill.folds=0")
+    assisted = ("distill.assistants.networks=1", "distill.assistants.steps=2")  # which learnt from every sample
+    assert "candidates" not in _choice(data, *few, *assisted, "distill.folds=2")
 
 
 def _choice(data: Path, *overrides: str) -> dict[str, Any]:

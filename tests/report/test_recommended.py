@@ -11,19 +11,22 @@ def test_nothing_to_choose_from_says_nothing() -> None:
 
 
 def test_the_searches_student_is_held_beside_the_best_baseline() -> None:
-    line = choice_line(ChoiceFacts("student", 100, {"student": 80, "hard": 78}), {"hard": "decisions only"})
+    titles = {"student": "decisions and images asked", "hard": "decisions only"}
+    line = choice_line(ChoiceFacts("student", 100, {"student": 80, "hard": 78}), titles)
     assert line is not None
+    assert line.startswith("The student of “decisions and images asked” is recommended")
     assert "80.0" in line
     assert "“decisions only”, 78.0" in line
 
 
 def test_another_variant_is_named_with_both_shares() -> None:
     agreed = {"student": 80, "hard": 78, "smoothing": 90}
-    line = choice_line(ChoiceFacts("smoothing", 100, agreed), {"smoothing": "uniform label smoothing"})
+    titles = {"smoothing": "uniform label smoothing", "student": "recommended: …", "searched": "boundary distances"}
+    line = choice_line(ChoiceFacts("smoothing", 100, agreed), titles)
     assert line is not None
     assert line.startswith("The student recommended learns what “uniform label smoothing” does")
     assert "90.0" in line
-    assert "80.0" in line
+    assert "(“boundary distances”) on 80.0" in line
 
 
 @pytest.mark.parametrize(("boundary", "warned"), [(None, False), (0.3, False), (0.004, True)])
