@@ -7,8 +7,7 @@ MARK ?= not slow
 BIN := .venv/bin
 STAMP := .venv/.installed
 # A home that cannot be written has no room for uv's cache.
-CACHED = $(shell kept="$$($(BIN)/uv cache dir)" && mkdir -p "$$kept" 2>/dev/null && test -w "$$kept" && echo yes)
-UV = $(if $(CACHED),,UV_NO_CACHE=1 )$(BIN)/uv
+UV = kept="$$($(BIN)/uv cache dir)"; mkdir -p "$$kept" 2>/dev/null && test -w "$$kept" || export UV_NO_CACHE=1; $(BIN)/uv
 # dvc.yaml says `python`; it has to be the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -26,7 +25,7 @@ $(STAMP): pyproject.toml requirements.lock
 	  exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
-	$(UV) pip install --quiet --python .venv --constraint requirements.lock --compile-bytecode -e '.[http,pipeline,test]'
+	@$(UV) pip install --quiet --python .venv --constraint requirements.lock --compile-bytecode -e '.[http,pipeline,test]'
 	@touch $@
 
 repro: $(STAMP) ## run the pipeline: data/report/index.html
@@ -45,7 +44,7 @@ docs: $(STAMP) ## build the documentation into site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lock: $(STAMP) ## compile requirements.lock anew; UPGRADE=--upgrade takes newer versions
-	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras $(UPGRADE) \
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras $(UPGRADE) \
 	  --no-header --no-annotate pyproject.toml --output-file requirements.lock
 
 ui: $(STAMP) ## Prefect's UI and the nightly deployment on 127.0.0.1; PORT=4300 for another port
