@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def _check(store: AnswerStore, options: argparse.Namespace) -> Told:  # noqa: AR
     return damage or [f"{store.where} is whole"], 1 if damage else 0
 
 
+def _repair(store: AnswerStore, options: argparse.Namespace) -> Told:  # noqa: ARG001 - as all
+    from db3.teachers.answers.repair import repair_answers
+
+    if "://" in store.where:
+        raise ConfigError(f"{store.where} is kept by a server: restore it from the server's own copy")
+    with suppress(DataError):  # so damaged that it cannot be read to its end
+        if not any(store.check()):
+            return [f"{store.where} is whole"], 0
+    store.close()
+    told = repair_answers(Path(store.where))
+    return [f"{told.images:,} images kept; the damaged file lies at {told.damaged}"], 0
+
+
 def _one(store: AnswerStore, name: str) -> Entry:
     """The teacher whose identity begins so."""
     found = [entry for entry in store.entries() if entry.identity.startswith(name)]
@@ -100,4 +114,5 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     verb("forget", _forget, "delete the answers of a teacher; what was sent stays booked").add_argument("teacher")
     verb("check", _check, "read every answer and look for damage")
+    verb("repair", _repair, "keep every answer that is whole; the damaged file stays beside it")
     return parser.parse_args(arguments)

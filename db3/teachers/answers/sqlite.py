@@ -24,8 +24,8 @@ _REMEDIES = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: correct the path or its rights, or set runtime.answers to another",
     sqlite3.SQLITE_PERM: "it may not be written: correct its rights, or set runtime.answers to another place",
     sqlite3.SQLITE_BUSY: f"another process held it for {_PATIENCE:g} s: wait until that ends, or end it",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: see `db3 answers check`; restore it from a copy, or delete it to send its "
-    "queries again",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: restore it from a copy, or keep all that is whole with "
+    "`db3 answers repair`",
     sqlite3.SQLITE_NOTADB: "it is damaged, or no store of answers: restore it from a copy, or delete it",
     sqlite3.SQLITE_IOERR: "the disk does not read or write it: check the disk and its space, then run again",
 }

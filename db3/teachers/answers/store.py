@@ -28,7 +28,7 @@ from db3.teachers.answers.database import Connection, Database
 from db3.teachers.answers.recording import width
 from db3.teachers.budget import budget_spent
 
-_CHECK = 4  # bytes behind the answers of a row
+CHECK = 4  # bytes behind the answers of a row
 _PAGE = 10_000  # rows read at once by whoever reads all
 
 
@@ -188,6 +188,12 @@ class AnswerStore:
         with self._database.reading() as connection:
             return self._balance(connection, teacher[0], account.scope)
 
+    def book(self, account: Account, sent: int, answered: int) -> None:
+        """Book what was sent and answered elsewhere."""
+        teacher = self._require_teacher(account)
+        with self._database.writing(teacher) as connection:
+            self._book(connection, teacher, account.scope, sent, answered)
+
     def entries(self) -> list[Entry]:
         """What is held of each teacher, in the order in which they came."""
         found = []
@@ -204,7 +210,7 @@ class AnswerStore:
                     "FROM db3_accounts WHERE teacher = :teacher",
                     teacher=key,
                 )
-                votes = (int(size) - _CHECK * images) // width(classes).itemsize
+                votes = (int(size) - CHECK * images) // width(classes).itemsize
                 found.append(Entry(identity, classes, name, images, votes, int(sent), int(answered), first, last))
         return found
 
@@ -323,12 +329,12 @@ class AnswerStore:
             return {}
         there = self._read(identity, connection.find(teacher, list(answers)))
         merged = {image: there.get(image, b"") + votes for image, votes in answers.items()}
-        seed = zlib.crc32(identity.encode())
+        seed = seed_of(identity)
         insert = "INSERT INTO db3_answers (teacher, image, votes) VALUES (:teacher, :image, :votes)"
         update = "UPDATE db3_answers SET votes = :votes WHERE teacher = :teacher AND image = :image"
         for sql, images in ((insert, merged.keys() - there.keys()), (update, merged.keys() & there.keys())):
             if images:
-                rows = [(image, _sealed(seed, image, merged[image])) for image in sorted(images)]
+                rows = [(image, seal(seed, image, merged[image])) for image in sorted(images)]
                 connection.many(sql, [{"teacher": teacher, "image": image, "votes": votes} for image, votes in rows])
         return merged
 
@@ -352,22 +358,28 @@ class AnswerStore:
         connection.many(sql, [values])
 
     def _read(self, identity: str, rows: Iterable[Any]) -> dict[bytes, bytes]:
-        seed, found = zlib.crc32(identity.encode()), {}
+        seed, found = seed_of(identity), {}
         for image, row in rows:
             whole = isinstance(image, bytes) and isinstance(row, bytes)
-            votes = row[:-_CHECK] if whole else b""
-            if not whole or row != _sealed(seed, image, votes):
+            votes = row[:-CHECK] if whole else b""
+            if not whole or row != seal(seed, image, votes):
                 name = image.hex() if isinstance(image, bytes) else "?"
                 raise DataError(
                     f"{self.where} is damaged: the answers to the image {name} are not as they were written; restore "
-                    "it from a copy, or delete it to send its queries again"
+                    "it from a copy, or keep all that is whole with `db3 answers repair`"
                 )
             found[image] = votes
         return found
 
 
-def _sealed(seed: int, image: bytes, votes: bytes) -> bytes:
-    return votes + zlib.crc32(image + votes, seed).to_bytes(_CHECK, "little")
+def seed_of(identity: str) -> int:
+    """Of the checks of a teacher's rows."""
+    return zlib.crc32(identity.encode())
+
+
+def seal(seed: int, image: bytes, votes: bytes) -> bytes:
+    """A row: the answers, and behind them the check."""
+    return votes + zlib.crc32(image + votes, seed).to_bytes(CHECK, "little")
 
 
 def _classes(votes: bytes, size: int) -> list[int]:
