@@ -5,11 +5,13 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 import pytest
@@ -18,6 +20,7 @@ from db3.teachers.answers.place import close_answers, open_answers
 from tests.flows.test_repro import ROOT, Clone
 
 KILLS = int(os.environ.get("DB3_KILLS", "4"))
+CODE = os.environ | {"PYTHONPATH": str(ROOT)}
 SEARCH = ("samples.count=30", "query=bd", "query.budget=4", "query.augmented=0", "query.checkpoints=[]")
 
 
@@ -152,6 +155,71 @@ def test_killed_at_random_moments_what_was_in_flight_is_known_exactly(tmp_path: 
         assert entry.answered == entry.images == entry.votes
         assert entry.sent - costs["lost"] <= arrived <= entry.sent
         assert costs["lost"] <= kills * 4 * 16  # requests in flight at most: four of the process
+    finally:
+        server.stop()
+
+
+def damaged(path: Path, draw: random.Random) -> int:
+    """Flip some bytes of the store while nobody uses it, and do as the library advises; answers that were lost."""
+    before, log = _images(path), path.with_name(f"{path.name}-wal")
+    for one in (path, log):
+        if one.is_file() and one.stat().st_size:
+            data = bytearray(one.read_bytes())
+            for _ in range(draw.choice([1, 8])):
+                data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+            one.write_bytes(data)
+    if _answers(path, "check").returncode:
+        repaired = _answers(path, "repair")
+        rests = f"{path.name}*" if repaired.returncode else f"{path.name}.damaged*"  # nobody knows whose answers
+        for rest in path.parent.glob(rests):
+            rest.unlink()
+    return before - _images(path)
+
+
+def _answers(path: Path, verb: str) -> "subprocess.CompletedProcess[str]":
+    """`db3 answers`, which shows no traceback whatever it finds."""
+    code = "import sys; from db3.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "answers", "--store", str(path), verb]
+    done = subprocess.run(command, check=False, cwd="/", capture_output=True, text=True, env=CODE)
+    assert done.stderr.count("\n") == (done.returncode != 0 and not done.stdout)
+    return done
+
+
+def _images(path: Path) -> int:
+    """Answered images of a store, from a copy: reading would tidy up what a kill has left."""
+    if not path.is_file():
+        return 0
+    with TemporaryDirectory() as folder:
+        for one in path.parent.glob(f"{path.name}*"):
+            shutil.copyfile(one, Path(folder) / one.name)
+        connection = sqlite3.connect(Path(folder) / path.name)
+        ((images,),) = connection.execute("SELECT COUNT(*) FROM db3_answers").fetchall()
+        connection.close()
+    return int(images)
+
+
+@pytest.mark.slow
+def test_answers_damaged_while_a_stage_is_down_are_sent_again_and_no_others(tmp_path: Path) -> None:
+    """Kills, and after each the store is damaged: DB3_KILLS says how often; `pytest -s` shows the figures."""
+    more = f"query.budget={max(4, KILLS // 3)}"
+    server = Counting(0.002)
+    try:
+        whole, broken = (clone_of(tmp_path / name, server, more) for name in ("whole", "broken"))
+        stages = ("samples", "query_decisions", "soft_labels")
+        run(whole, "fetch_teacher", *stages)
+        asked, draw = queries(whole)["query_decisions"]["asked"], random.Random(f"{KILLS} damaged")  # noqa: S311
+        server = Counting(0.002, server.stop())
+        run(broken, "fetch_teacher", "samples")
+        kills, lost, store = 0, 0, broken.folder / ".db3/answers.sqlite"
+        for _ in range(KILLS):
+            kills += killed(broken, server, draw, max(2, asked // KILLS))
+            lost += damaged(store, draw)
+        run(broken, *stages)
+        assert outs(broken, "samples", "decisions", "transfer") == outs(whole, "samples", "decisions", "transfer")
+        told = server.count()
+        print(f"{kills} kills, {asked} asked, {lost} answers lost, {told} arrived")  # noqa: T201
+        assert kills > KILLS // 2
+        assert told["twice"] <= lost + kills * 4 * 16  # besides them what was in flight at kills
     finally:
         server.stop()
 

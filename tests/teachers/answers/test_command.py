@@ -107,3 +107,22 @@ def test_no_store_is_no_empty_one(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert status == 1
     assert "there is no store of answers at" in text
     assert not (tmp_path / "absent").exists()
+
+
+def test_a_damaged_store_is_repaired(stores: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    _, theirs = stores
+    assert told(capsys, "--store", theirs, "repair") == (0, f"{theirs} is whole\n")
+    close_answers()
+    data = Path(theirs).read_bytes()
+    Path(theirs).write_bytes(data.replace(image(3), image(4)))
+    status, text = told(capsys, "--store", theirs, "check")
+    assert status == 1
+    assert "`db3 answers repair`" in text
+    close_answers()
+    assert told(capsys, "--store", theirs, "repair") == (
+        0,
+        f"3 images kept; the damaged file lies at {theirs}.damaged\n",
+    )
+    assert told(capsys, "--store", theirs, "check") == (0, f"{theirs} is whole\n")
+    assert dict(open_answers(theirs).read(FIRST.teacher)) == {image(1): b"\x03\x03", image(2): b"\x05"}
+    assert open_answers(theirs).balance(FIRST) == (4, 5)
