@@ -88,8 +88,9 @@ def test_the_metrics_hold_what_the_report_and_the_docs_promise(clone: Clone) -> 
 
 def test_every_file_is_listed_and_as_listed(clone: Clone) -> None:
     missing = {file.path for file in (*ARRAYS, *TABLES)} - check_written(clone.folder / "data")
-    # Those of generated samples: tests/flows/test_made.py; of boundary points: tests/flows/test_searches.py.
+    # Those of generated samples: tests/flows/test_made.py; of searches: tests/flows/test_searches.py.
     others = {f"samples/{name}.npy" for name in ("rounds", "sources", "margins", "snapshots", "pictured")}
+    others.add("decisions/variations.npy")
     assert {path for path in missing if "boundary_points" not in path} <= others
 
 

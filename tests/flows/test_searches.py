@@ -177,12 +177,12 @@ def test_a_guided_search_goes_on_where_it_was_interrupted(data: Path, monkeypatc
 
 
 def test_the_transfer_set_holds_what_the_recipe_says(data: Path) -> None:
-    searched(data, "query.method=bd")
+    searched(data, "query.method=bd", "query.variations=0.25")
     (data / "transfer").mkdir()
     chosen = ("soft_labels.mapping=margin", "soft_labels.boundary_points=0.25", "soft_labels.queried_images=0.25")
     soft_labels(configured(*chosen), data)
     points = {f"transfer/boundary_points{name}.npy" for name in ("", "_soft_labels", "_pairs")}
-    assert points <= check_written(data)
+    assert points | {"decisions/variations.npy"} <= check_written(data)
     told = manifest(data, "transfer")
     assert told["recipe"] == {
         "mapping": "margin",
