@@ -110,6 +110,11 @@ def read_decisions(
         decisions, told = _best(wide, who, classes_map, unclear.threshold)
         return torch.from_numpy(unclear.settle("nothing", decisions, classes, told))
     if columns == 1 and kind in "iuOUS":
+        if unclear.threshold is not None:
+            raise TeacherError(
+                f"{who} answered with a class and no scores, of which teacher.threshold is {unclear.threshold:g}: "
+                f"leave it out, or name the scores in {where}"
+            )
         answers = wide[:, 0]
         told_own = _in_range(answers, own, who) if kind in "iu" else _named(answers.tolist(), own, who, labels)
         decisions, told = _mapped(*told_own, who, classes_map)
