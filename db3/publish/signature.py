@@ -68,8 +68,8 @@ def verify_folder(folder: str | Path, key: str | Path) -> str:
         verifier.set_hashing_config(_hashing(folder)).verify(folder, folder / SIGNATURE)
     except Exception as error:  # whatever a damaged signature makes of its parsers
         raise DataError(
-            f"the signature of {folder} does not hold for the key {name}: {_reason(error)}; restore what was signed, or "
-            "sign it again"
+            f"the signature of {folder} does not hold for the key {name}: {_reason(error)}; restore what was signed, "
+            "or sign it again"
         ) from error
     return name
 
