@@ -85,7 +85,7 @@ def _reason(error: Exception) -> str:
 def _existing(folder: str | Path) -> Path:
     if not Path(folder).is_dir():
         raise DataError(f"{folder} is no folder; expected one whose files are to be signed")
-    return Path(folder)
+    return Path(folder).absolute()  # a signature left out by a relative path would count as one more file
 
 
 def _module(name: str) -> Any:

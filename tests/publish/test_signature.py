@@ -118,3 +118,14 @@ def test_what_does_not_hold_is_told_in_words(signed: tuple[Path, Path, str]) -> 
     (folder / SIGNATURE).write_text("{}")
     with pytest.raises(DataError, match=r": folder\.sig is damaged"):
         verify_folder(folder, public)
+
+
+@pytest.mark.parametrize("name", ["set", "./set/", "."])
+def test_a_folder_named_from_here_holds_too(
+    signed: tuple[Path, Path, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, public, key = signed
+    monkeypatch.chdir(folder if name == "." else folder.parent)
+    private = public.with_suffix(".pem")
+    assert sign_folder(name, private) == verify_folder(name, public) == key
+    assert verify_folder(folder, public) == key
