@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -31,7 +31,9 @@ import yaml
 from torch import Tensor
 
 import db3
+from db3.errors import ConfigError, DataError, unknown_name
 from db3.settings.teacher import Link
+from flows.engine.stage import run_entry_point
 from tests.teachers.models import CLASSES, SHAPE, as_onnx, network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,12 +119,18 @@ def served(preset: str) -> Iterator[str]:
     """The address at which the network of `tests/teachers/models.py` answers.
 
     Raises:
-        FileNotFoundError: there is no environment for it.
+        ConfigError: there is no such preset here, or no environment for it.
+        DataError: the server did not come up.
     """
+    if preset not in SERVERS:
+        raise unknown_name("preset", preset, SERVERS)
     server = SERVERS[preset]
-    environment = ENVIRONMENTS / server.environment
+    environment = (ENVIRONMENTS / server.environment).absolute()
     if not environment.is_dir():
-        raise FileNotFoundError(f"{environment} is missing; see benchmarks/servers.py")
+        raise ConfigError(
+            f"{environment} is missing; expected an environment with {server.environment}: benchmarks/servers.py says "
+            "how it is made, and DB3_TEST_SERVERS where"
+        )
     with tempfile.TemporaryDirectory(prefix="db3-served-") as made:
         port, grpc = _free_port(), _free_port()
         places = {"port": port, "grpc": grpc, "folder": made, "model": as_onnx(Path(made, "m.onnx"), network())}
@@ -134,7 +142,9 @@ def served(preset: str) -> Iterator[str]:
             return [str(environment / command[0]), *(word.format(**places) for word in command[1:])]
 
         if server.before:
-            subprocess.run(words(server.before), env=kept | own | more, check=True, capture_output=True)
+            made_before = subprocess.run(words(server.before), env=kept | own | more, check=False, capture_output=True)
+            if made_before.returncode:
+                raise DataError(f"{words(server.before)[0]} failed: {_end(made_before.stderr.decode())}")
         with Path(made, "log").open("w") as log:
             process = subprocess.Popen(
                 words(server.command), env=kept | own | more, stdout=log, stderr=log, cwd=made, start_new_session=True
@@ -159,7 +169,11 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
             if answer.status == 200:
                 return
         time.sleep(0.3)
-    raise AssertionError(f"no server: {log.read_text()[-2000:]}")
+    raise DataError(f"{url} did not answer; the end of the server's log: {_end(log.read_text())}")
+
+
+def _end(text: str) -> str:
+    return " ".join(text.split())[-400:]
 
 
 def _free_port() -> int:
@@ -177,10 +191,14 @@ def differing(preset: str, count: int = 1000) -> int:
     return int((told != decided(shown)).sum())
 
 
-def main() -> None:
-    for preset in sys.argv[1:] or ("mlflow", "litserve", "bentoml"):
-        sys.stdout.write(f"{preset}: {differing(preset)} of 1,000 differ\n")
-        sys.stdout.flush()
+def main() -> NoReturn:
+    def work() -> str:
+        presets = sys.argv[1:] or ["mlflow", "litserve", "bentoml"]
+        for preset in presets:
+            print(f"{preset}: {differing(preset)} of 1,000 differ", flush=True)
+        return f"{len(presets)} servers were asked"
+
+    run_entry_point(work)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,10 @@ def read_side(given: str) -> Side:
         return _read_revision(given)
     root = folder if (folder / "data").is_dir() else folder.parent
     data = folder / "data" if (folder / "data").is_dir() else folder
-    metrics = read_manifest(data / "evaluation" / "metrics.json", Metrics)
+    path = data / "evaluation" / "metrics.json"
+    if not path.is_file():
+        raise DataError(f"{given} holds no finished run, since {path} is missing; run `dvc repro` in its project")
+    metrics = read_manifest(path, Metrics)
     params = root / PARAMS
     return side_of(given, metrics, read_yaml(params) if params.is_file() else None)
 
@@ -47,9 +50,10 @@ def _read_revision(revision: str) -> Side:
             command = [sys.executable, "-m", "dvc", "get", "--quiet", "--rev", revision, "--out", str(out), ".", file]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
+                said = one_line(done.stderr.strip().removeprefix("ERROR: "), 160)
                 raise DataError(
-                    f"{revision!r} is no folder, and DVC has no {file} of it as a revision ("
-                    f"{one_line(done.stderr.removeprefix('ERROR: '), 160)}); expected a run's folder, a branch, a "
+                    f"{revision!r} is no folder, and DVC has no {file} of it as a revision"
+                    f"{f' ({said})' if said else ''}; expected a run's folder, a branch, a "
                     "commit or an experiment of the project here, whose metrics DVC's cache or its remote holds"
                 )
         metrics = read_manifest(Path(name) / "metrics.json", Metrics)

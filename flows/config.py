@@ -65,7 +65,8 @@ class Runtime:
     sinks: Annotated[
         tuple[
             Annotated[
-                str, Matches(r"(mlflow|tensorboard|dvclive)(:\S+)?", "mlflow, tensorboard or dvclive, each [:PLACE]")
+                str,
+                Matches(r"(mlflow|tensorboard|dvclive)(:\S+)?", "mlflow, tensorboard or dvclive, or KIND:PLACE"),
             ],
             ...,
         ],

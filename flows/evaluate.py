@@ -32,7 +32,7 @@ from db3.files import read_json
 from db3.gate.curve import CoveragePoint, coverage_curve, write_coverage
 from db3.gate.scores import student_probabilities, sureness
 from db3.networks import build, load_weights
-from db3.publish.sinks import RunRecord, check_sinks, flat, numbers, tell_sinks
+from db3.publish.sinks import RunRecord, flat, numbers, tell_sinks
 from db3.settings.declare import to_json as settings_json
 from db3.students.export import onnx_session
 from db3.students.int8 import onnx_decisions
@@ -51,7 +51,6 @@ from flows.student_files import check_student_file, check_variant
 @stage("evaluate")
 def evaluate(config: Config, data: Path) -> str:
     """Accuracy and agreement of the teacher, the student and every baseline on the test split; latency beside."""
-    check_sinks(config.runtime.sinks)
     card, folder = read_card(data / "teacher"), data / "evaluation"
     transfer = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
     student = read_manifest(data / "student" / "student.json", StudentCard)

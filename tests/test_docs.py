@@ -11,6 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from db3.settings.teacher import PLACEHOLDERS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
@@ -138,3 +140,10 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert known["result"].queries.sent == sum(told)
     assert Path("student.onnx").is_file()
     assert len(known["cascade"].decide(known["images"].images)) == 60
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_no_shell_reads_a_placeholder(page: Path) -> None:
+    """Within double quotes it would make nothing of `$labels`."""
+    names = "|".join(PLACEHOLDERS)
+    assert re.findall(rf'-S "(?:\\.|[^"\\])*\$(?:{names})\b', page.read_text(encoding="utf-8")) == []

@@ -25,6 +25,7 @@ from benchmarks.paper.page import duration, page, spread
 from benchmarks.paper.project import prepare, reproduce
 from benchmarks.paper.record import Record, identity, read_record
 from benchmarks.paper.rows import Row, absent_sets, choose, source, tables
+from benchmarks.writable import require_writable
 from db3.errors import Db3Error
 from db3.files import read_json, write_json, write_text
 from flows.compose import compose
@@ -46,6 +47,8 @@ def main() -> NoReturn:
 def _work(options: argparse.Namespace) -> str:
     if options.list:
         return _list(options.folder)
+    require_writable(options.json)
+    require_writable(options.write)
     rows = [*(_point(options, count) for count in _counts(options)), *choose(options.only)]
     records, failed = dict[str, Record](), list[str]()
     for row in rows:
@@ -54,13 +57,15 @@ def _work(options: argparse.Namespace) -> str:
             print(_told(records[row.name]), flush=True)
         except Db3Error as error:
             failed.append(f"{row.name}: {' '.join(str(error).split())}")
-            print(f"error: {failed[-1]}", file=sys.stderr, flush=True)
+            if len(rows) > 1:  # the others go on
+                print(f"error: {failed[-1]}", file=sys.stderr, flush=True)
         if options.json:
             write_json(options.json, records)
     if options.write:
         _write(options)
     if failed:
-        raise Db3Error(f"{len(failed)} of {len(rows)} rows failed: {'; '.join(failed)}")
+        names = ", ".join(line.partition(":")[0] for line in failed)
+        raise Db3Error(f"{len(failed)} of {len(rows)} rows failed: {names}" if len(rows) > 1 else failed[0])
     return f"paper: {len(records)} rows are up to date in {options.folder}" + (
         f"; {options.write} written" if options.write else ""
     )
@@ -68,7 +73,7 @@ def _work(options: argparse.Namespace) -> str:
 
 def _bring(row: Row, options: argparse.Namespace) -> Record:
     """The record of a row: the one that is there where parameters and code are the same, else of a run now."""
-    seeds = [f"evaluate.seeds={options.seeds}"] if options.seeds else []
+    seeds = [] if options.seeds is None else [f"evaluate.seeds={options.seeds}"]
     runtime = [f"runtime.download={str(options.download).lower()}", *options.set]
     overrides = [f"experiment={row.experiment}", *row.overrides, *seeds, *runtime]
     path = options.folder / f"{row.name}.json"
@@ -88,7 +93,7 @@ def _arguments(row: Row, options: argparse.Namespace) -> list[str]:
     """Of the command that makes this row alone."""
     experiment, mark, count = row.name.partition("@")
     chosen = ["--curve", experiment, "--samples", count] if mark else ["--only", row.name]
-    seeds = ["--seeds", str(options.seeds)] if options.seeds else []
+    seeds = [] if options.seeds is None else ["--seeds", str(options.seeds)]
     return [*chosen, *seeds, *(word for value in options.set for word in ("--set", value))]
 
 

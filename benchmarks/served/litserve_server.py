@@ -12,7 +12,7 @@ class Classifier(litserve.LitAPI):
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's own
         self.session = onnxruntime.InferenceSession(sys.argv[1])
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request: dict[str, Any]) -> Any:
         return np.array(request["input"], np.float32)
 
     def predict(self, image: Any) -> Any:

@@ -19,7 +19,8 @@ import torch
 
 from benchmarks.studies import calibration, compression, label_noise, margins, pairs, transfer_images
 from benchmarks.studies.shared import Row, Setting, Study, table
-from db3.errors import Db3Error
+from benchmarks.writable import require_writable
+from db3.errors import DataError, Db3Error
 from db3.extras import needs
 from db3.files import read_json, write_json
 
@@ -38,17 +39,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _options(arguments)
     study = STUDIES[options.study]
-    if options.plot:  # known before minutes of training, not after
-        with needs("bench", "--plot"):
-            import matplotlib.figure  # noqa: F401, PLC0415 - no need of it without a picture
     torch.set_num_threads(1)
     try:
-        result = read_json(options.json) if options.redraw else _run(study, options, arguments)
+        if options.plot:  # known before minutes of training, not after
+            with needs("bench", "--plot"):
+                import matplotlib.figure  # noqa: F401, PLC0415 - no need of it without a picture
+        require_writable(options.plot)
+        require_writable(None if options.redraw else options.json)
+        result = _read(options.json, options.study) if options.redraw else _run(study, options, arguments)
     except Db3Error as error:
         raise SystemExit(f"error: {error}") from None
     print(_text(study, result["table"]))
     if options.plot:
         _draw(study, result["table"], options.plot)
+
+
+def _read(path: Path, study: str) -> dict[str, Any]:
+    result: dict[str, Any] = read_json(path)
+    if not isinstance(result, dict) or result.get("study") != study or "table" not in result:
+        raise DataError(f"{path} holds no result of the study {study}; expected the --json of such a run")
+    return result
 
 
 def _run(study: Study, options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, Any]:

@@ -57,6 +57,9 @@ class Setting:
         tested: test images; None: all.
         measured: images whose distance to the boundary is measured.
         kinds: variants, comma-separated; empty: the study's own.
+
+    Raises:
+        ConfigError: a number below 1.
     """
 
     dataset: str = "mnist"
@@ -71,6 +74,11 @@ class Setting:
     tested: int | None = 5000
     measured: int = 80
     kinds: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} is {value}; expected 1 or more")
 
     def chosen(self, own: Sequence[str]) -> tuple[str, ...]:
         """The variants wanted."""

@@ -19,8 +19,11 @@ def read_front_door_run(folder: Path) -> FrontDoorRun:
         DataError: a file is missing, damaged or of another run.
     """
     path = folder / "result.json"
-    if not path.is_file():
-        raise DataError(f"{folder} holds no result.json; expected the folder of a finished `db3 distill`")
+    for file in (path, folder / "student" / "student.json"):
+        if not file.is_file():
+            raise DataError(
+                f"{folder} holds no {file.relative_to(folder)}; expected the folder of a finished `db3 distill`"
+            )
     result, card = read_json(path), read_json(folder / "student" / "student.json")
     arrays = [read_array(folder / "transfer" / f"{name}.npy") for name in ("images", "decisions", "soft_labels")]
     try:

@@ -57,7 +57,8 @@ def read_initial_weights(path: str | Path, network: nn.Module, classes: int) -> 
     """What a network may begin with, from the weights of its architecture for other classes or other channels.
 
     A last layer for other classes is left out, so that the network's own stays; a first layer for colour is summed
-    over the colours where the network takes grey images, which is what it makes of a grey picture in three channels.
+    over the colours where the network takes grey images, which is what it makes of a grey picture in three channels;
+    then the pixels are normalised as the network itself does.
 
     Args:
         path: a .safetensors file: of db3, or with the names of the bare architecture.
@@ -76,7 +77,8 @@ def read_initial_weights(path: str | Path, network: nn.Module, classes: int) -> 
     state, metadata = _read_safetensors(path)
     state = {name: _summed(tensor, own.get(name)) for name, tensor in _rename(state, own).items()}
     left_out = {name for name, tensor in state.items() if name in own and _of_other_classes(tensor, own[name], classes)}
-    kept = {name: tensor for name, tensor in state.items() if name not in left_out}
+    of_colours = {name for name in _OPTIONAL if name in state and name in own and state[name].shape != own[name].shape}
+    kept = {name: tensor for name, tensor in state.items() if name not in left_out | of_colours}
     if kept.keys() <= {*_OPTIONAL}:
         raise DataError(f"{path} holds no weights that {type(network).__name__} could begin with: take another file")
     _compare({**{name: own[name] for name in left_out}, **kept}, own, path, metadata)

@@ -36,8 +36,11 @@ def export_transfer(run: str | Path, folder: str | Path, licence: str | None = N
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / _FACTS).is_file())):
         raise DataError(f"{folder} holds something else than an export: name a new folder")
     names = [name for name, (images, *_) in CONFIGS.items() if images in found.arrays]
-    for name in CONFIGS:
-        (folder / f"{name}.parquet").unlink(missing_ok=True)
+    try:
+        for name in CONFIGS:
+            (folder / f"{name}.parquet").unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror}; name another folder, or check the rights") from None
     for name in names:
         write_config(folder / f"{name}.parquet", name, found.arrays, found.class_names)
     _describe(found, folder, names, licence)
@@ -54,6 +57,8 @@ def check_export(folder: str | Path) -> str:
         DataError: it is another one, or a file is missing or damaged.
     """
     folder = Path(folder)
+    if not (folder / _FACTS).is_file():
+        raise DataError(f"{folder} holds no export, since {_FACTS} is missing; name a folder that `db3 export` wrote")
     told = read_json(folder / _FACTS)
     if not isinstance(told, dict) or not {"digest", "configs"} <= told.keys():
         raise DataError(f"{folder / _FACTS} was not written by `db3 export`: export the set again")

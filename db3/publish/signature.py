@@ -5,14 +5,17 @@ check it too. Needs the extra `sign`; nothing is sent anywhere.
 """
 
 import hashlib
+import re
 from importlib import import_module
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
-from db3.errors import ConfigError, DataError, one_line
+from db3.errors import ConfigError, DataError, listed, one_line
 from db3.extras import needs
 
 SIGNATURE = "folder.sig"
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")  # as OpenSSL calls P-256, P-384 and P-521
 _MAKE = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem; openssl ec -in key.pem -pubout -out key.pub"
 
 
@@ -64,15 +67,25 @@ def verify_folder(folder: str | Path, key: str | Path) -> str:
         verifier = verifying.Config().use_elliptic_key_verifier(public_key=Path(key))
         verifier.set_hashing_config(_hashing(folder)).verify(folder, folder / SIGNATURE)
     except Exception as error:  # whatever a damaged signature makes of its parsers
-        reason = one_line(error)
-        raise DataError(f"the signature of {folder} does not hold for the key {name}: {reason}") from error
+        raise DataError(
+            f"the signature of {folder} does not hold for the key {name}: {_reason(error)}; restore what was signed, "
+            "or sign it again"
+        ) from error
     return name
+
+
+def _reason(error: Exception) -> str:
+    """What does not hold, without the digests of the files, which are told as bytes."""
+    if isinstance(error, JSONDecodeError) or not isinstance(error, ValueError):
+        return f"{SIGNATURE} is damaged ({type(error).__name__}: {one_line(error, 60)})"
+    changed = re.findall(r"Hash mismatch for '([^']*)'", str(error))
+    return f"another content in {listed(changed)}" if changed else one_line(error)
 
 
 def _existing(folder: str | Path) -> Path:
     if not Path(folder).is_dir():
         raise DataError(f"{folder} is no folder; expected one whose files are to be signed")
-    return Path(folder)
+    return Path(folder).absolute()  # a signature left out by a relative path would count as one more file
 
 
 def _module(name: str) -> Any:
@@ -96,10 +109,13 @@ def _key_name(path: Path, *, private: bool) -> str:
             public = serialization.load_pem_private_key(data, password=None).public_key()
         else:
             public = serialization.load_pem_public_key(data)
+        curve = getattr(getattr(public, "curve", None), "name", type(public).__name__)
+        if curve not in _CURVES:
+            raise ValueError(f"it is of {curve}, not of {', '.join(_CURVES)}")
     except (OSError, TypeError, ValueError) as error:
         kind = "private" if private else "public"
         raise ConfigError(
-            f"{path} holds no {kind} key that can be used ({one_line(error, 80)}); expected PEM without a "
+            f"{path} holds no {kind} key that can be used ({one_line(error, 90)}); expected PEM without a "
             f"password: {_MAKE}"
         ) from None
     written = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

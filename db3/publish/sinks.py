@@ -93,6 +93,7 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 def _mlflow(record: RunRecord, place: str) -> None:
     """As a run of the experiment `db3`; `place` is the tracking URI, else MLflow's own choice."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that is down: seconds, not four minutes
     mlflow = import_module("mlflow")
     client = mlflow.MlflowClient(tracking_uri=place or None)
     entities = import_module("mlflow.entities")

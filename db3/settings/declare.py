@@ -257,7 +257,7 @@ def _words(hint: Any) -> str:
         )
     if origin is tuple:
         return (
-            f"a list, each {_words(inner[0])}"
+            f"a list [A, B, …], each {_words(inner[0])}"
             if inner[1:] == (...,)
             else f"a list of {len(inner)}, each {_words(inner[0])}"
         )

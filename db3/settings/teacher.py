@@ -1,6 +1,8 @@
 """Who decides, what a model of one's own is shown, and how a remote one is reached."""
 
 import json
+import re
+from difflib import get_close_matches
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -8,6 +10,9 @@ from urllib.parse import urlsplit
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Le, Matches, check, settings
 from db3.settings.training import Arithmetic, CropSettings, Descent, Positive, Share, require_float32
+
+PLACEHOLDERS = ("picture", "pixels", "images", "format", "model", "prompt", "labels")
+"""Of a request in JSON, each after a $."""
 
 
 @settings
@@ -59,6 +64,7 @@ class HttpSettings:
         for name, text in (("request", self.request), ("each", self.each)):
             if text is not None and not _is_json(text):
                 raise ConfigError(f'{name} is no JSON: quote every placeholder, as {{"image": "$picture"}}')
+        self._check_placeholders()
         request, each = self.request, self.each
         if request is None:
             if each is not None:
@@ -70,6 +76,16 @@ class HttpSettings:
             raise ConfigError("request: holds no image: put $picture, $pixels or $images where it belongs")
         if each is not None and ("$images" not in request or not ("$picture" in each or "$pixels" in each)):
             raise ConfigError("each: expected $images in `request`, and $picture or $pixels here")
+
+    def _check_placeholders(self) -> None:
+        """A misspelt one would be sent as it stands, and one without a value as nothing."""
+        for name, text in (("request", self.request), ("each", self.each), ("prompt", self.prompt)):
+            for found in re.findall(r"\$(\w+)", text or ""):
+                near = get_close_matches(found, PLACEHOLDERS, n=1, cutoff=0.7)
+                if near and found not in PLACEHOLDERS:
+                    raise ConfigError(f"{name}: holds ${found}; did you mean ${near[0]}?")
+                if found in ("model", "prompt") and self.url and not getattr(self, found):
+                    raise ConfigError(f"{found} has no value, but {name} holds ${found}: give it one")
 
     def _check_address(self) -> None:
         parts = urlsplit(self.url or "http://host")

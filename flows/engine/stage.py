@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from db3.errors import ConfigError, DataError, Db3Error
 from db3.progress import show_progress
+from db3.publish.sinks import check_sinks
 from db3.settings.declare import to_json
 from flows.config import Config, describe, load_config, parse_config
 from flows.engine.installed import check_code
@@ -99,6 +100,7 @@ class Stage:
                 from flows.tracking.server import require_server
 
                 require_server()
+            check_sinks(config.runtime.sinks)  # told of a run at its end, but missing packages before it
             _empty(data / self.folder)
             return self._tracked(config, data) if tracked else self(config, data)
 

@@ -65,3 +65,6 @@ def test_another_result_is_one_line(run: Path, change: dict[str, object], messag
 def test_a_folder_without_a_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report_main([str(tmp_path)]) == 1
     assert "holds no result.json; expected the folder of a finished `db3 distill`" in capsys.readouterr().err
+    (tmp_path / "result.json").write_text("{}")
+    assert report_main([str(tmp_path)]) == 1
+    assert "holds no student/student.json; expected the folder of a finished" in capsys.readouterr().err

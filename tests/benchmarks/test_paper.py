@@ -188,6 +188,24 @@ def test_a_wrong_command_is_one_line(arguments: list[str], told: str, tmp_path: 
     assert process.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--seeds", "0"], "error: smoke: the composed parameters: evaluate.seeds is 0; expected a whole number of 1"),
+        (["--json", "{file}/x.json"], "x.json: File exists; name another file"),
+        (["--write", "{folder}"], "Is a directory; name another file"),
+    ],
+)
+def test_what_cannot_be_is_one_line_before_anything_runs(arguments: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    given = [word.format(file=tmp_path / "file", folder=tmp_path) for word in arguments]
+    process = call("--only", "smoke", "--folder", str(tmp_path / "runs"), *given)
+    (line,) = process.communicate(timeout=120)[1].splitlines()
+    assert told in line
+    assert process.returncode == 1
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
 def test_a_row_is_stopped_and_goes_on(tmp_path: Path) -> None:
     arguments = [

@@ -1,6 +1,7 @@
 """Each study runs from its command, at toy size on the bundled digits, and writes every student's row and a table."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,28 @@ def test_crops_of_photographs_are_the_same_on_every_call() -> None:
     assert made.shape == (6, 3, 32, 32)
     assert np.array_equal(made, transfer_images.crops((3, 32, 32), 6))
     assert transfer_images.crops((1, 28, 28), 2).std() > 10
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--seeds", "0"], "error: --seeds is 0; expected 1 or more"),
+        (["--teacher-steps", "-3"], "error: --teacher-steps is -3; expected 1 or more"),
+        (["--json", "{file}/x.json"], "x.json: File exists; name another file"),
+        (["--redraw", "--json", "{file}"], "file holds no result of the study margins"),
+        (["--redraw", "--json", "{file}.none"], "cannot read"),
+    ],
+)
+def test_what_cannot_be_is_one_line(more: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("{}")
+    given = [word.format(file=tmp_path / "file") for word in more]
+    with pytest.raises(SystemExit) as ended:
+        main(["margins", "--json", str(tmp_path / "x.json"), "--root", str(tmp_path), *given])
+    assert told in str(ended.value)
+    assert "\n" not in str(ended.value)
+
+
+def test_a_picture_without_matplotlib_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SystemExit, match="--plot needs the package matplotlib, which is not installed"):
+        main(["margins", "--json", str(tmp_path / "x.json"), "--plot", str(tmp_path / "x.png")])

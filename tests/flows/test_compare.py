@@ -33,6 +33,11 @@ def run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
+def test_a_folder_without_a_finished_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no finished run, since .*metrics\.json is missing; run `dvc repro`"):
+        read_side(str(tmp_path))
+
+
 def test_a_revision_is_read_from_dvcs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     metrics = Path("data/evaluation/metrics.json")
@@ -55,8 +60,11 @@ def test_a_revision_is_read_from_dvcs_cache(tmp_path: Path, monkeypatch: pytest.
     assert [side.parameters["query.budget"] for side in (here, there)] == ["4", "3"]
     assert json.loads(metrics.read_text())["student"]["accuracy"]["mean"] == 0.9
 
-    with pytest.raises(DataError, match=r"'nowhere' is no folder, and DVC has no data/evaluation/metrics.json of it"):
+    with pytest.raises(
+        DataError, match=r"'nowhere' is no folder, and DVC has no data/evaluation/metrics.json of it"
+    ) as no:
         read_side("nowhere")
+    assert "()" not in str(no.value)
     shutil.rmtree(".dvc/cache")
     with pytest.raises(DataError, match=r"'HEAD' is no folder, and DVC has no data/evaluation/metrics.json"):
         read_side("HEAD")

@@ -59,7 +59,7 @@ PRESETS = {
     "kserve": OWN["http"],
     "litserve": ["teacher.http.url=http://127.0.0.1:8000/predict"],
     "mlflow": ["teacher.http.url=http://127.0.0.1:5000/invocations"],
-    "openai": ["teacher.http.url=http://127.0.0.1:8000/v1/chat/completions"],
+    "openai": ["teacher.http.url=http://127.0.0.1:8000/v1/chat/completions", "teacher.http.model=m"],
     "predict": ["teacher.http.url=http://127.0.0.1:8080/v1/models/m:predict"],
 }
 
@@ -87,7 +87,7 @@ def test_a_teacher_of_ones_own_needs_only_what_its_owner_knows(kind: str) -> Non
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_needs_only_an_address(preset: str) -> None:
+def test_a_preset_needs_only_an_address_and_a_model_where_there_are_several(preset: str) -> None:
     found = composed(f"teacher={preset}", *PRESETS[preset]).teacher
     assert found.kind == ("http" if preset == "kserve" else "http_image")
     with pytest.raises(ConfigError, match=r"http\.url has no value"):

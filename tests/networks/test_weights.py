@@ -9,6 +9,7 @@ from torch import nn
 
 from db3.errors import DataError
 from db3.networks import build, load_weights, save_weights
+from db3.networks.weights import read_initial_weights
 
 SHAPE = (1, 28, 28)
 METADATA = {"architecture": "lenet5_fifth", "classes": 10, "input_shape": [1, 28, 28], "names": ["é", "b"]}
@@ -183,3 +184,12 @@ def test_a_path_may_be_text(tmp_path: Path) -> None:
     save_weights(network, f"{tmp_path}/weights.safetensors", {})
     load_weights(other, f"{tmp_path}/weights.safetensors")
     assert same(network, other)
+
+
+def test_weights_of_colour_as_db3_writes_them_are_a_beginning_for_grey(tmp_path: Path) -> None:
+    colour = build("lenet5_half", (3, 28, 28), 7, mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6], seed=1)
+    save_weights(colour, tmp_path / "w.safetensors", {})
+    grey = build("lenet5_half", (1, 28, 28), 10, mean=[0.7], std=[0.8], seed=2)
+    found = read_initial_weights(tmp_path / "w.safetensors", grey, 10)
+    assert not {"normalise.mean", "normalise.std"} & found.keys()
+    assert torch.equal(found["body.conv1.weight"], colour.body.conv1.weight.detach().sum(dim=1, keepdim=True))

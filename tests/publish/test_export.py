@@ -121,6 +121,9 @@ def test_the_command(run: "db3.Result", tmp_path: Path, capsys: pytest.CaptureFi
         ([str(tmp_path), "--to", str(to)], "there is no transfer set in"),
         ([str(run.folder)], "expected either RUN --to FOLDER, or --check FOLDER"),
         ([str(run.folder), "--to", str(tmp_path / "mine")], "holds something else than an export"),
+        ([str(run.folder), "--to", str(tmp_path / "mine" / "notes.txt" / "set")], "set: Not a directory; name another"),
+        (["--check", str(tmp_path / "mine")], "mine holds no export, since transfer.json is missing"),
+        (["--check", str(tmp_path / "nowhere")], "nowhere holds no export"),
     ):
         assert export_main(arguments) == 1
         error = capsys.readouterr().err

@@ -90,3 +90,42 @@ def test_a_key_that_is_none_is_one_line(signed: tuple[Path, Path, str]) -> None:
         sign_folder(folder, public)
     with pytest.raises(DataError, match="is no folder"):
         sign_folder(folder / "nowhere", public)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519", "secp256k1"])
+def test_a_key_of_another_kind_is_one_line(signed: tuple[Path, Path, str], tmp_path: Path, kind: str) -> None:
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    made = {
+        "rsa": lambda: rsa.generate_private_key(65537, 2048),
+        "ed25519": ed25519.Ed25519PrivateKey.generate,
+        "secp256k1": lambda: ec.generate_private_key(ec.SECP256K1()),
+    }[kind]()
+    pem = made.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    (tmp_path / "key.pem").write_bytes(pem)
+    with pytest.raises(
+        ConfigError, match=rf"(?i)holds no private key .*{kind}.*, not of secp256r1, .* openssl ecparam"
+    ):
+        sign_folder(signed[0], tmp_path / "key.pem")
+
+
+def test_what_does_not_hold_is_told_in_words(signed: tuple[Path, Path, str]) -> None:
+    folder, public, _ = signed
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(DataError, match=r": another content in manifest\.json; restore what was signed"):
+        verify_folder(folder, public)
+    (folder / SIGNATURE).write_text("{}")
+    with pytest.raises(DataError, match=r": folder\.sig is damaged"):
+        verify_folder(folder, public)
+
+
+@pytest.mark.parametrize("name", ["set", "./set/", "."])
+def test_a_folder_named_from_here_holds_too(
+    signed: tuple[Path, Path, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, public, key = signed
+    monkeypatch.chdir(folder if name == "." else folder.parent)
+    private = public.with_suffix(".pem")
+    assert sign_folder(name, private) == verify_folder(name, public) == key
+    assert verify_folder(folder, public) == key

@@ -1,5 +1,6 @@
 """Each tracker is told of a run, and tells it again through its own interface."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,14 @@ def test_what_cannot_be_is_refused_beforehand(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("db3.publish.sinks.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"the sink dvclive needs the package dvclive, .*: pip install dvclive"):
         check_sinks(["dvclive:live"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_server_that_is_down_is_given_up_soon(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow", reason="needs mlflow")
+    told: list[str] = []
+    monkeypatch.setattr("db3.publish.sinks._logger.warning", lambda *words: told.append(str(words)))
+    begun = time.monotonic()
+    tell_sinks(["mlflow:http://127.0.0.1:9"], record)
+    assert len(told) == 1
+    assert time.monotonic() - begun < 60

@@ -29,6 +29,7 @@ from db3.teachers.base import Sending
 T = TypeVar("T")
 _GUARD = threading.Lock()
 _LARGEST = 1 << 28  # bytes of an answer: more is no decision
+_SHOWN = 240  # characters of a server's own words
 _IDLE = 4.0  # seconds that a connection is kept: many servers close theirs after five
 
 
@@ -170,14 +171,12 @@ class Client:
             return response.status_code, Reply(b"".join(parts), response.headers)
 
     def _message(self, reply: Reply) -> str:
-        """The server's own words, where it has any that are short."""
+        """The server's own words, where it has any in JSON."""
         try:
             content = orjson.loads(reply.content)
         except orjson.JSONDecodeError:
             return ""
-        message = content.get("error") or content.get("detail") if isinstance(content, dict) else None
-        message = message.get("message") if isinstance(message, dict) else message
-        return self._clean(message) if isinstance(message, str) else ""
+        return self._clean(_words(content)) if isinstance(content, dict) else ""
 
     def redacted(self, value: Any) -> Any:
         """JSON that a server sent, without the token: it may echo what it was sent, and what it says is stored."""
@@ -188,8 +187,22 @@ class Client:
         return [self.redacted(inner) for inner in value] if isinstance(value, list) else value
 
     def _clean(self, text: str) -> str:
-        """One line, without the token."""
-        return one_line(self.redacted(text), 160)
+        """One line, without the token; of a long one the end too, since servers repeat what they were sent first."""
+        words = " ".join(str(self.redacted(text)).split())
+        return words if len(words) <= _SHOWN else f"{one_line(words, _SHOWN // 3)} {words[-_SHOWN * 2 // 3 :]}"
+
+
+def _words(told: Any, deep: int = 4) -> str:
+    """What an error in JSON says in a text: of Google's and OpenAI's, of MLflow's, of FastAPI's with its list."""
+    if isinstance(told, str):
+        return told
+    if isinstance(told, list):
+        return _words(told[0], deep - 1) if told and deep else ""
+    if not isinstance(told, dict) or not deep:
+        return ""
+    if isinstance(told.get("msg"), str) and isinstance(told.get("loc"), list):
+        return f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
+    return ": ".join(filter(None, (_words(told.get(name), deep - 1) for name in ("error", "message", "detail"))))
 
 
 class _Batch(Generic[T]):

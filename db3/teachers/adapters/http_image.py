@@ -18,7 +18,7 @@ from db3.errors import ConfigError, TeacherError, one_line
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_client import Client, Reply, Request
 from db3.teachers.adapters.http_settings import Auth, Link
-from db3.teachers.adapters.inference_protocol import read_json
+from db3.teachers.adapters.inference_protocol import kind_of, read_json
 from db3.teachers.adapters.json_body import Form, compile_path
 from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_class
 from db3.teachers.adapters.picture import encode_picture
@@ -123,7 +123,7 @@ class HttpImageTeacher:
 
     def _decisions(self, reply: Reply, count: int) -> list[int]:
         plain = reply.headers.get("Content-Type", "").startswith("text/plain")
-        value = reply.content.decode("utf-8", "replace").strip() if plain else read_json(reply.content, self._who)
+        value = reply.content.decode("utf-8", "replace").strip() if plain else self._json(reply.content)
         self._check_constant(value)
         if self._tokens and isinstance(tokens := self._tokens(value), int):
             self._counted("tokens", tokens)
@@ -131,24 +131,23 @@ class HttpImageTeacher:
         if not self._form.many:
             found = [found]
         elif not isinstance(found, list) or len(found) != count:
-            told = (
-                f"{len(found)} answers"
-                if isinstance(found, list)
-                else self._described(value if found is None else found)
+            told = f"a list of {len(found)}" if isinstance(found, list) else _described(found)
+            raise TeacherError(
+                f"{self._who} answered {count} images with {_described(value)}, and at teacher.http.answer {told}; "
+                f"expected a list of {count} there: correct the path"
             )
-            raise TeacherError(f"{self._who} gave {told} to {count} images: correct teacher.http.answer")
         return [self._decision(each, value) for each in found]
+
+    def _json(self, content: bytes) -> Any:
+        return read_json(content, self._who, "the whole address that takes requests")
 
     def _decision(self, found: Any, value: Any) -> int:
         if found is None and not self._unclear.reject:
             raise TeacherError(
-                f"{self._who} answered with {self._described(value)}, but nothing at teacher.http.answer: correct the "
+                f"{self._who} answered with {_described(value)}, but nothing at teacher.http.answer: correct the "
                 "path, or declare in teacher.unclear what becomes of an image that it refuses"
             )
         return read_class(found, self.spec.classes, self._who, self._labels, self._map, self._unclear)
-
-    def _described(self, value: Any) -> str:
-        return (", ".join(list(value)[:5]) or "nothing") if isinstance(value, dict) else f"a {type(value).__name__}"
 
     def _check_constant(self, value: Any) -> None:
         if self._constant is None:
@@ -160,6 +159,11 @@ class HttpImageTeacher:
                 f"{self._who} has {one_line(repr(told), 60)} at teacher.http.constant, but had "
                 f"{one_line(repr(first), 60)}: its answers are not mixed; give the new one a teacher.version of its own"
             )
+
+
+def _described(value: Any) -> str:
+    """What came instead: of an object the names in it."""
+    return f"an object of {', '.join(list(value)[:5])}" if isinstance(value, dict) and value else kind_of(value)
 
 
 def build_body(picture: bytes, form: Form) -> tuple[bytes, str]:

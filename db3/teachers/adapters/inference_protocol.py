@@ -3,6 +3,7 @@
 Source: github.com/kserve/open-inference-protocol, inference_rest.md; Triton's extension of binary tensor data.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -138,20 +139,39 @@ def read_json_object(content: bytes, who: str) -> dict[str, Any]:
     """
     value = read_json(content, who)
     if not isinstance(value, dict):
-        raise TeacherError(f"{who} answered with a JSON {type(value).__name__}, not an object: check teacher.http.url")
+        raise TeacherError(f"{who} answered with {kind_of(value)}, not an object: check teacher.http.url")
     return value
 
 
-def read_json(content: bytes, who: str) -> Any:
-    """Any JSON value; raises as `read_json_object`."""
+def read_json(content: bytes, who: str, address: str = "the server's root, without /v2") -> Any:
+    """Any JSON value; `address` says in errors what teacher.http.url should be. Raises as `read_json_object`."""
     if content.lstrip()[:1] == b"<":
-        raise TeacherError(
-            f"{who} answered with HTML, not JSON: check teacher.http.url (the server's root, without /v2)"
-        )
+        raise TeacherError(f"{who} answered with HTML, not JSON: check teacher.http.url ({address})")
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
+        if _holds_nan(content):
+            raise TeacherError(
+                f"{who} answered with NaN or Infinity, which JSON does not have; expected numbers: check what the "
+                "model is shown (mean, std, scale)"
+            ) from None
         raise RetryableError(f"its answer of {len(content)} bytes was no whole JSON") from None
+
+
+def kind_of(value: Any) -> str:
+    """What a value of JSON is, in words."""
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _holds_nan(content: bytes) -> bool:
+    """Whether it is whole, but for the words that Python and JavaScript write for numbers that JSON does not have."""
+    found: list[str] = []
+    try:
+        json.loads(content, parse_constant=found.append)
+    except ValueError:
+        return False
+    return bool(found)
 
 
 def find_output(value: Mapping[str, Any], rest: bytes, output: str | None, who: str) -> npt.NDArray[Any]:

@@ -13,9 +13,10 @@ from jmespath import functions
 from jmespath.exceptions import JMESPathError
 
 from db3.errors import ConfigError, unknown_name
+from db3.settings.teacher import PLACEHOLDERS
 
 BODIES, FORMATS = ("raw", "multipart", "json"), ("png", "jpeg")
-_PLACEHOLDER = re.compile(r"\$(picture|pixels|images|format|model|prompt|labels)\b")
+_PLACEHOLDER = re.compile(rf"\$({'|'.join(PLACEHOLDERS)})\b")
 
 
 @dataclass(frozen=True)

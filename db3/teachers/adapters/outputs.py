@@ -70,6 +70,7 @@ def read_decisions(
     labels: Sequence[str] | None = None,
     classes_map: ClassesMap | None = None,
     unclear: Unclear = STRICT,
+    where: str = "teacher.output",
 ) -> Int[Tensor, " n"]:
     """Decisions from scores (the lowest class on a tie), integer classes or class names.
 
@@ -83,6 +84,7 @@ def read_decisions(
         classes_map: which of the K classes each of the model's own is; None: they are the same. A column of scores
             that is none of ours is left out; a number or a name that is none is off the list.
         unclear: what becomes of no answer, of several, and of one off the list.
+        where: the parameter that says which output this is, for errors.
 
     Raises:
         TeacherError: one line; another shape or type, NaN; a class outside 0 … K−1 or an unknown name, unless
@@ -108,6 +110,11 @@ def read_decisions(
         decisions, told = _best(wide, who, classes_map, unclear.threshold)
         return torch.from_numpy(unclear.settle("nothing", decisions, classes, told))
     if columns == 1 and kind in "iuOUS":
+        if unclear.threshold is not None:
+            raise TeacherError(
+                f"{who} answered with a class and no scores, of which teacher.threshold is {unclear.threshold:g}: "
+                f"leave it out, or name the scores in {where}"
+            )
         answers = wide[:, 0]
         told_own = _in_range(answers, own, who) if kind in "iu" else _named(answers.tolist(), own, who, labels)
         decisions, told = _mapped(*told_own, who, classes_map)
@@ -115,8 +122,8 @@ def read_decisions(
     remedy = (
         "answer with integers, or with scores"
         if columns == 1
-        else "name the right output in teacher.output, set teacher.classes, or list in teacher.classes_map which of "
-        "ours each of its own is"
+        else f"name the right output in {where}, set teacher.classes, or list in teacher.classes_map which of ours "
+        "each of its own is"
     )
     raise TeacherError(
         f"{who} gave an output of shape {list(array.shape)} in {array.dtype}; expected [{count}, {own}] scores, or "
@@ -182,12 +189,13 @@ def read_class(
         told += f"take the first with teacher.several=first, {_OR_DECLARE}" if answer else _OR_DECLARE[3:]
         return int(unclear.settle(kind, np.array([_NONE]), classes, told)[0])
     answer = answer[0] if _is_list_of_names(answer) else answer
-    if isinstance(answer, bool) or not isinstance(answer, str | int | list):
+    objects = isinstance(answer, list) and any(isinstance(each, dict) for each in answer)
+    if isinstance(answer, bool) or not isinstance(answer, str | int | list) or objects:
         raise TeacherError(
             f"{who} answered {one_line(repr(answer), 60)}; expected a class number, a class name or "
             f"{unclear.own(classes, classes_map)} scores: correct teacher.http.answer"
         )
-    return int(read_decisions([answer], 1, classes, who, labels, classes_map, unclear)[0])
+    return int(read_decisions([answer], 1, classes, who, labels, classes_map, unclear, "teacher.http.answer")[0])
 
 
 def _is_list_of_names(answer: Any) -> bool:

@@ -92,7 +92,7 @@ class ProcessTeacher:
                 self._program.exchange(lines[before:], self._announce, told, self._link.timeout, self.spec.max_batch)
             except RetryableError as error:
                 if len(found) == before:  # otherwise it got further, and the next image has all its attempts
-                    raise RetryableError(f"{self._who} failed: {error}") from None
+                    raise RetryableError(f"{self._who} failed: {error}: correct it, then run again") from None
             except TeacherError as error:
                 raise TeacherError(f"{self._who} broke off: {error}") from None
 

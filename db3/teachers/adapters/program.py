@@ -175,7 +175,7 @@ class _Exchange:
                 if time.monotonic() >= end:
                     self._take_back()
                     raise _BrokenError(
-                        f"it printed no answer for {timeout:g} s (does it answer each line at once, and flush?)"
+                        f"it printed no answer for {timeout:g} s, its runtime.link.timeout (does it flush each line?)"
                     )
         if self._forbidden:
             raise _SendingError(self._forbidden)
@@ -225,7 +225,10 @@ class _Exchange:
             self._told(line.decode("utf-8", "replace").strip())
             self._answered += 1
         if len(self._in) > _LONGEST:
-            raise TeacherError(f"it printed a line of more than {_LONGEST:,} bytes; expected one class a line")
+            raise TeacherError(
+                f"it printed a line of more than {_LONGEST:,} bytes; expected one class a line: print all else to "
+                "stderr"
+            )
         if self._in and self._answered == self._sent:
             raise TeacherError(_more(self._in))
         return False

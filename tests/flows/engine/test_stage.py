@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from db3.errors import ConfigError
+from flows.config import Config, Runtime
+from flows.engine.stage import Stage
 from tests.flows.conftest import Project, Server, until
 
 SUMMARY = "toy: 6 shards, sum 70, 0 reused\n"
@@ -175,3 +178,18 @@ def test_with_a_server_every_shard_is_a_task_run(project: Project, server: Serve
     (plain.folder / "params.yaml").write_bytes((project.folder / "params.yaml").read_bytes())
     assert plain.python(os.fspath(project.folder / "toy.py")).stdout == SUMMARY
     assert {path.name: path.read_bytes() for path in (plain.folder / ".db3").rglob("*.npz")} == tracked
+
+
+def test_a_tracker_without_its_package_is_told_before_any_stage_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr("db3.publish.sinks.find_spec", lambda _: None)
+    kept = tmp_path / "data" / "samples" / "kept.txt"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    config = Config(runtime=Runtime(sinks=("dvclive",)))
+    with pytest.raises(ConfigError, match="the sink dvclive needs the package dvclive, which is not installed: pip"):
+        Stage("samples", lambda *_: pytest.fail("it ran"), "samples").run(config, tmp_path / "data")
+    assert kept.exists()

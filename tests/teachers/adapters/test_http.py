@@ -156,7 +156,7 @@ PERMANENT = {
     "unknown name": (faults.output(datatype="BYTES", shape=[3], data=["a", "b", "fox"]), "answered 'fox'"),
     "unknown type": (faults.output(datatype="COMPLEX"), "whose data is not of that type"),
     "HTML": (faults.html, "answered with HTML, not JSON"),
-    "a list": (lambda handler, answer: handler.reply([answer]) is None, "a JSON list, not an object"),
+    "a list": (lambda handler, answer: handler.reply([answer]) is None, "answered with a list, not an object"),
     "an error": (faults.changed(error="broken"), "answered with an error"),
     "the output twice": (faults.outputs(lambda own: [own, own]), "gave the outputs y, y; expected one output 'y'"),
     "no output": (faults.outputs(lambda _: []), "gave the outputs none"),

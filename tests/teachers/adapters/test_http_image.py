@@ -57,8 +57,8 @@ class _Service(BaseHTTPRequestHandler):
         place = min(int(pixels.mean() / 256 * 3), 2)
         scores = [{"label": name, "score": float(k == place)} for k, name in enumerate(NAMES)]
         answer = self.broken.pop() if self.broken else {"best": place, "all": scores, "raw": np.eye(3)[place].tolist()}
-        status, answer = (503, {}) if answer is None else (200, answer)
-        content = json.dumps(answer).encode()
+        status, answer = (503, {}) if answer is None else answer if isinstance(answer, tuple) else (200, answer)
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -122,15 +122,40 @@ def test_grey_images_are_grey_pictures_and_a_jpeg_is_near() -> None:
         ({"best": "noon"}, "answered 'noon'; expected one of night, dusk, day"),
         ({"best": 3}, "answered class 3; expected 0 … 2"),
         ({"best": {"label": "day"}}, "expected a class number, a class name or 3 scores"),
-        ({"best": [0.5, 0.5]}, "expected"),
-        ({"other": 1}, r"answered with other, but nothing at teacher\.http\.answer"),
+        ({"best": [0.5, 0.5]}, r"expected \[1, 3\] scores, .* name the right output in teacher\.http\.answer"),
+        ({"best": [{"label": "day"}, {"label": "dusk"}]}, "expected a class number, a class name or 3 scores"),
+        ({"best": [0.1, float("nan"), 0.2]}, "answered with NaN or Infinity, .*; expected numbers"),
+        ({"other": 1}, r"answered with an object of other, but nothing at teacher\.http\.answer"),
         ([], r"answered with a list, but nothing at teacher\.http\.answer"),
+        (3, r"answered with a number, but nothing at teacher\.http\.answer"),
+        (b"<html>", r"answered with HTML, not JSON: check teacher\.http\.url \(the whole address"),
     ],
 )
 def test_an_answer_that_is_no_class_stops_with_one_line(service: Any, answer: Any, message: str) -> None:
     service.broken.append(answer)
     with pytest.raises(TeacherError, match=message) as raised:
         HttpImageTeacher(service.url, SPEC, "best", NAMES, link=QUICK).decide(LEVELS[:1])
+    assert "\n" not in str(raised.value)
+    assert len(service.pictures) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"error": {"message": "no seed", "type": "x"}}, "(no seed)"),  # OpenAI
+        ({"error_code": "X", "message": "Shape (1, 1)\nis wrong"}, "(Shape (1, 1) is wrong)"),  # MLflow
+        ({"detail": [{"loc": ["body", "input"], "msg": "Field required"}]}, "(body.input: Field required)"),  # FastAPI
+        ({"error": "1 error", "detail": [{"loc": ["image"], "msg": "Field required"}]}, "(1 error: image: Field requ"),
+        ({"message": f"Cannot take {[0.0] * 999}: it is no picture"}, "0.0, 0.0]: it is no picture)"),
+        ([], "422 Unprocessable Entity: check"),
+    ],
+)
+def test_what_the_server_says_of_a_request_is_told(service: Any, told: Any, shown: str) -> None:
+    service.broken.append((422, told))
+    with pytest.raises(TeacherError) as raised:
+        HttpImageTeacher(service.url, SPEC, "best", NAMES, link=QUICK).decide(LEVELS[:1])
+    assert shown in str(raised.value)
+    assert len(str(raised.value)) < 500
     assert "\n" not in str(raised.value)
 
 

@@ -1,5 +1,6 @@
 """What foreign models return: decisions come out, or one line, never a wrong class."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,9 +141,9 @@ def test_a_wrong_naming_is_one_line(labels: tuple[str, ...], classes_map: list[i
 
 def test_scores_below_the_threshold_and_names_off_the_list_are_rejected_and_counted() -> None:
     costs = Costs()
-    policy = Unclear(reject=True, threshold=0.5, counted=costs.count)
-    scores = np.array([[0.4, 0.3, 0.3], [0.1, 0.8, 0.1]])
-    assert read_decisions(scores, 2, 4, "the model", NAMES, unclear=policy).tolist() == [3, 1]
+    policy = Unclear(reject=True, counted=costs.count)
+    scores, high = np.array([[0.4, 0.3, 0.3], [0.1, 0.8, 0.1]]), replace(policy, threshold=0.5)
+    assert read_decisions(scores, 2, 4, "the model", NAMES, unclear=high).tolist() == [3, 1]
     assert read_decisions(["dog", "fox"], 2, 4, "the model", NAMES, unclear=policy).tolist() == [1, 3]
     assert read_decisions([7, 2], 2, 4, "the model", unclear=policy).tolist() == [3, 2]
     assert read_decisions([2, 1], 2, 4, "the model", None, [0, None, 2], policy).tolist() == [2, 3]
@@ -152,6 +153,14 @@ def test_scores_below_the_threshold_and_names_off_the_list_are_rejected_and_coun
         read_decisions(scores, 2, 3, "the model", NAMES, unclear=Unclear(threshold=0.5))
     with pytest.raises(TeacherError, match="gave NaN"):  # a broken model is no unclear answer
         read_decisions(np.array([[np.nan, 0, 0]]), 1, 4, "the model", NAMES, unclear=policy)
+
+
+@pytest.mark.parametrize("answers", [["dog"], [1], np.array([2])])
+def test_a_threshold_is_never_passed_over_in_silence(answers: Any) -> None:
+    with pytest.raises(
+        TeacherError, match=r"with a class and no scores, of which teacher\.threshold is 0\.5: leave it"
+    ):
+        read_decisions(answers, 1, 3, "the model", NAMES, unclear=Unclear(threshold=0.5))
 
 
 def test_a_score_that_is_none_of_ours_does_not_reach_the_threshold() -> None:

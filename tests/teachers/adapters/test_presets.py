@@ -119,7 +119,9 @@ def test_a_rate_limit_of_one_a_second_is_kept_to(vision: Any) -> None:
 def test_cut_off_json_and_a_wrong_path_name_the_path(vision: Any) -> None:
     cut = {"model": "tiny-vision", "choices": [{"message": {"content": '{"lab'}}]}
     vision.faults = [(200, {}, cut)]
-    with pytest.raises(TeacherError, match=r"answered with model, choices, but nothing at teacher\.http\.answer"):
+    with pytest.raises(
+        TeacherError, match=r"answered with an object of model, choices, but nothing at teacher\.http\.answer"
+    ):
         asked("openai", vision.url).decide(IMAGES[:1])
     with pytest.raises(ConfigError, match=r"teacher\.http\.tokens is 'usage\['; expected a JMESPath"):
         asked("openai", vision.url, http={"tokens": "usage["})
@@ -129,9 +131,11 @@ def test_too_few_answers_to_a_request_of_many_are_refused() -> None:
     with standing_in(Predict, "/invocations", LABELS) as server:
         server.faults = [(200, {}, {"predictions": [1, 2]}), (200, {}, {"outputs": []})]
         teacher = asked("mlflow", server.url, Link(concurrency=1))
-        with pytest.raises(TeacherError, match=r"gave 2 answers to 16 images: correct teacher\.http\.answer"):
+        with pytest.raises(TeacherError, match=r"answered 16 images with .* a list of 2; expected a list of 16"):
             teacher.decide(IMAGES)
-        with pytest.raises(TeacherError, match=r"gave outputs to 16 images: correct"):
+        with pytest.raises(
+            TeacherError, match=r"an object of outputs, and at teacher\.http\.answer null; expected a list of 16"
+        ):
             teacher.decide(IMAGES)
 
 

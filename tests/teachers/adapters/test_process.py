@@ -104,7 +104,10 @@ def test_a_program_that_dies_now_and_then_goes_on_where_it_was(tmp_path: Path) -
             "sys.exit('weights.bin is missing')",
             r"failed: it ended, .* status was 1; .* stderr: weights\.bin is missing",
         ),
-        ("sys.stdin.readline(); time.sleep(60)", r"failed: it printed no answer for 0\.3 s \(does it answer each"),
+        (
+            "sys.stdin.readline(); time.sleep(60)",
+            r"failed: it printed no answer for 0\.3 s, its runtime\.link\.timeout .*: correct it, then run",
+        ),
         (
             "sys.stdout = open(1, 'w', 9999)\nfor line in sys.stdin: print(third(line))\ntime.sleep(60)",
             "no answer .* flush",
