@@ -24,7 +24,8 @@ COMMON = max(set(RIGHT), key=RIGHT.count)
 def asked(preset: str, url: str, link: Link | None = None, http: Any = None, **more: Any) -> db3.ModelTeacher:
     """The preset, with an address, as `python -m flows.compose teacher=PRESET` would have it."""
     described = yaml.safe_load((CONF / f"{preset}.yaml").read_text())
-    own = {key: value for key, value in described.pop("http").items() if key != "url"} | (http or {})
+    named = {"model": "tiny-vision"} if preset == "openai" else {}
+    own = {key: value for key, value in described.pop("http").items() if key != "url"} | named | (http or {})
     described = {key: value for key, value in described.items() if key not in ("kind", "architecture", "labels")}
     given = {"shape": SHAPE, "labels": LABELS, "http": own, **described, **more}
     return db3.teacher(url, link=link or Link(timeout=20.0), **given)
@@ -53,7 +54,7 @@ SERVERS: dict[str, tuple[type[StandIn], str]] = {
 def test_a_preset_decides_as_the_network_behind_it(preset: str) -> None:
     kind, path = SERVERS[preset]
     with standing_in(kind, path, LABELS) as server:
-        teacher = asked(preset, server.url, http={"model": "tiny-vision"} if preset == "openai" else None)
+        teacher = asked(preset, server.url)
         assert teacher.decide(IMAGES).tolist() == RIGHT
         assert teacher.costs.sent == len(IMAGES)
         assert len(server.requests) == (3 if kind is Predict else len(IMAGES))  # 16 images a request
