@@ -67,10 +67,7 @@ _KSERVE = ("bin/python", f"{SERVED}/kserve_server.py", "{model}", "{port}", "{gr
 SERVERS = {
     "mlflow": Server(
         "mlflow",
-        (
-            "bin/mlflow",
-            *["models", "serve", "-m", "{folder}/m", "--env-manager", "local", "-h", "127.0.0.1", "-p", "{port}"],
-        ),
+        ("bin/mlflow", *_MLFLOW.split()),
         "/ping",
         "/invocations",
         {"http": {"answer": "predictions.logits"}},

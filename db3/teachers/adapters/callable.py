@@ -4,7 +4,7 @@ import importlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from db3.errors import ConfigError, DataError, Db3Error, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FetchedModel, ModelDescription, StoredModel
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_decisions
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, reader
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.retries import RetryableError
 from db3.teachers.base import TeacherSpec
@@ -54,19 +54,11 @@ class CallableTeacher:
         timeout: float | None = None,
     ) -> None:
         self._timeout = timeout
-        check_naming(spec.classes - unclear.reject, labels, classes_map)
         self._function, self.spec = function, spec
+        self._who = f"the function {getattr(function, '__qualname__', type(function).__name__)}"
+        self._read = reader(spec, self._who, labels, classes_map, unclear)
         self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
-        self._who = f"the function {getattr(function, '__qualname__', type(function).__name__)}"
-        self._read = partial(
-            read_decisions,
-            classes=spec.classes,
-            who=self._who,
-            labels=labels,
-            classes_map=classes_map,
-            unclear=unclear,
-        )
 
     def decide(self, images: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
         """Top-1 class of each image.

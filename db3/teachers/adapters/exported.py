@@ -10,7 +10,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from db3.errors import ConfigError, DataError, TeacherError, one_line
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FOLDER, FetchedModel, ModelDescription, StoredModel, keep
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_decisions
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, reader
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import TeacherSpec
 
@@ -60,16 +59,8 @@ class ExportedTeacher:
         unclear: Unclear = STRICT,
         device: str = "cpu",
     ) -> None:
-        check_naming(spec.classes - unclear.reject, None, classes_map)
         self.spec, self._who = spec, f"the program {model.name}"
-        self._read = partial(
-            read_decisions,
-            classes=spec.classes,
-            who=self._who,
-            labels=(),
-            classes_map=classes_map,
-            unclear=unclear,
-        )
+        self._read = reader(spec, self._who, (), classes_map, unclear)
         self._see, self._device = preprocessing or Preprocessing(), torch.device(device)
         self._see.check(spec.input_shape)
         load = _load_exported if model.suffix == ".pt2" else _load_script

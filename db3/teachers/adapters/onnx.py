@@ -1,7 +1,6 @@
 """A teacher that is an ONNX file, run by onnxruntime."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +13,7 @@ from db3.extras import needs
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.adapters.foreign_model import FOLDER, FetchedModel, ModelDescription, StoredModel, keep
 from db3.teachers.adapters.http_settings import Link
-from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_naming, read_decisions
+from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, reader
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.adapters.signature import check_classes, check_images_fit, pick_tensor
 from db3.teachers.base import ImageShape, TeacherSpec
@@ -61,16 +60,8 @@ class OnnxTeacher:
         output: str | None = None,
         device: str = "cpu",
     ) -> None:
-        check_naming(spec.classes - unclear.reject, labels, classes_map)
         self.spec, self._who = spec, f"the ONNX model {model.name}"
-        self._read = partial(
-            read_decisions,
-            classes=spec.classes,
-            who=self._who,
-            labels=labels,
-            classes_map=classes_map,
-            unclear=unclear,
-        )
+        self._read = reader(spec, self._who, labels, classes_map, unclear)
         self._see = preprocessing or Preprocessing()
         self._see.check(spec.input_shape)
         self._session = _session(model, device)

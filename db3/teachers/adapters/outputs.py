@@ -3,8 +3,9 @@ what the user has declared of such answers (`Unclear`).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from db3.errors import ConfigError, TeacherError, one_line
-from db3.teachers.base import Counted, ignored
+from db3.teachers.base import Counted, TeacherSpec, ignored
 
 ClassesMap = Sequence[int | None]
 """Entry i: the class that the model's own class i is, be it a column of scores, a number or a name; None: none of
@@ -128,6 +129,20 @@ def read_decisions(
     raise TeacherError(
         f"{who} gave an output of shape {list(array.shape)} in {array.dtype}; expected [{count}, {own}] scores, or "
         f"{count} integer classes or names: {remedy}"
+    )
+
+
+def reader(
+    spec: TeacherSpec, who: str, labels: Sequence[str], classes_map: ClassesMap | None, unclear: Unclear
+) -> Callable[[Any, int], Int[Tensor, " n"]]:
+    """`read_decisions` of one model: (output, number of images) → decisions.
+
+    Raises:
+        ConfigError: see `check_naming`.
+    """
+    check_naming(spec.classes - unclear.reject, labels, classes_map)
+    return partial(
+        read_decisions, classes=spec.classes, who=who, labels=labels, classes_map=classes_map, unclear=unclear
     )
 
 

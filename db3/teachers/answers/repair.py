@@ -38,12 +38,10 @@ class Repaired:
 
     Attributes:
         images: with answers, in the store that took its place.
-        accounts: of what was sent, likewise.
         damaged: where the file now lies.
     """
 
     images: int
-    accounts: int
     damaged: Path
 
 
@@ -120,7 +118,7 @@ def _write(fresh: Path, broken: Path, accounts: Mapping[Account, tuple[int, int]
         images = sum(entry.images for entry in store.entries())
     finally:
         store.close()
-    return Repaired(images, len(accounts), broken)
+    return Repaired(images, broken)
 
 
 Row = tuple[str, bytes, bytes]
