@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from db3.errors import ConfigError, Db3Error
+from db3.memory import keep_freed_memory
 from db3.progress import counted
 from db3.rng import Purpose, permutation
 from db3.settings.declare import Doc, Ge, settings
@@ -96,6 +97,7 @@ def train(
     """
     if settings.arithmetic == "exact":
         require_float64(device)
+    keep_freed_memory()
     learnt, held = _split(len(examples), settings, seed)
     learner = _learner(network, settings, seed, device, rank)
     course = _resumed(learner, checkpoint)

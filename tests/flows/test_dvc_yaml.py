@@ -25,7 +25,7 @@ MACHINE = {f"flows/engine/{name}.py" for name in _RUNNING} | {
         "flows/tracking/server.py",
         "flows/tracking/tasks.py",
     ),
-    *(f"db3/{name}.py" for name in ("__init__", "errors", "extras", "files", "progress", "shard_store")),
+    *(f"db3/{name}.py" for name in ("__init__", "errors", "extras", "files", "memory", "progress", "shard_store")),
     *(f"db3/publish/{name}.py" for name in ("__init__", "sinks")),  # tells trackers what the outs hold
     *(path.relative_to(ROOT).as_posix() for path in (ROOT / "db3/settings").glob("*.py")),
 }

@@ -31,6 +31,7 @@ from db3.arithmetic import (
 )
 from db3.arithmetic.matrices import row_products
 from db3.errors import BudgetSpent
+from db3.memory import keep_freed_memory
 from db3.networks import build
 from db3.networks.fitting import fitted
 from db3.pixels import to_bytes, to_floats
@@ -189,6 +190,7 @@ class Surrogate:
 
     def fit(self, old: Answers, new: Answers | None = None) -> None:
         """`learn` without the basis, which only coordinates need."""
+        keep_freed_memory()
         settings, old = self.settings, old.to(self.device)
         steps, lr = settings.steps, settings.lr
         parts = [(old, settings.batch)]
