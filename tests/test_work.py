@@ -76,8 +76,8 @@ def test_a_cut_covers_every_place_once(count: int, size: int | None, ends: list[
 
 
 # Decide no array: names of files and of errors, digests, the contract itself; a type of two arrays; the types of
-# settings, whose values are in the keys; what is said where a package is missing, what is shown on the way, where memory
-# comes from, and where pieces are kept.
+# settings, whose values are in the keys; what is said where a package is missing, what is shown on the way, where
+# memory comes from, and where pieces are kept.
 NEUTRAL = {
     *("digest.py", "errors.py", "extras.py", "files.py", "memory.py", "progress.py", "settings", "shard_store.py"),
     *("types.py", "work.py"),
