@@ -7,7 +7,8 @@
 
 A row is an experiment of conf/experiment, run by DVC in a project of its own below FOLDER/projects; its record, with
 numbers and provenance, is FOLDER/NAME.json. What is up to date is not run again, a run that was stopped goes on, and
-records of other days and machines count when they lie in FOLDER. Shares are 0 to 1.
+records of other days and machines count when they lie in FOLDER. `--write` puts the records beside the page, below a
+folder of its name (docs/results/), and makes the page of all that lie there. Shares are 0 to 1.
 """
 
 import argparse
@@ -109,8 +110,11 @@ def _point(options: argparse.Namespace, count: int) -> Row:
 
 
 def _write(options: argparse.Namespace) -> None:
-    """The page, and the curve's picture beside it."""
-    found = {path.stem: dict(read_json(path)) for path in sorted(options.folder.glob("*.json"))}
+    """The records, the page of these and of the ones that lie there already, and the curve's picture beside it."""
+    kept = options.write.with_suffix("")
+    for path in sorted(options.folder.glob("*.json")):
+        write_json(kept / path.name, read_json(path))
+    found = {path.stem: dict(read_json(path)) for path in sorted(kept.glob("*.json"))}
     curve = sorted(
         (record for name, record in found.items() if name.startswith(f"{options.curve or 'digits'}@")),
         key=lambda record: int(record["samples"]["count"]),
@@ -157,7 +161,7 @@ def _options() -> argparse.Namespace:
     add("--seeds", type=int, help="students of each kind (default: the experiment's)")
     add("--folder", type=Path, default=FOLDER, help=f"of records and projects (default: {FOLDER})")
     add("--json", type=Path, metavar="FILE", help="write the records of the rows chosen here, by row")
-    add("--write", type=Path, metavar="PAGE", help="write the page of all records in the folder, docs/results.md")
+    add("--write", type=Path, metavar="PAGE", help="add the records to those beside this page, and write it: docs/results.md")
     add("--data-root", type=Path, default=_data_root(), help="folder of data sets (default here: %(default)s)")
     add("--download", action="store_true", help="fetch data sets that are not there")
     add(

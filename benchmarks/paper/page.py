@@ -27,8 +27,8 @@ Published numbers: {source}.
 """
 _FOOT = """\
 ## Where these numbers come from
-Run any of them again, in pieces where that is more convenient: a run that was stopped goes on. Records (one JSON file a
-row) of several days and machines are merged by putting them into one folder.
+Run any of them again, in pieces where that is more convenient: a run that was stopped goes on. The records, one JSON
+file a row with numbers, parameters' digests and versions, lie in `docs/results/`; `--write` adds the ones just run.
 
 """
 

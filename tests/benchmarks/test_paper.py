@@ -162,6 +162,22 @@ def test_what_is_known_already_is_not_run_again(tmp_path: Path) -> None:
     assert identity(workers) == identity(params)
 
 
+def test_the_page_keeps_records_of_other_days(tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "results.md"
+    kept, runs = page.with_suffix(""), tmp_path / "runs"
+    kept.mkdir(parents=True)
+    runs.mkdir()
+    (kept / "mnist_small.json").write_text(json.dumps(record("mnist_small")))
+    (kept / "digits.json").write_text(json.dumps(record("digits", learns="what is out of date")))
+    (runs / "digits.json").write_text(json.dumps(record("digits", learns="what was run now")))
+    paper._write(argparse.Namespace(write=page, folder=runs, curve=None))
+    text = page.read_text()
+    assert "what was run now" in text
+    assert "out of date" not in text
+    assert "--only mnist_small --seeds 3" in text
+    assert json.loads((kept / "digits.json").read_text())["ours"]["learns"] == "what was run now"
+
+
 def call(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DB3_", "DVC_"))}
     return subprocess.Popen(
