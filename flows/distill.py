@@ -23,12 +23,12 @@ from db3.students import (
     Variant,
     VariantSources,
     build_variants,
-    candidates,
     choose_variant,
     label_by_assistants,
     left_out,
     recommend,
     train_variants,
+    why_no_choice,
 )
 from db3.students.choices import decided_images, remarks, student_settings, told_of_initial
 from db3.students.export import TOLERANCE, Parity, check_parity, export_onnx
@@ -59,7 +59,6 @@ _ARITHMETIC = {
     "exact": "exact: the same bytes on every machine",
     "float32": "float32: the same bytes on this kind of machine only",
 }
-_FEWEST = 8  # samples of a fold: fewer tell nothing
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 
 
@@ -86,24 +85,26 @@ def distill(config: Config, data: Path) -> str:
     _write_variants(data / "student" / "variants.json", variants, settings)
     _export(config, data, first, settings, manifest, search)
     kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""
-    return f"{len(variants)} variants x {len(settings.seeds)} seeds, {settings.training.steps:,} steps each{kept}"
+    own = f"; the student is the run's own, chosen among no others: {choice.reason}" if choice.reason else ""
+    return f"{len(variants)} variants x {len(settings.seeds)} seeds, {settings.training.steps:,} steps each{kept}{own}"
 
 
 def _choose(
     config: Config, variants: Sequence[Variant], sources: VariantSources, settings: StudentSettings, runner: "_Shards"
 ) -> Choice:
-    """The variant that is recommended: the student's own where there are too few samples to choose another.
-
-    Samples made in rounds descend from each other, and teacher assistants learnt from every sample: then none can be
-    held out of the rest, and none tells a variant's worth.
-    """
+    """The variant that is recommended: the student's own, with the reason, where nothing tells another's worth."""
     held, folds = sources.transfer, config.distill.folds
     distances, starts = sources.distances, sources.start_distances
     boundary = None if distances is None or starts is None else boundary_share(distances, starts)
-    few = len(held.images) < _FEWEST * folds
-    mixed = sources.rounds is not None or config.distill.assistants.networks > 0
-    if not folds or few or mixed or len(candidates(variants)) < 2:
-        return Choice(boundary=boundary)
+    reason = why_no_choice(
+        variants,
+        len(held.images),
+        folds,
+        descended=sources.rounds is not None,
+        assisted=config.distill.assistants.networks > 0,
+    )
+    if reason:
+        return Choice(boundary=boundary, reason=reason)
     device, processes = device_of(config), config.runtime.processes
     choice = choose_variant(
         variants, held.images, held.decisions, held.classes, settings, folds, runner, device=device, processes=processes

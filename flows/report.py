@@ -117,9 +117,9 @@ def _search(manifest: DecisionsManifest) -> SearchFacts:
     )
 
 
-def _choice(choice: Choice) -> ChoiceFacts | None:
+def _choice(choice: Choice) -> ChoiceFacts:
     agreed = {candidate.name: candidate.agreed for candidate in choice.candidates}
-    return ChoiceFacts(choice.name, choice.samples, agreed) if agreed else None
+    return ChoiceFacts(choice.name, choice.samples, agreed, choice.reason)
 
 
 def _transfer(manifest: TransferManifest) -> TransferFacts:
