@@ -88,7 +88,7 @@ def read_run(data: Path) -> Run:
         scores=_read_scores(data / "evaluation/accuracy.csv"),
         losses=_read_losses(data / "student/history.csv"),
         choice=_choice(choice),
-        boundary=choice.boundary,
+        boundary=search.boundary,
         coverage=_read_coverage(data / "evaluation/coverage.csv"),
         snapshots=_read_snapshots(data / "samples", samples),
     )

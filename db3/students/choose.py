@@ -59,15 +59,12 @@ class Choice:
         name: of it.
         samples: how many were held out, each once.
         candidates: the student's own first; none where there was nothing to choose from.
-        boundary: where the boundaries found lie, as a share of the way to the nearest sample of the other class: half
-            of them nearer; null where none was.
         reason: why there was nothing to choose from; absent where the student was chosen.
     """
 
     name: str = "student"
     samples: int = 0
     candidates: tuple[Candidate, ...] = ()
-    boundary: float | None = None
     reason: str | None = None
 
 
