@@ -43,6 +43,7 @@ def read_front_door_run(folder: Path) -> FrontDoorRun:
             asked=result["queries"]["asked"],
             sent=result["queries"]["sent"],
             missing=result["missing_classes"],
+            skipped=result["skipped"],
             digests=[
                 ("Teacher", teacher["identity"]),
                 ("Transfer set", result["transfer"]),

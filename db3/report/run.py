@@ -160,6 +160,7 @@ class FrontDoorRun:
         asked: images wanted decided.
         sent: every attempt to send one.
         missing: classes that the teacher never decided.
+        skipped: samples that it gave no class, left out.
         digests: (what, its digest), in the order they were made.
         settings: groups of parameters.
         images: the samples.
@@ -179,6 +180,7 @@ class FrontDoorRun:
     asked: int
     sent: int
     missing: Sequence[str]
+    skipped: int
     digests: Sequence[tuple[str, str]]
     settings: Mapping[str, Any]
     images: UInt8[np.ndarray, "n c h w"]

@@ -1,6 +1,7 @@
 """A vision-language model through the pipeline: what it refuses is a class, or left out, and always counted."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from db3.errors import DataError
-from db3.files import read_json
+from db3.files import read_json, write_json
 from flows.compose import compose
 from flows.config import parse_config
 from flows.distill import distill
@@ -73,6 +74,15 @@ def test_200_images_end_to_end(vision: Any, unclear: str) -> None:
         stage.run(config, data)
     assert read_json(data / "student/student.json")["classes"] == 11
     assert read_json(data / "evaluation/metrics.json")["student"]["agreement"]["mean"] is not None
-    if unclear == "skip":
-        with pytest.raises(DataError, match="the set cannot be proven"):
+    digest = read_json(data / "transfer/manifest.json")["digest"]
+    assert verify(config, data).digest == digest
+    changed = read_json(data / "samples/manifest.json")
+    if unclear == "skip":  # what it counts is proven, too, and that images are left out needs the dataset
+        write_json(data / "samples/manifest.json", {**changed, "skipped": rejected + 1})
+        with pytest.raises(DataError, match=r"images\.npy holds uint8"):
             verify(config, data)
+        write_json(data / "samples/manifest.json", changed)
+        gone = replace(config, runtime=replace(config.runtime, data_root="nowhere"))
+        elsewhere = replace(gone, dataset=replace(config.dataset, name="mnist"))
+        with pytest.raises(DataError, match=r"teacher\.unclear is skip, so samples are those images of the dataset"):
+            verify(elsewhere, data)
