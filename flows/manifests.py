@@ -112,7 +112,8 @@ class TeacherCard:
             one, and what its kind needs (`input`, `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`,
             `answer`, `request`, `each`, `model`, `prompt`, `function`, `source`, `command`, `files`); all of it part of
             the identity.
-        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`, `tokens` where they are counted.
+        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`, `input_tokens`, `output_tokens` where
+            they are counted.
         unclear: `reject` or `skip`, where answers that are no single class count as the last one.
     """
 

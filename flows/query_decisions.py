@@ -15,8 +15,9 @@ from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.share import boundary_share
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.work import Arrays, cut
+from flows.bill import sent_before
 from flows.config import Config, device_of
-from flows.costs import sent_before, spent_words, write_costs
+from flows.costs import spent_words, write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import flips_of, plan_of, transfer_images
@@ -37,11 +38,12 @@ def query_decisions(config: Config, data: Path) -> str:
     before = sent_before(data, {"samples": samples.digest}, samples.queries.votes)
     asking = Asking(config, data, "query_decisions", plan.maximum, before)
     manifest = decide_boundaries(config, data, asking)
+    costs = write_costs(data, "query_decisions", manifest.digest, asking, config.runtime.price)
     kept = f", {asking.reused} of {asking.pieces} shards were already computed" if asking.reused else ""
     queries = manifest.queries
     return (
         f"{samples.count:,} samples, {queries.asked:,} queries asked, {queries.augmented:,} for the augmented "
-        f"baseline{write_costs(data, 'query_decisions', manifest.digest, asking)}{kept}"
+        f"baseline{costs}{kept}"
         f"{spent_words(config, asking, manifest.unfinished, 'pairs')}"
     )
 

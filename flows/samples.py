@@ -39,7 +39,7 @@ def samples(config: Config, data: Path) -> str:
     check_budget(config)
     drawn = drawn_images(config, card["dataset"]["digest"]) if config.samples.method in DRAWN else None
     manifest = take_samples(config, data, asking, card["class_names"], drawn, skip=card.get("unclear") == "skip")
-    costs = write_costs(data, "samples", manifest.digest, asking)
+    costs = write_costs(data, "samples", manifest.digest, asking, config.runtime.price)
     missing = [name for name, count in manifest.decided.items() if not count]
     never = f"; never decided: {listed(missing)}" if missing else ""
     never += f"; {manifest.skipped:,} images left out, which the teacher gave no class" if manifest.skipped else ""

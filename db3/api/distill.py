@@ -27,6 +27,7 @@ from db3.settings.training import DistillSettings
 from db3.shard_store import ShardStore
 from db3.teachers.answers.place import open_answers
 from db3.teachers.base import ImageShape, Teacher
+from db3.teachers.budget import TOKENS
 from db3.teachers.decide import decide_all
 from db3.teachers.fetch import own_classes
 from db3.types import TransferImages
@@ -137,7 +138,7 @@ def _distill(
         student=Student(network, trained.architecture, teacher.spec.input_shape, classes),
         transfer=transfer,
         digest=digest_arrays(transfer.arrays()),
-        queries=Queries(asking.counts["asked"], teacher.sent(answers)),
+        queries=Queries(asking.counts["asked"], teacher.sent(answers), *(asking.counts[name] for name in TOKENS)),
         held_out=measured,
         agreement=agreement(told, measured.decisions) if len(held) else None,
         made=made,

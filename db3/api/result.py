@@ -41,10 +41,14 @@ class Queries:
     Attributes:
         asked: images wanted decided.
         sent: every attempt to send one: what is billed.
+        input_tokens: of the questions that the answers were billed for, where they say it.
+        output_tokens: likewise, of the answers.
     """
 
     asked: int
     sent: int
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True)

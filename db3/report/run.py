@@ -159,6 +159,7 @@ class FrontDoorRun:
         coverage: how much the student answers, against agreement, on the held-out images.
         asked: images wanted decided.
         sent: every attempt to send one.
+        tokens: of questions and of answers that were billed, where the teacher says it.
         missing: classes that the teacher never decided.
         skipped: samples that it gave no class, left out.
         digests: (what, its digest), in the order they were made.
@@ -179,6 +180,7 @@ class FrontDoorRun:
     coverage: Sequence[CoveragePoint]
     asked: int
     sent: int
+    tokens: tuple[int, int]
     missing: Sequence[str]
     skipped: int
     digests: Sequence[tuple[str, str]]

@@ -47,7 +47,10 @@ class HttpSettings:
     constant: Annotated[
         str | None, Doc("http_image: JMESPath of what all answers must have alike, as the model's name")
     ] = None
-    tokens: Annotated[str | None, Doc("http_image: JMESPath of the tokens that an answer was billed for")] = None
+    input_tokens: Annotated[
+        str | None, Doc("http_image: JMESPath of the tokens of the question that an answer was billed for")
+    ] = None
+    output_tokens: Annotated[str | None, Doc("http_image: likewise, of the answer")] = None
 
     @property
     def sends_pixels(self) -> bool:
@@ -118,6 +121,39 @@ class Link:
         Literal["auto", "json", "binary"], Doc("auto: binary where the server says that it knows it")
     ] = "auto"
     compress: Annotated[bool, Doc("gzip requests too; answers may always come compressed")] = False
+
+
+@settings
+class Price:
+    """What asking the teacher is billed at, in any one currency. Nothing here decides an answer."""
+
+    queries: Annotated[Annotated[float, Ge(0)] | None, Doc("of 1,000 images sent, failed attempts included")] = None
+    input_tokens: Annotated[
+        Annotated[float, Ge(0)] | None, Doc("of a million tokens of questions; teacher.http.input_tokens counts them")
+    ] = None
+    output_tokens: Annotated[
+        Annotated[float, Ge(0)] | None, Doc("of a million tokens of answers; teacher.http.output_tokens counts them")
+    ] = None
+
+    @property
+    def by_token(self) -> bool:
+        """Whether tokens are billed."""
+        return self.input_tokens is not None or self.output_tokens is not None
+
+    def cost(self, sent: float, input_tokens: float = 0, output_tokens: float = 0) -> float | None:
+        """What so many images and tokens cost; None: no price is told."""
+        if self.queries is None and not self.by_token:
+            return None
+        tokens = (self.input_tokens or 0.0) * input_tokens + (self.output_tokens or 0.0) * output_tokens
+        return (self.queries or 0.0) * sent / 1000 + tokens / 1_000_000
+
+    def __str__(self) -> str:
+        prices = (
+            (self.queries, "per 1,000 images"),
+            (self.input_tokens, "per million input tokens"),
+            (self.output_tokens, "per million output tokens"),
+        )
+        return ", ".join(f"{price:g} {unit}" for price, unit in prices if price is not None)
 
 
 Kind = Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable", "process"]
