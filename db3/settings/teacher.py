@@ -2,12 +2,11 @@
 
 import json
 import re
-from difflib import get_close_matches
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from db3.errors import ConfigError
+from db3.errors import ConfigError, nearest_name
 from db3.settings.declare import Doc, Ge, Le, Matches, check, settings
 from db3.settings.training import Arithmetic, CropSettings, Descent, Positive, Share, require_float32
 
@@ -84,9 +83,9 @@ class HttpSettings:
         """A misspelt one would be sent as it stands, and one without a value as nothing."""
         for name, text in (("request", self.request), ("each", self.each), ("prompt", self.prompt)):
             for found in re.findall(r"\$(\w+)", text or ""):
-                near = get_close_matches(found, PLACEHOLDERS, n=1, cutoff=0.7)
+                near = nearest_name(found, PLACEHOLDERS)
                 if near and found not in PLACEHOLDERS:
-                    raise ConfigError(f"{name}: holds ${found}; did you mean ${near[0]}?")
+                    raise ConfigError(f"{name}: holds ${found}; did you mean ${near}?")
                 if found in ("model", "prompt") and self.url and not getattr(self, found):
                     raise ConfigError(f"{found} has no value, but {name} holds ${found}: give it one")
 
