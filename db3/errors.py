@@ -57,7 +57,6 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
     Of dotted names the last part must be near: a.b.c and a.b.d share all but what they mean.
     """
-
     group, _, last = name.rpartition(".")
 
     def likeness(one: str) -> float:
