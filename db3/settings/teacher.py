@@ -28,6 +28,15 @@ class HttpSettings:
         Annotated[str, Matches(r"[A-Za-z0-9-]*", "letters, digits and -, or nothing")],
         Doc("word before the token; empty: none"),
     ] = "Bearer"
+    aws_region: Annotated[
+        Annotated[str, Matches(r"[a-z0-9-]+", "a region, as eu-central-1")] | None,
+        Doc(
+            "requests are signed for it (AWS, version 4) by AWS_ACCESS_KEY_ID, … of the environment; null: they are not"
+        ),
+    ] = None
+    aws_service: Annotated[
+        Annotated[str, Matches(r"[a-z0-9-]+", "a service, as sagemaker")], Doc("that the signature names")
+    ] = "sagemaker"
     format: Annotated[Literal["png", "jpeg"], Doc("http_image: of the picture sent")] = "png"
     body: Annotated[Literal["raw", "multipart", "json"], Doc("http_image: json: base64 below `field`")] = "raw"
     field: Annotated[
@@ -61,6 +70,10 @@ class HttpSettings:
         """Messages leave the address out: it may hold what it must not."""
         self._check_address()
         self._check_request()
+        if self.aws_region and self.token:
+            raise ConfigError(
+                "token: requests are signed for aws_region, which takes the header's place: leave one out"
+            )
 
     def _check_request(self) -> None:
         for name, text in (("request", self.request), ("each", self.each)):

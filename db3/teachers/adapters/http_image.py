@@ -5,7 +5,7 @@ that one adapter serves MLflow, Vertex, Hugging Face, BentoML, LitServe and Open
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,11 +189,11 @@ def fetch_http_image(description: ModelDescription, folder: Path, link: Link) ->
     elif description.input_shape[0] not in (1, 3):
         raise ConfigError(f"images have {description.input_shape[0]} channels; expected 1 or 3: set dataset.channels")
     auth = Auth.declared(http)
-    auth.secret()
+    auth.secret(), auth.signer()
     own = {name: http[name] for name in ("answer", "body", "field", "format")}
     own |= {name: http[name] for name in ("request", "each", "model", "prompt", "constant") if http.get(name)}
     model = {"url": str(http["url"]), "version": description.version, **own}
-    access = asdict(auth) | {name: http[name] for name in TOKENS if http.get(name)}
+    access = auth.told() | {name: http[name] for name in TOKENS if http.get(name)}
     return FetchedModel(model, description.call_batch, access=access)
 
 
