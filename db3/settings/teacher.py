@@ -152,7 +152,7 @@ class Price:
         """Whether tokens are billed."""
         return self.input_tokens is not None or self.output_tokens is not None
 
-    def cost(self, sent: float, input_tokens: float = 0, output_tokens: float = 0) -> float | None:
+    def cost(self, sent: int | float, input_tokens: int | float = 0, output_tokens: int | float = 0) -> float | None:
         """What so many images and tokens cost; None: no price is told."""
         if self.queries is None and not self.by_token:
             return None
