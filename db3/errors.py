@@ -8,6 +8,11 @@ exit with a non-zero status; a traceback appears only on request (`DB3_TRACEBACK
 import difflib
 from collections.abc import Iterable, Sequence
 
+# Of what people mistype, 0.75 and more is alike (one letter of four); of words for something else, 0.67 at most
+# (mobilenet and lenet5). Of three letters, two in another order are 0.67, and of two, one that is wrong is 0.5.
+_CUTOFF, _SHORT, _CUTOFF_OF_SHORT = 0.7, 3, 0.5
+_SHOWN = 40  # names at most, where none is near
+
 
 class Db3Error(Exception):
     """Base of every error that names a value, what was expected and the remedy."""
@@ -41,10 +46,31 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
 
 
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """The hint for a misspelt name: the nearest of the known ones after `prefix`, else all of them."""
+    """The hint for a misspelt name: the one near it after `prefix`, else those that are known, the first of many."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {prefix}{near[0]}?" if near else f"known here: {', '.join(names)}"
+    near = nearest_name(name, names)
+    return f"did you mean {prefix}{near}?" if near else f"known here: {listed(names, _SHOWN)}"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one may have meant; None: none is near, and a guess would mislead.
+
+    Of dotted names the last part must be near: a.b.c and a.b.d share all but what they mean.
+    """
+    group, _, last = name.rpartition(".")
+
+    def likeness(one: str) -> float:
+        return _ratio(one.rpartition(".")[2], last)
+
+    likest = max(sorted(known), key=lambda one: likeness(one) + _ratio(one, name), default=None)
+    if likest is None:
+        return None
+    short = len(last) <= _SHORT and likest.rpartition(".")[0] == group
+    return likest if likeness(likest) >= (_CUTOFF_OF_SHORT if short else _CUTOFF) else None
+
+
+def _ratio(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

@@ -14,7 +14,7 @@ from db3.settings.declare import Doc, Ge, Le, Matches, build, settings
 from db3.settings.samples import SampleSettings
 from db3.settings.search import Query
 from db3.settings.soft_labels import SoftLabelSettings
-from db3.settings.teacher import Link, TeacherSettings
+from db3.settings.teacher import Link, Price, TeacherSettings
 from db3.settings.training import DistillSettings
 from flows.yaml_files import read_yaml
 
@@ -54,9 +54,7 @@ class Runtime:
         str | None, Doc("folder of the dataset's files; null: DB3_DATA_ROOT, else ~/.cache/db3/datasets")
     ] = None
     download: Annotated[bool, Doc("fetch missing files of the dataset (never those already there)")] = True
-    price_per_1000: Annotated[
-        Annotated[float, Ge(0)] | None, Doc("of 1,000 images, for `python -m flows.query_decisions --estimate`")
-    ] = None
+    price: Price = Price()
     latency_runs: Annotated[int, Ge(0), Doc("timed calls of one image; kept outside the versioned metrics")] = 30
     answers: Annotated[
         Annotated[str, Matches(r"\S(.*\S)?", "auto, off, a path, or an address DIALECT://USER@HOST/DATABASE")],

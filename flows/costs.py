@@ -4,45 +4,34 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from db3.files import read_json, write_json
-from db3.teachers.budget import UNCLEAR
+from db3.settings.teacher import Price
+from db3.teachers.budget import TOKENS, UNCLEAR
 from db3.teachers.fetch import REJECTED
+from flows.bill import QUERIES
 from flows.config import Config
 from flows.engine.teacher_work import Asking
 
-QUERIES = "queries.json"
 
-
-def sent_before(data: Path, digests: Mapping[str, str], otherwise: int) -> int:
-    """Images that earlier stages have sent, in all their runs: as this machine counted them, else as a manifest tells.
-
-    Args:
-        data: the folder.
-        digests: of what each of these stages wrote.
-        otherwise: by the manifest, for all of them together: the votes kept.
-    """
-    counts = read_json(data / QUERIES) if (data / QUERIES).is_file() else {}
-    found = [counts.get(stage, {}) for stage in digests]
-    pairs = zip(found, digests.values(), strict=True)
-    counted = all(count.get("of") == digest and "sent_in_all" in count for count, digest in pairs)
-    return sum(count["sent_in_all"] for count in found) if counted else otherwise
-
-
-def write_costs(data: Path, stage: str, digest: str, asking: Asking) -> str:
+def write_costs(data: Path, stage: str, digest: str, asking: Asking, price: Price) -> str:
     """Write what a stage cost to data/queries.json.
 
     Returns:
         What a stage's last line says of it; nothing where each image was asked and sent once, in this run.
     """
     costs, path = asking.costs, data / QUERIES
-    names = ("asked", "known", "sent", "sent_in_all", "lost", *UNCLEAR, "tokens")
-    entry = {"of": digest, **{name: costs[name] for name in names}}
+    names = ("asked", "known", "sent", "sent_in_all", "lost", *UNCLEAR, *TOKENS)
+    cost = price.cost(costs["sent_in_all"], *(costs[name] for name in TOKENS))
+    entry = {"of": digest, **{name: costs[name] for name in names}, "cost": cost}
     write_json(path, {**(read_json(path) if path.is_file() else {}), stage: entry})
     earlier, lost = costs["sent_in_all"] - costs["sent"], costs["lost"]
     words = [f"{costs['known']:,} of them known already"] if costs["known"] else []
     words += [f"{costs['sent']:,} sent"] if costs["sent"] != costs["asked"] else []
     words += [f"{earlier:,} by earlier runs"] if earlier else []
     words += [f"{lost:,} of all these brought no answer (in flight when a run died, or sent again)"] if lost else []
-    words += [f"{costs['tokens']:,} tokens"] if costs["tokens"] else []
+    words += (
+        [f"{costs[TOKENS[0]]:,} input and {costs[TOKENS[1]]:,} output tokens"] if any(map(costs.get, TOKENS)) else []
+    )
+    words += [] if cost is None else [f"cost {cost:,.2f} in all"]
     return "".join(f", {word}" for word in words) + _unclear_words(costs)
 
 

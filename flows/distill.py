@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 
 from db3.digest import digest_file
 from db3.files import read_array, write_bytes, write_text
 from db3.networks import build, count_parameters, multiply_adds, save_weights
-from db3.search.share import boundary_share
-from db3.search.starts import nearest_starts
 from db3.soft_labels import TransferSet
 from db3.students import (
     Choice,
@@ -23,12 +21,12 @@ from db3.students import (
     Variant,
     VariantSources,
     build_variants,
-    candidates,
     choose_variant,
     label_by_assistants,
     left_out,
     recommend,
     train_variants,
+    why_no_choice,
 )
 from db3.students.choices import decided_images, remarks, student_settings, told_of_initial
 from db3.students.export import TOLERANCE, Parity, check_parity, export_onnx
@@ -59,7 +57,6 @@ _ARITHMETIC = {
     "exact": "exact: the same bytes on every machine",
     "float32": "float32: the same bytes on this kind of machine only",
 }
-_FEWEST = 8  # samples of a fold: fewer tell nothing
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 
 
@@ -86,29 +83,28 @@ def distill(config: Config, data: Path) -> str:
     _write_variants(data / "student" / "variants.json", variants, settings)
     _export(config, data, first, settings, manifest, search)
     kept = f", {runner.last.reused} were already trained" if runner.last.reused else ""
-    return f"{len(variants)} variants x {len(settings.seeds)} seeds, {settings.training.steps:,} steps each{kept}"
+    own = f"; the student is the run's own, chosen among no others: {choice.reason}" if choice.reason else ""
+    return f"{len(variants)} variants x {len(settings.seeds)} seeds, {settings.training.steps:,} steps each{kept}{own}"
 
 
 def _choose(
     config: Config, variants: Sequence[Variant], sources: VariantSources, settings: StudentSettings, runner: "_Shards"
 ) -> Choice:
-    """The variant that is recommended: the student's own where there are too few samples to choose another.
-
-    Samples made in rounds descend from each other, and teacher assistants learnt from every sample: then none can be
-    held out of the rest, and none tells a variant's worth.
-    """
+    """The variant that is recommended: the student's own, with the reason, where nothing tells another's worth."""
     held, folds = sources.transfer, config.distill.folds
-    distances, starts = sources.distances, sources.start_distances
-    boundary = None if distances is None or starts is None else boundary_share(distances, starts)
-    few = len(held.images) < _FEWEST * folds
-    mixed = sources.rounds is not None or config.distill.assistants.networks > 0
-    if not folds or few or mixed or len(candidates(variants)) < 2:
-        return Choice(boundary=boundary)
+    reason = why_no_choice(
+        variants,
+        len(held.images),
+        folds,
+        descended=sources.rounds is not None,
+        assisted=config.distill.assistants.networks > 0,
+    )
+    if reason:
+        return Choice(reason=reason)
     device, processes = device_of(config), config.runtime.processes
-    choice = choose_variant(
+    return choose_variant(
         variants, held.images, held.decisions, held.classes, settings, folds, runner, device=device, processes=processes
     )
-    return replace(choice, boundary=boundary)
 
 
 class _Shards:
@@ -130,19 +126,15 @@ def _sources(config: Config, data: Path, manifest: TransferManifest, search: Dec
     card, folder = read_card(data / "teacher"), data / "decisions"
     searched = search.method != "none"
     rounds = data / "samples" / "rounds.npy"
-    transfer, starts, start_distances = _transfer(data / "transfer", manifest), None, None
-    if searched and config.distill.folds:
-        starts, start_distances = _starts(config, transfer)
     return VariantSources(
-        transfer,
+        _transfer(data / "transfer", manifest),
         manifest.queries.per_sample,
         read_array(folder / "distances.npy", mapped=False) if searched else None,
         _progress(folder, search) if searched else None,
         read_array(rounds, mapped=False) if rounds.is_file() else None,
         _augmented(folder),
         search.seed,
-        starts,
-        start_distances,
+        read_array(folder / "starts.npy", mapped=False) if searched else None,
         open_network(data / "teacher") if is_open(card) and "kd" in config.distill.baselines else None,
         card.get("arithmetic") or "float32",
     )
@@ -157,15 +149,9 @@ def _transfer(folder: Path, manifest: TransferManifest) -> TransferSet:
 
 def _augmented(folder: Path) -> Int64[np.ndarray, " m"] | None:
     """Decisions on augmented images: the student's own, then those of the baseline alone."""
-    paths = [folder / f"{name}.npy" for name in ("variations", "augmented")]
+    paths = [folder / f"{name}.npy" for name in ("variation_decisions", "augmented")]
     decided = [read_array(path, mapped=False) for path in paths if path.is_file()]
     return np.concatenate(decided) if decided else None
-
-
-def _starts(config: Config, transfer: TransferSet) -> tuple[Int64[np.ndarray, "n k q"], Float[np.ndarray, "n k q"]]:
-    """Where each pair's search began, and how far away that is."""
-    images, decisions = transfer.images, transfer.decisions
-    return nearest_starts(images, images, decisions, transfer.classes, config.query.starts)
 
 
 def _progress(folder: Path, search: DecisionsManifest) -> SearchProgress:

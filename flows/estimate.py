@@ -1,6 +1,7 @@
 """What a search will ask, how long that takes and what it costs, before anything is sent."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.search.plan import count_augmented, count_variations
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.settings.samples import ROUNDED
+from db3.settings.teacher import Price
 from db3.teachers.answers.answers import Answers
 from db3.teachers.answers.place import open_answers
 from db3.teachers.base import TeacherSpec
@@ -25,6 +27,7 @@ from db3.teachers.decide import decide_all
 from db3.teachers.folder import account_of, open_teacher, read_card, read_spec, votes_of
 from db3.teachers.votes import Votes
 from db3.work import cut
+from flows.bill import tokens_per_image
 from flows.config import Config, answers_of, device_of
 from flows.inputs import dataset_of, drawn_images, plan_of, transfer_images
 from flows.manifests import SamplesManifest, read_manifest
@@ -52,7 +55,7 @@ def estimate(config: Config, data: Path) -> str:
     beside = tested + (0 if done else samples)
     whole, maximum, votes = expected + beside, plan.maximum + beside, config.teacher.votes
     known = min(whole, _count_known(config, data, variations + augmented))
-    total, price = config.budget.total, config.runtime.price_per_1000
+    total = config.budget.total
     rate, source = _rate(config, data)
     lines = [
         "estimate: nothing is asked of a teacher that costs money",
@@ -73,13 +76,21 @@ def estimate(config: Config, data: Path) -> str:
     if total is not None:
         lines.append(f"  budget.total   {total:>14,} sent at most, samples and test images included")
     lines.append(f"  time           {_duration((whole - known) / rate):>14} at {rate:,.0f} queries/s ({source})")
-    if price is None:
-        lines.append("  cost           unknown: set runtime.price_per_1000")
-    else:
-        ends = [value if total is None else min(value, total) for value in (whole - known, (maximum - known) * votes)]
-        costs = [value * price / 1000 for value in ends]
-        lines.append(f"  cost           {costs[0]:>14,.2f} expected, {costs[1]:,.2f} at most, at {price:g} per 1,000")
+    ends = [value if total is None else min(value, total) for value in (whole - known, (maximum - known) * votes)]
+    lines.append(f"  cost           {_cost(config.runtime.price, ends, tokens_per_image(data))}")
     return "\n".join(lines)
+
+
+def _cost(price: Price, images: Sequence[int], tokens: tuple[float, float] | None) -> str:
+    """Of the images expected and of the most there may be; where tokens are billed, at those of an image so far."""
+    if price.by_token and tokens is None:
+        return "unknown: runtime.price bills tokens, and none were counted yet: run samples first"
+    each = tokens if price.by_token and tokens else (0.0, 0.0)
+    costs = [price.cost(count, count * each[0], count * each[1]) for count in images]
+    if costs[0] is None or costs[1] is None:
+        return "unknown: set runtime.price.queries, or its prices of tokens"
+    taken = f" ({each[0]:,.0f} and {each[1]:,.0f} tokens an image so far)" if price.by_token else ""
+    return f"{costs[0]:>14,.2f} expected, {costs[1]:,.2f} at most, at {price}{taken}"
 
 
 class _Unasked:

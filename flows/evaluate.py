@@ -39,8 +39,9 @@ from db3.students.int8 import onnx_decisions
 from db3.students.latency import latency_ms, session_latency_ms
 from db3.teachers.decide import decide_images
 from db3.teachers.folder import is_open, open_network, read_card
+from flows.bill import sent_before
 from flows.config import Config
-from flows.costs import sent_before, write_costs
+from flows.costs import write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import dataset_of
@@ -96,7 +97,7 @@ def _teacher(
     affordable = asking.affordable("test images", count)
     if affordable == count:
         decisions = decide_images(asking, test.images, "test images", asking.run)
-        costs = write_costs(data, "evaluate", digest_array(decisions), asking)
+        costs = write_costs(data, "evaluate", digest_array(decisions), asking, config.runtime.price)
         return decisions, f"the teacher was asked about {count:,} test images{costs}; "
     few = f"budget.total of {config.budget.total:,} leaves {affordable:,} queries for {count:,} test images"
     if test.labels is None:

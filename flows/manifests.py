@@ -23,7 +23,7 @@ from flows.engine.stage import FOLDERS
 
 Kind = TypeVar("Kind")
 
-EDITION = 2
+EDITION = 3
 """Of the rules by which answers become files: raised when the same parameters and answers give other bytes, so that a
 proof can tell a set of other rules from a damaged one. 1 was the first release, whose networks computed in float32."""
 
@@ -112,7 +112,8 @@ class TeacherCard:
             one, and what its kind needs (`input`, `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`,
             `answer`, `request`, `each`, `model`, `prompt`, `function`, `source`, `command`, `files`); all of it part of
             the identity.
-        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`, `tokens` where they are counted.
+        access: of a remote one: `token` (a variable's NAME), `header`, `scheme`, `input_tokens`, `output_tokens` where
+            they are counted.
         unclear: `reject` or `skip`, where answers that are no single class count as the last one.
     """
 
@@ -264,6 +265,8 @@ class DecisionsManifest:
         digest: of all arrays but the augmented baseline's.
         edition: of the rules by which answers become distances; absent: 1, of the first release.
         arithmetic: of the surrogates, where the method has any; `float32`: the same bytes on this kind of machine only.
+        boundary: where the boundaries found lie, as a share of the way to the nearest sample of the other class: half
+            of them nearer; absent where none was.
     """
 
     method: str
@@ -283,6 +286,7 @@ class DecisionsManifest:
     digest: str
     edition: int = 1
     arithmetic: str | None = None
+    boundary: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ to run; a task's state repeats its word: Completed (ran), Cached (from DVC's cac
 """
 
 import argparse
-import difflib
 import os
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 from pydantic import WithJsonSchema
 
-from db3.errors import ConfigError, Db3Error, one_line
+from db3.errors import ConfigError, Db3Error, nearest, one_line
 from flows.compose import CONF, write_params
 from flows.engine.dvc import CACHED, SKIPPED, dvc_environment, failure, start_dvc
 from flows.engine.locks import end_with_processes, hold_lock, require_idle
@@ -63,8 +62,7 @@ def stages(path: Path = Path("dvc.yaml"), until: str | None = None) -> dict[str,
     }
     if until:
         if until not in needs:
-            near = difflib.get_close_matches(until, needs, n=1, cutoff=0.0)
-            raise ConfigError(f"there is no stage {until!r} in {path}; did you mean {near[0]}? All: {', '.join(needs)}")
+            raise ConfigError(f"there is no stage {until!r} in {path}; {nearest(until, needs)}")
         needs = {name: needs[name] for name in _ancestors(until, needs)}
     try:
         return {name: needs[name] for name in TopologicalSorter(needs).static_order()}

@@ -8,21 +8,26 @@ from jaxtyping import Int64
 
 from db3.digest import digest_arrays
 from db3.files import growing_array, read_array, write_array
-from db3.images.augmented import decide_augmented
+from db3.images.augmented import augmented_images, augmented_keys
 from db3.search import DistanceParts, SearchSettings, TransferImages, search_pairs
+from db3.search.beside import ask_augmented, ask_variations
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
-from db3.search.plan import count_augmented, count_variations
+from db3.search.share import boundary_share
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.work import Arrays, cut
+from flows.bill import sent_before
 from flows.config import Config, device_of
-from flows.costs import sent_before, spent_words, write_costs
+from flows.costs import spent_words, write_costs
 from flows.engine.stage import stage
 from flows.engine.teacher_work import Asking
 from flows.inputs import flips_of, plan_of, transfer_images
 from flows.manifests import EDITION, DecisionsManifest, DecisionsQueries, SamplesManifest, read_manifest, write_manifest
 
-_MERGED = ("distances", "asked", "at", "point_pairs", "queried_decisions", "queried_keys")
-_IMAGES = ("points", "queried_images")
+_MERGED = ("distances", "asked", "at", "point_pairs", "queried_decisions", "queried_keys", "starts", "start_distances")
+_FOUND = ("points", "queried_images")
+_IMAGES = (*_FOUND, "variation_images")
+_CHUNK = 16384  # variations made and written at once
+Decisions = Int64[np.ndarray, " v"]
 
 
 @stage("query_decisions", estimate="flows.estimate")
@@ -33,11 +38,12 @@ def query_decisions(config: Config, data: Path) -> str:
     before = sent_before(data, {"samples": samples.digest}, samples.queries.votes)
     asking = Asking(config, data, "query_decisions", plan.maximum, before)
     manifest = decide_boundaries(config, data, asking)
+    costs = write_costs(data, "query_decisions", manifest.digest, asking, config.runtime.price)
     kept = f", {asking.reused} of {asking.pieces} shards were already computed" if asking.reused else ""
     queries = manifest.queries
     return (
         f"{samples.count:,} samples, {queries.asked:,} queries asked, {queries.augmented:,} for the augmented "
-        f"baseline{write_costs(data, 'query_decisions', manifest.digest, asking)}{kept}"
+        f"baseline{costs}{kept}"
         f"{spent_words(config, asking, manifest.unfinished, 'pairs')}"
     )
 
@@ -52,14 +58,17 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
     found = _search(config, pool, settings, asking)
     arrays, unfinished = _write_parts(folder, pool, found)
     searched = int(arrays["asked"].sum()) + len(found.synthetic_answers)
-    query, own = config.query, count_variations(config.query.variations, searched)
-    variations, short = _ask_augmented(asking, pool, "variations", range(own), query.seed)
-    votes = asking.costs["votes"]
-    rest = range(len(variations), len(variations) + count_augmented(query.augmented, searched, len(variations)))
-    augmented, shorter = _ask_augmented(asking, pool, "augmented", rest, query.seed)
-    arrays |= {"variations": variations} if len(variations) else {}
-    for name, array in (arrays | ({"augmented": augmented} if len(augmented) else {})).items():
+    query, how = config.query, {"affordable": asking.affordable, "run": asking.run}
+    own = ask_variations(asking, pool, query, searched, **how)
+    votes, variations = asking.costs["votes"], len(own.decisions)
+    more = ask_augmented(asking, pool, query, searched, variations, **how)
+    start_distances = arrays.pop("start_distances")
+    if settings.method == "none":
+        arrays.pop("starts")
+    arrays |= _write_variations(folder, pool, own.decisions, query.seed) if variations else {}
+    for name, array in (arrays | ({"augmented": more.decisions} if len(more.decisions) else {})).items():
         write_array(folder / f"{name}.npy", array)
+    images = {name: read_array(folder / f"{name}.npy") for name in (_IMAGES if variations else _FOUND)}
     asking.seal(folder / "journal")
     samples, classes = arrays["distances"].shape
     manifest = DecisionsManifest(
@@ -67,16 +76,16 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
         budget=settings.budget,
         checkpoints=settings.checkpoints,
         queries=DecisionsQueries(
-            asked=searched + len(variations),
+            asked=searched + variations,
             votes=votes,
             synthetic_queries=len(found.synthetic_answers),
-            augmented=len(augmented),
+            augmented=len(more.decisions),
             per_sample=round(votes / samples, 6),
             per_pair=round(votes / (samples * (classes - 1)), 6),
-            variations=len(variations),
+            variations=variations,
         ),
         flips=flips_of(asking.costs["compared"], asking.costs["changed"]),
-        spent=asking.costs["spent"] > 0 or short or shorter,
+        spent=asking.costs["spent"] > 0 or own.short or more.short,
         unfinished=unfinished,
         unreached=int(np.isinf(arrays["distances"]).sum()),
         points=len(arrays["point_pairs"]),
@@ -85,20 +94,25 @@ def decide_boundaries(config: Config, data: Path, asking: Asking) -> DecisionsMa
         seed=config.query.seed,
         teacher=asking.spec.identity,
         samples=pool.digest,
-        digest=digest_arrays(arrays | {name: read_array(folder / f"{name}.npy") for name in _IMAGES}),
+        digest=digest_arrays(arrays | images),
         edition=EDITION,
         arithmetic=config.query.surrogate.arithmetic if settings.method in WITH_SURROGATES else None,
+        boundary=boundary_share(arrays["distances"], start_distances),
     )
     write_manifest(folder / "manifest.json", manifest)
     return manifest
 
 
-def _ask_augmented(
-    asking: Asking, pool: TransferImages, name: str, numbers: range, seed: int
-) -> tuple[Int64[np.ndarray, " m"], bool]:
-    """Decisions on augmented images, and whether the budget does not pay for all of them."""
-    count = asking.affordable(name, len(numbers)) if numbers else 0
-    return decide_augmented(asking, pool, numbers[:count], seed, asking.run, name), count < len(numbers)
+def _write_variations(folder: Path, pool: TransferImages, decisions: Decisions, seed: int) -> Arrays:
+    """Write the student's augmented images, never all in memory; the decisions on them, and what they descend from."""
+    numbers = range(len(decisions))
+    with growing_array(folder / "variation_images.npy", pool.images.shape[1:], np.uint8) as append:
+        for part in cut(len(decisions), _CHUNK):
+            append(augmented_images(pool.images, part, seed))
+    return {
+        "variation_decisions": decisions,
+        "variation_keys": augmented_keys(len(pool.images), numbers, seed),
+    }
 
 
 def _search(config: Config, pool: TransferImages, settings: SearchSettings, asking: Asking) -> DistanceParts:
@@ -112,7 +126,7 @@ def _write_parts(folder: Path, pool: TransferImages, found: DistanceParts) -> tu
     """Write every part's images, each part read once; all parts' small arrays, merged, and the unfinished pairs."""
     parts, unfinished, image = [], 0, pool.images.shape[1:]
     with ExitStack() as stack:
-        images = {name: stack.enter_context(growing_array(folder / f"{name}.npy", image, np.uint8)) for name in _IMAGES}
+        images = {name: stack.enter_context(growing_array(folder / f"{name}.npy", image, np.uint8)) for name in _FOUND}
         for part in found:
             parts.append({name: getattr(part, name) for name in _MERGED})
             unfinished += int(part.unfinished.sum())

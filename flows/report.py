@@ -28,6 +28,7 @@ from db3.report.run import (
 from db3.report.snapshots import Snapshots, snapshots_by_round
 from db3.settings import declare
 from db3.soft_labels import soft_labels
+from flows.bill import cost_in_all
 from flows.config import Config
 from flows.engine.stage import stage
 from flows.manifests import (
@@ -44,10 +45,11 @@ from flows.manifests import (
 
 @stage("report")
 def report(config: Config, data: Path) -> str:
-    """Write data/report/index.html."""
+    """Write data/report/index.html; what the queries have cost is a fact of the runs, so it is told beside the page."""
     page = data / "report" / "index.html"
     write_text(page, build_report(read_run(data), declare.to_json(config)))
-    return f"open {page} in a browser"
+    cost = cost_in_all(data)
+    return f"open {page} in a browser{'' if cost is None else f'; the queries have cost {cost:,.2f} in all'}"
 
 
 def read_run(data: Path) -> Run:
@@ -88,7 +90,7 @@ def read_run(data: Path) -> Run:
         scores=_read_scores(data / "evaluation/accuracy.csv"),
         losses=_read_losses(data / "student/history.csv"),
         choice=_choice(choice),
-        boundary=choice.boundary,
+        boundary=search.boundary,
         coverage=_read_coverage(data / "evaluation/coverage.csv"),
         snapshots=_read_snapshots(data / "samples", samples),
     )
@@ -117,9 +119,9 @@ def _search(manifest: DecisionsManifest) -> SearchFacts:
     )
 
 
-def _choice(choice: Choice) -> ChoiceFacts | None:
+def _choice(choice: Choice) -> ChoiceFacts:
     agreed = {candidate.name: candidate.agreed for candidate in choice.candidates}
-    return ChoiceFacts(choice.name, choice.samples, agreed) if agreed else None
+    return ChoiceFacts(choice.name, choice.samples, agreed, choice.reason)
 
 
 def _transfer(manifest: TransferManifest) -> TransferFacts:

@@ -14,7 +14,7 @@ from db3.files import write_array
 from db3.images.priors import prior_images
 from db3.search.starts import check_classes
 from db3.teachers.decide import decide_images, recheck
-from db3.teachers.fetch import REJECTED
+from db3.teachers.fetch import clear_of, own_classes
 from db3.teachers.folder import read_card
 from db3.work import Arrays
 from db3.zero_shot.rounds import SOURCES, RoundSettings, gather
@@ -39,7 +39,7 @@ def samples(config: Config, data: Path) -> str:
     check_budget(config)
     drawn = drawn_images(config, card["dataset"]["digest"]) if config.samples.method in DRAWN else None
     manifest = take_samples(config, data, asking, card["class_names"], drawn, skip=card.get("unclear") == "skip")
-    costs = write_costs(data, "samples", manifest.digest, asking)
+    costs = write_costs(data, "samples", manifest.digest, asking, config.runtime.price)
     missing = [name for name, count in manifest.decided.items() if not count]
     never = f"; never decided: {listed(missing)}" if missing else ""
     never += f"; {manifest.skipped:,} images left out, which the teacher gave no class" if manifest.skipped else ""
@@ -77,7 +77,7 @@ def take_samples(
     flips = _flips(config, asking, taken.arrays)
     more = "samples.count" if config.samples.method == "real" else "samples.budget"
     allowed = config.samples.missing_classes == "allow"
-    decisions, own = taken.arrays["decisions"], _own_classes(class_names)
+    decisions, own = taken.arrays["decisions"], own_classes(class_names)
     check_classes(decisions[decisions < len(own)], own, allowed, more=more)
     _write(data / "samples", taken.arrays, asking)
     manifest = _manifest(config, class_names, asking, taken, flips)
@@ -106,14 +106,9 @@ def _take(config: Config, asking: Asking, drawn: Drawn | None) -> Taken:
         return _pseudo(config, asking) if config.samples.method == "zsdb3" else _rounds(config, asking, drawn)
 
 
-def _own_classes(class_names: Sequence[str]) -> list[str]:
-    """Without the one that unclear answers count as, of which no sample is needed."""
-    return list(class_names[:-1] if class_names[-1] == REJECTED else class_names)
-
-
 def _without_rejected(taken: Taken, rejected: int, method: str) -> Taken:
     """The samples that the teacher gave a class; how many it did not is told."""
-    clear = taken.arrays["decisions"] != rejected
+    clear = clear_of(taken.arrays["decisions"], rejected)
     whole = () if method == "real" else ("index",)  # otherwise of what the rounds began with
     arrays = {name: array if name in whole else array[clear] for name, array in taken.arrays.items()}
     return Taken(arrays, {**taken.facts, "skipped": int((~clear).sum())})

@@ -63,8 +63,9 @@ def _searched(data: Path, search: DecisionsManifest) -> SearchedSamples:
     distances, pairs = (read_array(folder / f"{name}.npy", mapped=False) for name in ("distances", "point_pairs"))
     queried = QueriedImages(*(read_array(folder / f"queried_{name}.npy") for name in ("images", "decisions", "keys")))
     points = BoundaryPoints(read_array(folder / "points.npy"), pairs)
-    if (folder / "variations.npy").is_file():
-        queried = add_variations(queried, pool.images, read_array(folder / "variations.npy"), search.seed)
+    if search.queries.variations:
+        varied = (read_array(folder / f"variation_{name}.npy") for name in ("images", "decisions", "keys"))
+        queried = add_variations(queried, *varied)
     return SearchedSamples(pool.images, pool.decisions, distances, points, queried)
 
 

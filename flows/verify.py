@@ -102,16 +102,11 @@ def replay_samples(config: Config, data: Path, own: Path) -> tuple[TeacherSpec, 
     given = list[str]()
     samples = Replay(config, data, "samples", own.parent / "store")
     manifest = read_manifest(data / "samples" / "manifest.json", SamplesManifest)
-    if manifest.skipped is not None:
-        raise DataError(
-            f"{data}/samples leaves out images that the teacher gave no class (teacher.unclear=skip); they are not "
-            "kept, so the set cannot be proven: a set made with teacher.unclear=reject can"
-        )
     folder = data / "teacher"
     teacher = read_manifest(folder / "teacher.json", TeacherCard) if folder.is_dir() else None
     names = _class_names(data, samples, teacher, manifest, given)
-    drawn = _drawn(config, data, _pool(config, data, samples), teacher, manifest, given)
-    take_samples(config, own, samples, names, drawn)
+    drawn = _drawn(config, data, _pool(config, data, samples, manifest), teacher, manifest, given)
+    take_samples(config, own, samples, names, drawn, skip=config.teacher.unclear == "skip")
     samples.check_used()
     compare(own, data, "samples")
     return samples.spec, tuple(given)
@@ -131,11 +126,12 @@ def replay_transfer(config: Config, data: Path, own: Path) -> None:
     compare(own, data, "transfer")
 
 
-def _pool(config: Config, data: Path, samples: Replay) -> TransferImages:
+def _pool(config: Config, data: Path, samples: Replay, manifest: SamplesManifest) -> TransferImages:
     """The samples at hand, of the shapes that they must have: before the journals' shapes are believed."""
     folder, shape = data / "samples", samples.spec.input_shape
     images, decisions = read_array(folder / "images.npy"), read_array(folder / "decisions.npy", mapped=False)
-    count = config.samples.count if config.samples.method == "real" else len(images) if images.ndim else 0
+    drawn = config.samples.method == "real"
+    count = config.samples.count - (manifest.skipped or 0) if drawn else len(images) if images.ndim else 0
     for name, array, dtype, expected in (
         ("images", images, np.uint8, (count, *shape)),
         ("decisions", decisions, np.int64, (count,)),
@@ -189,6 +185,11 @@ def _drawn(
         if config.samples.method == "augmented":
             raise DataError(
                 f"augmented samples begin with images of the dataset, which is not at hand: {error}"
+            ) from None
+        if config.teacher.unclear == "skip":
+            raise DataError(
+                "teacher.unclear is skip, so samples are those images of the dataset that the teacher gave a class, "
+                f"and the dataset is not at hand: {error}"
             ) from None
         reason = one_line(error, 120)
     if pool.digest != manifest.digest:

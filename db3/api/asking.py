@@ -7,10 +7,10 @@ from torch import Tensor
 from db3.digest import digest_json
 from db3.errors import BudgetSpent
 from db3.shard_store import Arrays, Shards, ShardStore
-from db3.teachers.budget import Budget
+from db3.teachers.budget import TOKENS, Budget
 from db3.work import Work
 
-COUNTED = ("asked", "votes", "compared", "changed")
+COUNTED = ("asked", "votes", "compared", "changed", *TOKENS)
 
 
 class Asking:
@@ -65,5 +65,5 @@ class Asking:
                 self._store.put(key, found)
                 self._store.put(beside, counts)
         for name in COUNTED:
-            self.counts[name] += int(counts[name])
+            self.counts[name] += int(counts.get(name, 0))  # older ones know fewer
         return known

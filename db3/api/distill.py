@@ -27,7 +27,9 @@ from db3.settings.training import DistillSettings
 from db3.shard_store import ShardStore
 from db3.teachers.answers.place import open_answers
 from db3.teachers.base import ImageShape, Teacher
+from db3.teachers.budget import TOKENS
 from db3.teachers.decide import decide_all
+from db3.teachers.fetch import own_classes
 from db3.types import TransferImages
 
 _SPARE = 0.1  # of the queries, for attempts that bring no answer
@@ -126,8 +128,9 @@ def _distill(
     if held is None:
         images, held = hold_out(images, teacher.spec.input_shape, plan)
     measured = TransferImages(held, ask(asking, held, "held-out"))
-    pool = take_samples(asking, images, plan)
-    check_classes(pool.decisions, list(classes), plan.settings.samples.missing_classes == "allow", more="queries")
+    pool, skipped = take_samples(asking, images, plan, skips=teacher.skips)
+    own, allowed = own_classes(classes), plan.settings.samples.missing_classes == "allow"
+    check_classes(pool.decisions[pool.decisions < len(own)], own, allowed, more="queries")
     transfer = search_transfer_set(asking, pool, plan, device)
     network, trained = train_student(asking, transfer, plan, teacher.parameters, device)
     told = decide_all(to_exact(network) if learn.arithmetic == "exact" else network, held, _CALL)
@@ -135,11 +138,12 @@ def _distill(
         student=Student(network, trained.architecture, teacher.spec.input_shape, classes),
         transfer=transfer,
         digest=digest_arrays(transfer.arrays()),
-        queries=Queries(asking.counts["asked"], teacher.sent(answers)),
+        queries=Queries(asking.counts["asked"], teacher.sent(answers), *(asking.counts[name] for name in TOKENS)),
         held_out=measured,
         agreement=agreement(told, measured.decisions) if len(held) else None,
         made=made,
-        missing=tuple(name for place, name in enumerate(classes) if not (pool.decisions == place).any()),
+        missing=tuple(name for place, name in enumerate(own) if not (pool.decisions == place).any()),
+        skipped=skipped,
         plan=plan,
         folder=folder,
     )

@@ -42,7 +42,9 @@ def read_front_door_run(folder: Path) -> FrontDoorRun:
             coverage=[CoveragePoint(**point) for point in result["coverage"]],
             asked=result["queries"]["asked"],
             sent=result["queries"]["sent"],
+            tokens=(result["queries"]["input_tokens"], result["queries"]["output_tokens"]),
             missing=result["missing_classes"],
+            skipped=result["skipped"],
             digests=[
                 ("Teacher", teacher["identity"]),
                 ("Transfer set", result["transfer"]),

@@ -41,10 +41,14 @@ class Queries:
     Attributes:
         asked: images wanted decided.
         sent: every attempt to send one: what is billed.
+        input_tokens: of the questions that the answers were billed for, where they say it.
+        output_tokens: likewise, of the answers.
     """
 
     asked: int
     sent: int
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Result:
         agreement: share of these on which student and teacher agree; None: none were held out.
         made: whether they are made images, which tell little of others.
         missing: names of classes that the teacher never decided.
+        skipped: samples that it gave no class, left out (`unclear="skip"`).
         plan: how the queries were spent.
         folder: where everything lies.
     """
@@ -74,11 +79,13 @@ class Result:
     missing: tuple[str, ...]
     plan: Plan
     folder: Path
+    skipped: int = 0
 
     def __str__(self) -> str:
         size = f"{self.student.architecture}, {self.student.parameters:,} parameters"
         agrees = "" if self.agreement is None else f"; {self.certify()}{' on made images' if self.made else ''}"
-        return f"{size}{agrees}; {self.queries.asked:,} queries asked, {self.queries.sent:,} sent; {self.folder}"
+        left = f"; {self.skipped:,} samples of no class left out" if self.skipped else ""
+        return f"{size}{agrees}{left}; {self.queries.asked:,} queries asked, {self.queries.sent:,} sent; {self.folder}"
 
     def certify(self, confidence: float = 0.95) -> CertifiedAgreement:
         """Agreement with its confidence interval, from the images held out.
@@ -143,6 +150,7 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
         "coverage": _coverage(found),
         "queries": asdict(found.queries),
         "missing_classes": list(found.missing),
+        "skipped": found.skipped,
         "transfer": found.digest,
         "teacher": {"identity": teacher.spec.identity, "parameters": teacher.parameters},
         "student": {"architecture": student.architecture, "parameters": student.parameters},

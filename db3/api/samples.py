@@ -13,6 +13,7 @@ from db3.rng import Purpose, derived_seed, permutation
 from db3.settings.samples import ROUNDED
 from db3.teachers.base import ImageShape
 from db3.teachers.decide import decide_images
+from db3.teachers.fetch import clear_of
 from db3.types import TransferImages
 from db3.zero_shot.rounds import RoundSettings, gather
 
@@ -59,17 +60,29 @@ def ask(asking: Asking, images: Images, name: str) -> Int64[np.ndarray, " n"]:
         raise _too_little(error) from error
 
 
-def take_samples(asking: Asking, images: Images | None, plan: Plan) -> TransferImages:
-    """The samples, real or made, and the teacher's decisions on them.
+def take_samples(
+    asking: Asking, images: Images | None, plan: Plan, *, skips: bool = False
+) -> tuple[TransferImages, int]:
+    """The samples, real or made, and the teacher's decisions on them; how many more were left out.
 
     Args:
         asking: the teacher.
         images: to learn from; None: there are none.
         plan: how many, and how.
+        skips: whether those are left out that the teacher gives no class, the last one standing for that.
 
     Raises:
         ConfigError: the limit does not pay for all of them, or the method needs what is not there.
+        DataError: none is left.
     """
+    found = _take(asking, images, plan)
+    if not skips:
+        return found, 0
+    clear = clear_of(found.decisions, asking.spec.classes - 1)
+    return TransferImages(found.images[clear], found.decisions[clear]), int((~clear).sum())
+
+
+def _take(asking: Asking, images: Images | None, plan: Plan) -> TransferImages:
     group = plan.settings.samples
     if group.method == "real" and images is not None:
         kept = images[draw_samples(len(images), group.count, group.seed)]

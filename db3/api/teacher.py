@@ -57,6 +57,7 @@ class ModelTeacher:
         spec: what is known of it without asking.
         class_names: of classes 0, 1, …
         parameters: its weights; None: unknown.
+        skips: whether samples that it decides as the last class, which unclear answers count as, are left out.
         costs: of what `decide` has asked.
     """
 
@@ -68,7 +69,9 @@ class ModelTeacher:
         *,
         votes: int = 1,
         parameters: int | None = None,
+        skips: bool = False,
     ) -> None:
+        self.skips = skips
         self._adapter, self._account, self._votes = adapter, account, votes
         self.spec, self.class_names, self.parameters = adapter().spec, tuple(class_names), parameters
         self._plain = self.open()
@@ -137,7 +140,7 @@ def teacher(
             remote model.
         described: whatever else the group `teacher` of the parameters knows (docs/guides/own-teacher.md): `mean`,
             `std`, `scale`, `resize`, `layout`, `dtype`, `classes_map`, `input`, `output`, `votes`, `call_batch`,
-            `quantise`, `http`, `line`, `unclear` (`error` or `reject`), `several`, `threshold`.
+            `quantise`, `http`, `line`, `unclear`, `several`, `threshold`.
 
     Raises:
         ConfigError: something is missing, unknown or of a wrong type.
@@ -168,14 +171,7 @@ def teacher(
             f"the model is {type(model).__name__}; expected a function, a network, a path, an address http(s)://…, a "
             "command as a list, or package.module:function"
         )
-    _check_policy(settings)
     return _fetched(settings, shape, names, device, link or Link())
-
-
-def _check_policy(settings: TeacherSettings) -> None:
-    """Refuse what only the pipeline knows."""
-    if settings.unclear == "skip":
-        raise ConfigError("teacher.unclear is skip, which leaves samples of the pipeline out; expected error or reject")
 
 
 def _timed(model: object, link: Link | None, timeout: float | None) -> Link | None:
@@ -250,6 +246,7 @@ def _write_card(settings: TeacherSettings, shape: ImageShape, names: list[str], 
     card = {
         **{"kind": settings.kind, "architecture": None, "input_shape": list(shape), "bounds": [0.0, 1.0]},
         **{"classes": len(names), "class_names": names, "quantise": settings.quantise, "votes": settings.votes},
+        **({} if settings.unclear == "error" else {"unclear": settings.unclear}),
         **{key: value for key, value in vars(found).items() if value is not None},
     }
     write_json(folder / CARD, {**card, "identity": identity(card, digest_weights(folder, card))})
@@ -259,7 +256,8 @@ def _of_folder(folder: Path, device: str, link: Link | None) -> ModelTeacher:
     card = read_card(folder)
     names = card.get("class_names") or [str(number) for number in range(card["classes"])]
     adapter, parameters = partial(late_adapter, folder, device, link), card.get("parameters")
-    return ModelTeacher(adapter, account_of(folder), names, votes=votes_of(folder), parameters=parameters)
+    skips, account, votes = card.get("unclear") == "skip", account_of(folder), votes_of(folder)
+    return ModelTeacher(adapter, account, names, votes=votes, parameters=parameters, skips=skips)
 
 
 def _of_function(
@@ -291,7 +289,8 @@ def _of_function(
         return _rounded(Batching(asked, pad=False, sending=sending, answered=answered, link=link))
 
     account = Account(key, len(decided), f"function {who}")
-    return ModelTeacher(partial(LateAdapter, spec, opened), account, decided, votes=checked.votes)
+    late, skips = partial(LateAdapter, spec, opened), checked.unclear == "skip"
+    return ModelTeacher(late, account, decided, votes=checked.votes, skips=skips)
 
 
 def _of_network(
@@ -336,9 +335,7 @@ def _checked(described: dict[str, Any], known: Sequence[str], what: str) -> Teac
     wrong = sorted(set(described) - set(known))
     if wrong:
         raise ConfigError(f"{wrong[0]} says nothing of {what}, which takes {', '.join(known)}: leave it out")
-    found = build(TeacherSettings, {**described, "kind": "callable", "function": "in:memory"}, "teacher")
-    _check_policy(found)
-    return found
+    return build(TeacherSettings, {**described, "kind": "callable", "function": "in:memory"}, "teacher")
 
 
 def _rounded(asked: Teacher) -> Teacher:

@@ -8,11 +8,11 @@ from torch import nn
 
 from db3.api.asking import Asking
 from db3.api.plan import Plan
-from db3.images.augmented import decide_augmented
+from db3.images.augmented import augmented_images, augmented_keys
 from db3.progress import Progress
 from db3.search import DistanceParts, search_pairs
+from db3.search.beside import ask_variations
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
-from db3.search.plan import count_variations
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.settings.search import Query
 from db3.soft_labels import (
@@ -43,8 +43,8 @@ def search_transfer_set(asking: Asking, pool: TransferImages, plan: Plan, device
         found = search_pairs(
             asking, pool, search, parts, surrogate, device=device, on_asked=progress.advance, run=asking.run
         )
-        points, queried, distances = _merged(found)
-    queried = _with_variations(asking, pool, found, queried, chosen.query)
+        points, queried, distances, asked = _merged(found)
+    queried = _with_variations(asking, pool, asked + len(found.synthetic_answers), queried, chosen.query)
     pairs = len(pool.decisions) * (asking.spec.classes - 1)
     recipe = choose_recipe(
         chosen.soft_labels,
@@ -59,15 +59,15 @@ def search_transfer_set(asking: Asking, pool: TransferImages, plan: Plan, device
 
 
 def _with_variations(
-    asking: Asking, pool: TransferImages, found: DistanceParts, queried: QueriedImages, query: Query
+    asking: Asking, pool: TransferImages, searched: int, queried: QueriedImages, query: Query
 ) -> QueriedImages:
     """What the searches asked, and beside it the augmented images that the query's share of variations asks."""
-    searched = sum(int(part.asked.sum()) for part in found) + len(found.synthetic_answers)
-    numbers = range(count_variations(query.variations, searched))
-    if not numbers:
+    decisions = ask_variations(asking, pool, query, searched, run=asking.run).decisions
+    if not len(decisions):
         return queried
-    decisions = decide_augmented(asking, pool, numbers, query.seed, asking.run, "variations")
-    return add_variations(queried, pool.images, decisions, query.seed)
+    numbers, seed = range(len(decisions)), query.seed
+    images, keys = augmented_images(pool.images, numbers, seed), augmented_keys(len(pool.images), numbers, seed)
+    return add_variations(queried, images, decisions, keys)
 
 
 def train_student(
@@ -92,11 +92,12 @@ def train_student(
     return trained.network, settings
 
 
-def _merged(found: DistanceParts) -> tuple[BoundaryPoints, QueriedImages, Float[np.ndarray, "n k"]]:
-    """Boundary points, queried images and distances of all parts."""
+def _merged(found: DistanceParts) -> tuple[BoundaryPoints, QueriedImages, Float[np.ndarray, "n k"], int]:
+    """Boundary points, queried images and distances of all parts, and how much all pairs asked."""
     parts = list(found)
     points, pairs, images, decisions, keys, distances = (
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("points", "point_pairs", "queried_images", "queried_decisions", "queried_keys", "distances")
     )
-    return BoundaryPoints(points, pairs), QueriedImages(images, decisions, keys), distances
+    asked = sum(int(part.asked.sum()) for part in parts)
+    return BoundaryPoints(points, pairs), QueriedImages(images, decisions, keys), distances, asked

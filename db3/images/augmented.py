@@ -100,6 +100,19 @@ def augmented_parents(samples: int, numbers: Sequence[int], seed: int) -> Int64[
     return torch.stack([parent, torch.where(share > 0, partner, parent)], dim=1).numpy()
 
 
+def augmented_keys(samples: int, numbers: Sequence[int], seed: int) -> Int64[np.ndarray, "m 3"]:
+    """(sample, other sample, turn) of each augmented image: those of `augmented_parents`, and the how-manieth it is of
+    its sample.
+
+    Args:
+        samples: N, how many there are.
+        numbers: of the images.
+        seed: of the images.
+    """
+    turns = np.array(numbers, np.int64) // samples
+    return np.column_stack([augmented_parents(samples, numbers, seed), turns])
+
+
 def _drawn(
     samples: int, number: Int64[Tensor, " m"], seed: int
 ) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " m"], Float[Tensor, " m"]]:

@@ -44,9 +44,10 @@ _MEANINGS = {
     "image": "the image, as a PNG file",
     "decision": "the class that the teacher decided: its place among the class names",
     "soft_label": "a share for each class, in the order of the class names",
-    "sample": "the row of `samples` that the search began at",
-    "other_class": "the class whose boundary was searched",
-    "place": "of this image among the queries of its pair of sample and class",
+    "sample": "the row of `samples` that the search began at, or that was varied",
+    "other_class": "the class whose boundary was searched; null of a variation",
+    "other_sample": "of a variation the row of `samples` that is mixed in, `sample` where none is; null of a search",
+    "place": "of this image among the queries of its pair of sample and class, or among the variations of its sample",
 }
 
 

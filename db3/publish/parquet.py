@@ -34,7 +34,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "boundary_points_pairs": ("sample", "other_class"),
     "boundary_points_soft_labels": ("soft_label",),
     "queried_decisions": ("decision",),
-    "queried_keys": ("sample", "other_class", "place"),
+    "queried_keys": ("sample", "other_class", "other_sample", "place"),  # no class of a variation, else no other sample
 }
 _CLASSES = ("decision", "other_class")  # columns that hold a class
 
@@ -63,7 +63,7 @@ def write_config(path: Path, name: str, arrays: Mapping[str, npt.NDArray[Any]], 
             columns = {"image": [{"bytes": encode(image), "path": None} for image in arrays[images][rows]]}
             for each, array in held.items():
                 part, names = array[rows], _COLUMNS[each]
-                columns |= dict(zip(names, _split(part, len(names)), strict=True))
+                columns |= dict(zip(names, _split(each, part), strict=True))
             writer.write_table(pa.table(columns, schema=schema))
 
 
@@ -89,7 +89,7 @@ def read_config(path: Path, name: str, folder: Path) -> dict[str, npt.NDArray[An
             arrays: dict[str, npt.NDArray[Any]] = {images: found}
             for each in others:
                 if set(_COLUMNS[each]) <= set(there):
-                    arrays[each] = _joined([file.read([column])[column] for column in _COLUMNS[each]])
+                    arrays[each] = _joined(each, [file.read([column])[column] for column in _COLUMNS[each]])
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a whole file of `db3 export` ({one_line(error)}): export it again") from error
     return arrays
@@ -134,15 +134,22 @@ def _rows(file: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _split(part: npt.NDArray[Any], columns: int) -> list[Any]:
-    if columns > 1:
-        return [part[:, place] for place in range(columns)]
+def _split(name: str, part: npt.NDArray[Any]) -> list[Any]:
+    if name == "queried_keys":
+        sample, kind, place = part.T  # see `db3.soft_labels.QueriedImages.packed_keys`
+        return [sample, np.ma.array(kind, mask=kind < 0), np.ma.array(-1 - kind, mask=kind >= 0), place]
+    if len(_COLUMNS[name]) > 1:
+        return list(part.T)
     return [list(part)] if part.ndim == 2 else [part]
 
 
-def _joined(columns: list[Any]) -> npt.NDArray[Any]:
+def _joined(name: str, columns: list[Any]) -> npt.NDArray[Any]:
     """The array that `_split` took apart."""
     parts = [column.combine_chunks() for column in columns]
+    if name == "queried_keys":
+        sample, other_class, other_sample, place = (part.fill_null(-1).to_numpy() for part in parts)
+        kind = np.where(other_sample < 0, other_class, -1 - other_sample)
+        return np.stack([sample, kind, place], axis=1)
     if len(parts) > 1:
         return np.stack([part.to_numpy() for part in parts], axis=1)
     (part,) = parts

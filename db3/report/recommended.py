@@ -9,9 +9,10 @@ _DUST = 0.05  # of the way to the nearest sample of the other class; digits and 
 
 
 def choice_line(choice: ChoiceFacts | None, titles: Mapping[str, str]) -> str | None:
-    """Why this student is recommended; None where nothing was there to choose from."""
-    if choice is None:
-        return None
+    """Why this student is recommended, or why nothing was there to choose from; None where neither is told."""
+    if choice is None or not choice.agreed:
+        reason = choice.reason if choice else None
+        return f"The student was not chosen among the variants: {reason}." if reason else None
     own, *rivals = choice.agreed
     told = f"on {number(choice.samples)} samples held out, whose decisions were known, it agrees with the teacher on"
     if choice.name != own:

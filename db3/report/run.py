@@ -112,12 +112,15 @@ class ChoiceFacts:
     Attributes:
         name: of it.
         samples: held out, each once.
-        agreed: how many of these each candidate decides as the teacher did, the student of the searches first.
+        agreed: how many of these each candidate decides as the teacher did, the student of the searches first; none
+            where nothing was there to choose from.
+        reason: why nothing was; None where it is not told.
     """
 
     name: str
     samples: int
     agreed: Mapping[str, int]
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,9 @@ class FrontDoorRun:
         coverage: how much the student answers, against agreement, on the held-out images.
         asked: images wanted decided.
         sent: every attempt to send one.
+        tokens: of questions and of answers that were billed, where the teacher says it.
         missing: classes that the teacher never decided.
+        skipped: samples that it gave no class, left out.
         digests: (what, its digest), in the order they were made.
         settings: groups of parameters.
         images: the samples.
@@ -175,7 +180,9 @@ class FrontDoorRun:
     coverage: Sequence[CoveragePoint]
     asked: int
     sent: int
+    tokens: tuple[int, int]
     missing: Sequence[str]
+    skipped: int
     digests: Sequence[tuple[str, str]]
     settings: Mapping[str, Any]
     images: UInt8[np.ndarray, "n c h w"]
@@ -212,7 +219,7 @@ class Run:
         scores: of every student.
         losses: of every student, on the way.
         snapshots: of made samples.
-        choice: which variant the student is, and why; None: nothing was there to choose from.
+        choice: which variant the student is, and why; None: not told.
         boundary: where the boundaries found lie, as a share of the way to the nearest sample of the other class.
         coverage: how much the exported student answers, against agreement; none where the teacher was not asked.
     """

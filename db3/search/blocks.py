@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 
 from db3.errors import BudgetSpent, DataError
 from db3.pixels import to_bytes, to_floats
@@ -21,6 +21,8 @@ from db3.types import TransferImages
 # Both bound memory. Results do not depend on them; the order of the journal does.
 _PAIRS_PER_SEARCH = 512
 _VALUES_PER_BLOCK = 2**24  # pixels that a block's ledger holds: 64 MiB as float32
+
+Starts = tuple[Int64[np.ndarray, "r k q"], Float32[np.ndarray, "r k q"]]
 
 
 class Blocks:
@@ -88,7 +90,8 @@ class Blocks:
 
     def starts(self, part: slice) -> Float[torch.Tensor, "n q d"]:
         """The nearest samples decided as each pair's class, nearest first; NaN where there are fewer."""
-        chosen = self._nearest[self._row[part], self._class[part]]
+        index, _ = self.nearest
+        chosen = index[self._row[part], self._class[part]]
         starts = self._pixels(chosen.clip(min=0))
         starts[self._here(chosen < 0)] = torch.nan
         return starts
@@ -100,12 +103,16 @@ class Blocks:
         return torch.from_numpy(array).to(self._device)
 
     @cached_property
-    def _nearest(self) -> Int64[np.ndarray, "r k q"]:
-        images = self._pool.images[self._rows.start : self._rows.stop]
-        found, _ = nearest_starts(
-            images, self._pool.images, self._pool.decisions, self._spec.classes, self._settings.starts
-        )
-        return found
+    def nearest(self) -> Starts:
+        """The start samples of every pair and how far they are, see `nearest_starts`; none where nothing is searched.
+
+        An earlier phase's may be set instead: they are the same.
+        """
+        images, classes = self._pool.images[self._rows.start : self._rows.stop], self._spec.classes
+        if self._settings.method == "none":
+            none = (len(images), classes, 0)
+            return np.empty(none, np.int64), np.empty(none, np.float32)
+        return nearest_starts(images, self._pool.images, self._pool.decisions, classes, self._settings.starts)
 
     def asks(self) -> Iterator[Asks]:
         """A search for each block, from its first ask to its results; its images live no longer than that."""
@@ -137,7 +144,8 @@ class Blocks:
     def collect(self, answers: Int64[np.ndarray, " a"]) -> Distances:
         points, pairs = self._points.flat(self._rows.start)
         chosen = self.queried_images.read()
-        return Distances(self._distances, self._asked, self._at, answers, points, pairs, *chosen, self._unfinished)
+        found = self._distances, self._asked, self._at, answers, points, pairs, *chosen, self._unfinished
+        return Distances(*found, *self.nearest)
 
 
 def check_pool(spec: TeacherSpec, pool: TransferImages) -> None:

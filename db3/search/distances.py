@@ -24,6 +24,9 @@ class Distances:
         queried_keys: (sample, class, place) of each: the pair it was asked for, and its place among that pair's.
         unfinished: pairs that would have asked more, had the teacher not refused: their distances are as far as they
             came.
+        starts: the start samples of each pair, nearest first, −1 where there are fewer; q = 0 where nothing is
+            searched. See `db3.search.starts.nearest_starts`.
+        start_distances: how far away each is, +inf where there is none.
     """
 
     distances: Float32[np.ndarray, "r k"]
@@ -36,6 +39,8 @@ class Distances:
     queried_decisions: Int64[np.ndarray, " m"]
     queried_keys: Int64[np.ndarray, "m 3"]
     unfinished: Bool[np.ndarray, "r k"]
+    starts: Int64[np.ndarray, "r k q"]
+    start_distances: Float32[np.ndarray, "r k q"]
 
 
 class DistanceParts:

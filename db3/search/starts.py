@@ -25,7 +25,7 @@ def nearest_starts(
     """The `count` nearest pool samples of every class, by L2 distance.
 
     Pixels are integers, and what is summed in float32 stays an integer of 24 bits: exact, whatever the order in which
-    a matrix product adds. The choice is the same on every machine. Boundary points go to the earlier sample. Memory is
+    a matrix product adds. The choice is the same on every machine; of equals the earlier sample is nearer. Memory is
     bounded, whatever the number of images: some 50 MiB.
 
     Args:
@@ -56,8 +56,8 @@ def _nearest(
 ) -> tuple[Int[Tensor, "b q"], Int[Tensor, "b q"]]:
     """Indices and squared distances of the `count` ≤ m nearest of the pool samples `own`.
 
-    A candidate is one integer, (‖y‖² − 2⟨x, y⟩)·n + index: its order is that of the distances, boundary points by
-    index.
+    A candidate is one integer, (‖y‖² − 2⟨x, y⟩)·n + index: its order is that of the distances, and of equals
+    by index.
     """
     best = torch.empty(rows.shape[0], 0, dtype=torch.int64)
     size = max(1, _PIECE_VALUES // max(1, rows.shape[1]))

@@ -2,12 +2,11 @@
 
 import json
 import re
-from difflib import get_close_matches
 from operator import attrgetter
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from db3.errors import ConfigError
+from db3.errors import ConfigError, nearest_name
 from db3.settings.declare import Doc, Ge, Le, Matches, check, settings
 from db3.settings.training import Arithmetic, CropSettings, Descent, Positive, Share, require_float32
 
@@ -29,6 +28,15 @@ class HttpSettings:
         Annotated[str, Matches(r"[A-Za-z0-9-]*", "letters, digits and -, or nothing")],
         Doc("word before the token; empty: none"),
     ] = "Bearer"
+    aws_region: Annotated[
+        Annotated[str, Matches(r"[a-z0-9-]+", "a region, as eu-central-1")] | None,
+        Doc(
+            "requests are signed for it (AWS, version 4) by AWS_ACCESS_KEY_ID, … of the environment; null: they are not"
+        ),
+    ] = None
+    aws_service: Annotated[
+        Annotated[str, Matches(r"[a-z0-9-]+", "a service, as sagemaker")], Doc("that the signature names")
+    ] = "sagemaker"
     format: Annotated[Literal["png", "jpeg"], Doc("http_image: of the picture sent")] = "png"
     body: Annotated[Literal["raw", "multipart", "json"], Doc("http_image: json: base64 below `field`")] = "raw"
     field: Annotated[
@@ -47,7 +55,10 @@ class HttpSettings:
     constant: Annotated[
         str | None, Doc("http_image: JMESPath of what all answers must have alike, as the model's name")
     ] = None
-    tokens: Annotated[str | None, Doc("http_image: JMESPath of the tokens that an answer was billed for")] = None
+    input_tokens: Annotated[
+        str | None, Doc("http_image: JMESPath of the tokens of the question that an answer was billed for")
+    ] = None
+    output_tokens: Annotated[str | None, Doc("http_image: likewise, of the answer")] = None
 
     @property
     def sends_pixels(self) -> bool:
@@ -59,6 +70,10 @@ class HttpSettings:
         """Messages leave the address out: it may hold what it must not."""
         self._check_address()
         self._check_request()
+        if self.aws_region and self.token:
+            raise ConfigError(
+                "token: requests are signed for aws_region, which takes the header's place: leave one out"
+            )
 
     def _check_request(self) -> None:
         for name, text in (("request", self.request), ("each", self.each)):
@@ -81,9 +96,9 @@ class HttpSettings:
         """A misspelt one would be sent as it stands, and one without a value as nothing."""
         for name, text in (("request", self.request), ("each", self.each), ("prompt", self.prompt)):
             for found in re.findall(r"\$(\w+)", text or ""):
-                near = get_close_matches(found, PLACEHOLDERS, n=1, cutoff=0.7)
+                near = nearest_name(found, PLACEHOLDERS)
                 if near and found not in PLACEHOLDERS:
-                    raise ConfigError(f"{name}: holds ${found}; did you mean ${near[0]}?")
+                    raise ConfigError(f"{name}: holds ${found}; did you mean ${near}?")
                 if found in ("model", "prompt") and self.url and not getattr(self, found):
                     raise ConfigError(f"{found} has no value, but {name} holds ${found}: give it one")
 
@@ -118,6 +133,39 @@ class Link:
         Literal["auto", "json", "binary"], Doc("auto: binary where the server says that it knows it")
     ] = "auto"
     compress: Annotated[bool, Doc("gzip requests too; answers may always come compressed")] = False
+
+
+@settings
+class Price:
+    """What asking the teacher is billed at, in any one currency. Nothing here decides an answer."""
+
+    queries: Annotated[Annotated[float, Ge(0)] | None, Doc("of 1,000 images sent, failed attempts included")] = None
+    input_tokens: Annotated[
+        Annotated[float, Ge(0)] | None, Doc("of a million tokens of questions; teacher.http.input_tokens counts them")
+    ] = None
+    output_tokens: Annotated[
+        Annotated[float, Ge(0)] | None, Doc("of a million tokens of answers; teacher.http.output_tokens counts them")
+    ] = None
+
+    @property
+    def by_token(self) -> bool:
+        """Whether tokens are billed."""
+        return self.input_tokens is not None or self.output_tokens is not None
+
+    def cost(self, sent: int | float, input_tokens: int | float = 0, output_tokens: int | float = 0) -> float | None:
+        """What so many images and tokens cost; None: no price is told."""
+        if self.queries is None and not self.by_token:
+            return None
+        tokens = (self.input_tokens or 0.0) * input_tokens + (self.output_tokens or 0.0) * output_tokens
+        return (self.queries or 0.0) * sent / 1000 + tokens / 1_000_000
+
+    def __str__(self) -> str:
+        prices = (
+            (self.queries, "per 1,000 images"),
+            (self.input_tokens, "per million input tokens"),
+            (self.output_tokens, "per million output tokens"),
+        )
+        return ", ".join(f"{price:g} {unit}" for price, unit in prices if price is not None)
 
 
 Kind = Literal["train", "checkpoint", "exported", "onnx", "http", "http_image", "callable", "process"]

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from jaxtyping import Float, Float32, Int, Int64, UInt8
 
 from db3.errors import DataError
-from db3.images.augmented import augmented_images, augmented_parents
 from db3.soft_labels.auto import Recipe
 from db3.soft_labels.boundary_points import boundary_point_labels
 from db3.soft_labels.build import soft_labels
@@ -39,18 +38,44 @@ class BoundaryPoints:
 
 @dataclass(frozen=True)
 class QueriedImages:
-    """Images that searches asked, and the decisions on them.
+    """Images that searches asked, variations that were asked beside them, and the decisions on all of these.
 
     Attributes:
         images: as asked, in the order of (sample, class, place).
         decisions: the teacher's.
-        keys: (sample, class, place among the pair's queries) of each; of a variation, which belongs to no pair, see
-            `add_variations`.
+        keys: (sample, class, place among the pair's queries) of each; of a variation, which belongs to no pair,
+            (sample, −1, turn).
+        partners: the other sample that a variation descends from, −1 of what a search asked; None: no variations.
     """
 
     images: UInt8[np.ndarray, "a c h w"]
     decisions: Int64[np.ndarray, " a"]
     keys: Int64[np.ndarray, "a 3"]
+    partners: Int64[np.ndarray, " a"] | None = None
+
+    @classmethod
+    def unpacked(
+        cls, images: UInt8[np.ndarray, "a c h w"], decisions: Int64[np.ndarray, " a"], keys: Int64[np.ndarray, "a 3"]
+    ) -> "QueriedImages":
+        """Those whose `packed_keys` these are."""
+        varied = keys[:, 1] < 0
+        if not varied.any():
+            return cls(images, decisions, keys)
+        partners = np.where(varied, -1 - keys[:, 1], -1)
+        return cls(images, decisions, np.column_stack([keys[:, 0], keys[:, 1].clip(min=-1), keys[:, 2]]), partners)
+
+    @property
+    def packed_keys(self) -> Int64[np.ndarray, "a 3"]:
+        """Keys and partners as one array, as files hold them: of a variation (sample, −1 − other sample, turn)."""
+        if self.partners is None:
+            return self.keys
+        kind = np.where(self.partners < 0, self.keys[:, 1], -1 - self.partners)
+        return np.column_stack([self.keys[:, 0], kind, self.keys[:, 2]])
+
+    def chosen(self, rows: Int64[np.ndarray, " r"]) -> "QueriedImages":
+        """Those in these places."""
+        partners = None if self.partners is None else self.partners[rows]
+        return QueriedImages(self.images[rows], self.decisions[rows], self.keys[rows], partners)
 
 
 @dataclass(frozen=True)
@@ -109,7 +134,7 @@ class TransferSet:
         if (points := self.boundary_points) is not None:
             arrays |= dict(zip(_POINTS, (points.images, points.pairs, points.soft_labels), strict=True))
         if (queried := self.queried_images) is not None:
-            arrays |= dict(zip(_QUERIED, (queried.images, queried.decisions, queried.keys), strict=True))
+            arrays |= dict(zip(_QUERIED, (queried.images, queried.decisions, queried.packed_keys), strict=True))
         return arrays
 
     @classmethod
@@ -122,7 +147,7 @@ class TransferSet:
             arrays["decisions"],
             arrays["soft_labels"],
             BoundaryPoints(*(arrays[name] for name in _POINTS)) if _POINTS[0] in arrays else None,
-            QueriedImages(*(arrays[name] for name in _QUERIED)) if _QUERIED[0] in arrays else None,
+            QueriedImages.unpacked(*(arrays[name] for name in _QUERIED)) if _QUERIED[0] in arrays else None,
         )
 
 
@@ -194,33 +219,30 @@ def transfer_set_at(
         )
     if queried is not None:
         rows = np.flatnonzero((queried.keys[:, 1] < 0) | (queried.keys[:, 2] < queries))
-        queried = (
-            QueriedImages(queried.images[rows], queried.decisions[rows], queried.keys[rows]) if len(rows) else None
-        )
+        queried = queried.chosen(rows) if len(rows) else None
     return replace(transfer, soft_labels=labels, scale=scale, boundary_points=points, queried_images=queried)
 
 
 def add_variations(
     queried: QueriedImages,
-    samples: UInt8[np.ndarray, "n c h w"],
+    images: UInt8[np.ndarray, "v c h w"],
     decisions: Int64[np.ndarray, " v"],
-    seed: int,
+    keys: Int64[np.ndarray, "v 3"],
 ) -> QueriedImages:
-    """What was asked, augmented images of the samples included; their key is (sample, −1 − the other parent, turn).
+    """What was asked, augmented images of the samples included.
 
     Args:
         queried: what the searches asked.
-        samples: that the augmented images descend from.
-        decisions: the teacher's on augmented images 0, 1, …
-        seed: of these.
+        images: the augmented ones.
+        decisions: the teacher's on these.
+        keys: (sample, other sample, turn) of each, see `db3.images.augmented.augmented_keys`.
     """
-    numbers = range(len(decisions))
-    parents = augmented_parents(len(samples), numbers, seed)
-    keys = np.column_stack([parents[:, 0], -1 - parents[:, 1], np.arange(len(decisions)) // len(samples)])
+    own = np.column_stack([keys[:, 0], np.full(len(keys), -1), keys[:, 2]])
     return QueriedImages(
-        np.concatenate([queried.images, augmented_images(samples, numbers, seed)]),
+        np.concatenate([queried.images, images]),
         np.concatenate([queried.decisions, decisions]),
-        np.concatenate([queried.keys, keys]),
+        np.concatenate([queried.keys, own]),
+        np.concatenate([np.full(len(queried.keys), -1), keys[:, 1]]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from db3.settings.training import AssistantSettings, VariantSettings
 from db3.students.assistants import label_by_assistants
-from db3.students.choose import Choice, candidates, choose_variant, recommend
+from db3.students.choose import Choice, candidates, choose_variant, recommend, why_no_choice
 from db3.students.comparison import SearchProgress, VariantSources, build_variants, left_out
 from db3.students.train import StudentSettings, TrainedStudent, train_variants
 from db3.students.variants import Variant, student_variant
@@ -24,4 +24,5 @@ __all__ = [
     "recommend",
     "student_variant",
     "train_variants",
+    "why_no_choice",
 ]

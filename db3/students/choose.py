@@ -19,6 +19,7 @@ from db3.students.variants import Variant
 from db3.teachers.decide import decide_all
 from db3.work import Run, run_here
 
+_FEWEST = 8  # samples of a fold: fewer tell nothing
 _ENOUGH = 1000  # samples held out: more tell little more, and every fold costs a training of each candidate
 _BATCH = 256
 
@@ -58,19 +59,45 @@ class Choice:
         name: of it.
         samples: how many were held out, each once.
         candidates: the student's own first; none where there was nothing to choose from.
-        boundary: where the boundaries found lie, as a share of the way to the nearest sample of the other class: half
-            of them nearer; null where none was.
+        reason: why there was nothing to choose from; absent where the student was chosen.
     """
 
     name: str = "student"
     samples: int = 0
     candidates: tuple[Candidate, ...] = ()
-    boundary: float | None = None
+    reason: str | None = None
 
 
 def candidates(variants: Sequence[Variant]) -> list[Variant]:
     """Those that may be recommended: no point of the student's curve, no control, nothing that no black box offers."""
     return [each for each in variants if each.black_box and "@" not in each.name and each.name not in CONTROLS]
+
+
+def why_no_choice(
+    variants: Sequence[Variant], samples: int, folds: int, *, descended: bool = False, assisted: bool = False
+) -> str | None:
+    """Why the student cannot be chosen among the variants; None where it can.
+
+    Args:
+        variants: see `choose_variant`.
+        samples: how many there are to hold out.
+        folds: that they would be cut into; 0: no choice is wanted.
+        descended: whether the samples were made of each other.
+        assisted: whether teacher assistants label what the student learns.
+    """
+    if not folds:
+        return "distill.folds is 0"
+    if len(candidates(variants)) < 2:
+        return "there is no other variant that a black box allows"
+    if descended:
+        return "the samples were made in rounds and descend from each other, so none can be held out of the rest"
+    if assisted:
+        return "teacher assistants learnt from every sample, so none can be held out of what they label"
+    if samples < _FEWEST * folds:
+        return (
+            f"{samples} samples are too few to hold out: {folds} folds (distill.folds) take {_FEWEST * folds} or more"
+        )
+    return None
 
 
 def choose_variant(

@@ -59,7 +59,6 @@ class VariantSources:
         augmented: the teacher's decisions on the augmented images 0, 1, … of the samples.
         augmented_seed: of these images.
         starts: the start samples of each pair's search, see `nearest_starts`; None: not told.
-        start_distances: how far these are.
         network: the teacher's own, whose scores `kd` needs and no black box tells.
         arithmetic: in which it tells them.
     """
@@ -72,7 +71,6 @@ class VariantSources:
     augmented: Int64[np.ndarray, " m"] | None = None
     augmented_seed: int = 0
     starts: Int64[np.ndarray, "n k q"] | None = None
-    start_distances: Float[np.ndarray, "n k q"] | None = None
     network: nn.Module | None = None
     arithmetic: Arithmetic = "float32"
 

@@ -48,8 +48,8 @@ class Int8Facts:
 def quantise_onnx(model: bytes, images: UInt8[np.ndarray, "n c h w"]) -> bytes:
     """The same model in int8: static quantisation by onnxruntime, in the form of QuantizeLinear/DequantizeLinear pairs.
 
-    Weights have a scale for each channel; all zero points are 0, as TensorRT wants them. Input, output, opset and the
-    name of the batch's axis are those of `export_onnx`.
+    Weights have a scale for each channel; all zero points are 0 and biases are float32, as TensorRT wants them. Input,
+    output, opset and the name of the batch's axis are those of `export_onnx`.
 
     Args:
         model: as `export_onnx` gives it.
@@ -74,8 +74,13 @@ def quantise_onnx(model: bytes, images: UInt8[np.ndarray, "n c h w"]) -> bytes:
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
             reduce_range=True,  # of weights, to 7 bits: sums of 8 saturate on processors without VNNI
-            # The logits stay in float32: 256 levels would make ties of them.
-            extra_options={**symmetric, "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+            # The logits stay in float32: 256 levels would make ties of them. So do biases: TensorRT's parser takes no
+            # int32 ("only activation types allowed", github.com/onnx/onnx-tensorrt/issues/850).
+            extra_options={
+                **symmetric,
+                "QuantizeBias": False,
+                "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"],
+            },
         )
         return quantised.read_bytes()
 

@@ -89,23 +89,26 @@ def _title(transfer: TransferSet) -> str:
 def _groups(transfer: TransferSet, starts: Int64[np.ndarray, "n k q"] | None) -> tuple[Group, ...]:
     groups, recipe = [], transfer.recipe
     if (points := transfer.boundary_points) is not None and points.soft_labels is not None:
-        labels, parents = points.soft_labels, _parents(points.pairs, starts)
+        labels, parents = points.soft_labels, _parents(points.pairs, starts, None)
         share, temperature = recipe.boundary_points, recipe.temperature
         groups.append(boundary_points(points.images, points.pairs, labels, share, temperature, parents))
     if (queried := transfer.queried_images) is not None:
-        parents = _parents(queried.keys[:, :2], starts)
+        parents = _parents(queried.keys[:, :2], starts, queried.partners)
         groups.append(queried_images(queried.images, queried.decisions, parents, recipe.queried_images))
     return tuple(groups)
 
 
-def _parents(pairs: Int64[np.ndarray, "m 2"], starts: Int64[np.ndarray, "n k q"] | None) -> Parents:
+def _parents(
+    pairs: Int64[np.ndarray, "m 2"], starts: Int64[np.ndarray, "n k q"] | None, partners: Int64[np.ndarray, " m"] | None
+) -> Parents:
     """The samples that what was asked of each pair descends from, or that were varied."""
     samples: Parents = pairs[:, 0].copy()
     if starts is None:
         return samples
-    partners = -1 - pairs[:, 1:]  # of variations, see `add_variations`; negative for what a search asked
     of_pairs = starts[samples, np.maximum(pairs[:, 1], 0)]
-    return np.column_stack([samples, np.where(partners < 0, of_pairs, partners)])
+    if partners is None:
+        return np.column_stack([samples, of_pairs])
+    return np.column_stack([samples, np.where(partners[:, None] < 0, of_pairs, partners[:, None])])
 
 
 def boundary_points(

@@ -12,7 +12,8 @@ from db3.teachers.base import Announcing, Teacher
 from db3.teachers.checks import checked_decisions, read_images
 
 UNCLEAR = ("nothing", "several", "off_list")
-COUNTS = ("asked", "known", "sent", "answered", "votes", "compared", "changed", *UNCLEAR, "tokens")
+TOKENS = ("input_tokens", "output_tokens")
+COUNTS = ("asked", "known", "sent", "answered", "votes", "compared", "changed", *UNCLEAR, *TOKENS)
 """The numbers of a record, as files and manifests name them."""
 Images = (
     Float[Tensor, "n c h w"] | UInt8[Tensor, "n c h w"] | Float[np.ndarray, "n c h w"] | UInt8[np.ndarray, "n c h w"]
@@ -35,7 +36,8 @@ class Costs:
         nothing: answers that came back and named no class, as `teacher.unclear` allows (the adapter).
         several: likewise, more than one class.
         off_list: likewise, none of the model's classes.
-        tokens: that the answers were billed for, where they say it (the adapter).
+        input_tokens: of the questions that the answers were billed for, where they say it (the adapter).
+        output_tokens: likewise, of the answers themselves.
         before: images that earlier runs of the same work have sent.
         limit: `before` and `sent` together never exceed it; None: no limit.
     """
@@ -50,7 +52,8 @@ class Costs:
     nothing: int = 0
     several: int = 0
     off_list: int = 0
-    tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     before: int = 0
     limit: int | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)

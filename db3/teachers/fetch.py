@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool, Int64
 from torch import nn
 
 from db3.arithmetic import to_exact
-from db3.errors import ConfigError
+from db3.errors import ConfigError, DataError
 from db3.networks import count_parameters, multiply_adds, save_weights
 from db3.settings.declare import shared
 from db3.settings.teacher import PixelSettings, TeacherSettings
@@ -141,6 +143,30 @@ def with_rejected(class_names: Sequence[str], settings: TeacherSettings) -> list
             "name"
         )
     return [*class_names, REJECTED]
+
+
+def clear_of(decisions: Int64[np.ndarray, " n"], rejected: int) -> Bool[np.ndarray, " n"]:
+    """Which samples stay where those of no class are left out (`teacher.unclear: skip`).
+
+    Args:
+        decisions: the teacher's.
+        rejected: the class that unclear answers count as.
+
+    Raises:
+        DataError: it gave none of them a class.
+    """
+    clear: Bool[np.ndarray, " n"] = decisions != rejected
+    if len(clear) and not clear.any():
+        raise DataError(
+            f"the teacher gave none of the {len(clear)} samples a class, and teacher.unclear is skip: look at what it "
+            "answers, or show it other images"
+        )
+    return clear
+
+
+def own_classes(class_names: Sequence[str]) -> list[str]:
+    """The names without the one that unclear answers count as, of which no sample is needed."""
+    return list(class_names[:-1] if class_names[-1] == REJECTED else class_names)
 
 
 def fetch_model(description: ModelDescription, folder: Path, link: Link | None = None) -> FetchedTeacher:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import db3
+from db3.api.report import write_front_door_report
 from db3.errors import ConfigError, DataError, TeacherError
 
 SHAPE, CLASSES = (1, 16, 16), 4
@@ -132,6 +133,35 @@ def test_images_of_their_own_to_measure_by(tmp_path: Path) -> None:
     found = distilled(Vendor(), tmp_path, held_out=held)
     assert np.array_equal(found.held_out.images, held)
     assert found.queries.asked == 400
+
+
+@pytest.mark.parametrize("method", ["real", "augmented"])
+def test_samples_of_no_class_are_left_out_and_counted(method: str, tmp_path: Path) -> None:
+    def shy(images: np.ndarray) -> list[int | None]:
+        """Says nothing of images whose first quarter is brightest."""
+        return [int(k) if k else None for k in brightest(images)]
+
+    teacher = db3.teacher(shy, shape=SHAPE, classes=CLASSES, unclear="skip", call_batch=32)
+    settings = SMALL if method == "augmented" else {**SMALL, "samples.method": "real", "samples.count": None}
+    more: dict[str, Any] = {"student": "lenet5_fifth", "settings": settings, "progress": False}
+    found = db3.distill(teacher, IMAGES, queries=400 if method == "augmented" else 80, folder=tmp_path, **more)
+    assert teacher.class_names == ("0", "1", "2", "3", "rejected")
+    assert found.skipped > 0
+    asked = found.plan.samples
+    assert len(found.transfer.images) == asked - found.skipped
+    assert np.array_equal(found.transfer.decisions, brightest(found.transfer.images.astype(np.float32) / 255))
+    assert 0 not in found.transfer.decisions
+    assert found.missing == ("0",)
+    assert f"{found.skipped} samples of no class left out" in str(found)
+    assert json.loads((tmp_path / "result.json").read_text())["skipped"] == found.skipped
+    page = write_front_door_report(tmp_path).read_text()
+    assert f"{found.skipped} more left out, which the teacher gave no class" in page
+
+
+def test_where_no_sample_has_a_class_that_is_told(tmp_path: Path) -> None:
+    teacher = db3.teacher(lambda images: [None] * len(images), shape=SHAPE, classes=CLASSES, unclear="skip")
+    with pytest.raises(DataError, match=r"the teacher gave none of the \d+ samples a class"):
+        db3.distill(teacher, IMAGES, queries=80, folder=tmp_path, settings=SMALL, progress=False)
 
 
 def test_none_held_out(tmp_path: Path) -> None:

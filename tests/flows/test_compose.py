@@ -61,6 +61,7 @@ PRESETS = {
     "mlflow": ["teacher.http.url=http://127.0.0.1:5000/invocations"],
     "openai": ["teacher.http.url=http://127.0.0.1:8000/v1/chat/completions", "teacher.http.model=m"],
     "predict": ["teacher.http.url=http://127.0.0.1:8080/v1/models/m:predict"],
+    "sagemaker": ["teacher.http.url=https://runtime.sagemaker.eu-central-1.amazonaws.com/endpoints/m/invocations"],
 }
 
 

@@ -76,11 +76,11 @@ def distilled(data: Path, *overrides: str) -> dict[str, Any]:
     """What the stage wrote: student.json and the weights of every variant."""
     shutil.rmtree(data / "student", ignore_errors=True)
     (data / "student").mkdir()
-    distill(configured(*overrides), data)
+    line = distill(configured(*overrides), data)
     variants = {
         path.parent.name: load_file(path) for path in sorted((data / "student").rglob("variants/*/*.safetensors"))
     }
-    return {"card": json.loads((data / "student" / "student.json").read_text()), "variants": variants}
+    return {"card": json.loads((data / "student" / "student.json").read_text()), "variants": variants, "line": line}
 
 
 def test_two_processes_distil_the_students_of_one_to_the_last_bit(data: Path) -> None:
@@ -173,14 +173,21 @@ def training(stage: int) -> list[psutil.Process]:
 
 def test_the_student_is_chosen_on_samples_held_out_and_the_choice_is_told(data: Path) -> None:
     few = ("distill.baselines=[hard]", "distill.assistants.networks=0", "distill.steps=10", "distill.batch=10")
-    distilled(data, *few, "distill.folds=2")
+    assert "chosen among no others" not in distilled(data, *few, "distill.folds=2")["line"]
     choice = json.loads((data / "student" / "choice.json").read_text())
     assert choice["samples"] == 20
     assert [each["name"] for each in choice["candidates"]] == ["student", "hard"]
-    assert 0 < choice["boundary"] < 2
-    assert "candidates" not in _choice(data, *few, "distill.folds=0")
+    assert 0 < json.loads((data / "decisions" / "manifest.json").read_text())["boundary"] < 2
+    assert "reason" not in choice
+    unchosen = _choice(data, *few, "distill.folds=0")
+    assert "candidates" not in unchosen
+    assert unchosen["reason"] == "distill.folds is 0"
     assisted = ("distill.assistants.networks=1", "distill.assistants.steps=2")  # which learnt from every sample
-    assert "candidates" not in _choice(data, *few, *assisted, "distill.folds=2")
+    line = distilled(data, *few, "distill.folds=3")["line"]
+    assert line.endswith(
+        "chosen among no others: 20 samples are too few to hold out: 3 folds (distill.folds) take 24 or more"
+    )
+    assert "learnt from every sample" in _choice(data, *few, *assisted, "distill.folds=2")["reason"]
 
 
 def _choice(data: Path, *overrides: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from db3.files import write_json
 from db3.teachers.adapters.batching import Batching
 from db3.teachers.answers.place import close_answers
 from flows.estimate import _duration, estimate
@@ -33,13 +34,27 @@ def test_bisections_are_expected_to_close(data: Path) -> None:
 
 
 def test_the_lines_give_queries_time_and_cost(data: Path) -> None:
-    told = estimate(configured("query.method=mbd", "runtime.price_per_1000=2.5", "query.augmented=same"), data)
+    told = estimate(configured("query.method=mbd", "runtime.price.queries=2.5", "query.augmented=same"), data)
     assert re.search(r"queries +3,290 expected, 3,290 at most", told)
-    assert re.search(r"cost +8\.22 expected, 8\.22 at most, at 2\.5 per 1,000", told)
+    assert re.search(r"cost +8\.22 expected, 8\.22 at most, at 2\.5 per 1,000 images", told)
     assert re.search(r"time .* queries/s \(measured in 1 s", told)
-    limited = estimate(configured("query.method=mbd", "runtime.price_per_1000=2.5", "budget.total=1000"), data)
+    limited = estimate(configured("query.method=mbd", "runtime.price.queries=2.5", "budget.total=1000"), data)
     assert re.search(r"cost +2\.50 expected, 2\.50 at most", limited)
-    assert "unknown: set runtime.price_per_1000" in estimate(configured("query.method=mbd"), data)
+    assert "unknown: set runtime.price.queries, or its prices of tokens" in estimate(
+        configured("query.method=mbd"), data
+    )
+
+
+def test_where_tokens_are_billed_those_of_an_image_so_far_tell(data: Path) -> None:
+    chosen = ("query.method=mbd", "runtime.price.input_tokens=3", "runtime.price.output_tokens=15")
+    assert "none were counted yet: run samples first" in estimate(configured(*chosen), data)
+    counts = {"sent_in_all": 24, "lost": 4, "input_tokens": 20 * 90, "output_tokens": 20 * 10, "cost": 0.01}
+    write_json(data / "queries.json", {"samples": counts})
+    told = estimate(configured(*chosen, "runtime.price.queries=1"), data)
+    images = int(re.search(r"queries +([\d,]+) expected", told)[1].replace(",", ""))  # type: ignore[index]
+    expected = images * (1 / 1000 + 90 * 3 / 1e6 + 10 * 15 / 1e6)
+    assert f"{expected:,.2f} expected" in told
+    assert "at 1 per 1,000 images, 3 per million input tokens, 15 per million output tokens (90 and 10 tokens" in told
 
 
 def test_before_the_samples_the_parameters_tell(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +75,7 @@ def test_what_is_known_is_told_and_costs_nothing(data: Path, monkeypatch: pytest
         "query.method=bd",
         "query.augmented=30",
         "runtime.answers=.db3/answers.sqlite",
-        "runtime.price_per_1000=10",
+        "runtime.price.queries=10",
     )
     assert " of these at least" not in estimate(configured(*chosen), data)
     asked = searched(data, *chosen)["queries"]

@@ -119,7 +119,9 @@ def test_assistants_label_images_that_nobody_was_asked_about(data: Path) -> None
     manifest = made(data, config)
     (data / "student").mkdir()
     distill(config, data)
-    assert "candidates" not in json.loads((data / "student" / "choice.json").read_text())
+    choice = json.loads((data / "student" / "choice.json").read_text())
+    assert "candidates" not in choice
+    assert "descend from each other" in choice["reason"]
     student, plain, *curve = json.loads((data / "student" / "variants.json").read_text())
     assert "assistants" in student["title"]
     assert "assistants" not in plain["title"]

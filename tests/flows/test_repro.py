@@ -90,7 +90,7 @@ def test_every_file_is_listed_and_as_listed(clone: Clone) -> None:
     missing = {file.path for file in (*ARRAYS, *TABLES)} - check_written(clone.folder / "data")
     # Those of generated samples: tests/flows/test_made.py; of searches: tests/flows/test_searches.py.
     others = {f"samples/{name}.npy" for name in ("rounds", "sources", "margins", "snapshots", "pictured")}
-    others.add("decisions/variations.npy")
+    others |= {f"decisions/variation_{name}.npy" for name in ("images", "decisions", "keys")}
     assert {path for path in missing if "boundary_points" not in path} <= others
 
 

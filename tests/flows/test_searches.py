@@ -182,7 +182,9 @@ def test_the_transfer_set_holds_what_the_recipe_says(data: Path) -> None:
     chosen = ("soft_labels.mapping=margin", "soft_labels.boundary_points=0.25", "soft_labels.queried_images=0.25")
     soft_labels(configured(*chosen), data)
     points = {f"transfer/boundary_points{name}.npy" for name in ("", "_soft_labels", "_pairs")}
-    assert points | {"decisions/variations.npy"} <= check_written(data)
+    assert points | {f"decisions/variation_{name}.npy" for name in ("images", "decisions", "keys")} <= check_written(
+        data
+    )
     told = manifest(data, "transfer")
     assert told["recipe"] == {
         "mapping": "margin",

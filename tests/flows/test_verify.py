@@ -192,7 +192,7 @@ def test_a_set_of_another_version_or_arithmetic_is_told_as_that(data: Path) -> N
     held = json.loads(path.read_text())
     write_json(path, {name: value for name, value in held.items() if name not in ("edition", "class_names")})
     with pytest.raises(
-        DataError, match=r"is of edition 1, and this db3 proves edition 2: it was made by another version"
+        DataError, match=r"is of edition 1, and this db3 proves edition 3: it was made by another version"
     ):
         verify(configured(*CHOSEN), data)
     write_json(path, held)

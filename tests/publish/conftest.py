@@ -17,8 +17,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> "db3.Result":
     teacher = db3.teacher(brightest, shape=(1, 16, 16), labels=["a", "b|c", "d", "é"], name="vendor-7")
     settings = {
         **{"samples.method": "real", "samples.count": 30, "query.method": "mbd", "query.budget": 12},
-        **{"query.points": 3, "query.queried_images": 4, "distill.steps": 20, "distill.warmup": 2},
-        **{"distill.int8": True, "soft_labels.boundary_points": 0.3, "soft_labels.queried_images": 0.3},
+        **{"query.variations": 0.1, "query.points": 3, "query.queried_images": 4},
+        **{"distill.steps": 20, "distill.warmup": 2, "distill.int8": True},
+        **{"soft_labels.boundary_points": 0.3, "soft_labels.queried_images": 0.3},
     }
     return db3.distill(
         teacher,

@@ -52,7 +52,12 @@ def test_datasets_reads_it(run: "db3.Result", folder: Path, tmp_path: Path, monk
     assert samples["decision"][:] == transfer.decisions.tolist()
     points, asked = loaded["boundary_points"], loaded["queried_images"]
     assert np.array_equal(np.stack([points["sample"][:], points["other_class"][:]], 1), transfer.boundary_points.pairs)
-    assert asked["place"][:] == transfer.queried_images.keys[:, 2].tolist()
+    keys, partners = transfer.queried_images.keys, transfer.queried_images.partners
+    assert partners is not None
+    assert 0 < (partners >= 0).sum() < len(partners)
+    assert asked["place"][:] == keys[:, 2].tolist()
+    assert asked["other_class"][:] == [None if k < 0 else k for k in keys[:, 1].tolist()]
+    assert asked["other_sample"][:] == [None if other < 0 else other for other in partners.tolist()]
     assert len(datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path))) == len(transfer.images)
 
 

@@ -93,7 +93,7 @@ def build_run(data: Path, **options: Any) -> Path:
     _manifests(plan, data, asked)
     variants = _variants(plan, asked)
     _dump(data / "student/variants.json", variants)
-    write_manifest(data / "student/choice.json", Choice())
+    write_manifest(data / "student/choice.json", Choice(reason="distill.folds is 0"))
     _history(data / "student/history.csv", random, variants)
     _evaluation(plan, data / "evaluation", random, variants, int(asked.sum()) + plan.count)
     return data

@@ -6,8 +6,14 @@ from db3.report.recommended import boundary_warning, choice_line
 from db3.report.run import ChoiceFacts
 
 
-def test_nothing_to_choose_from_says_nothing() -> None:
+def test_a_choice_that_is_not_told_says_nothing() -> None:
     assert choice_line(None, {}) is None
+    assert choice_line(ChoiceFacts("student", 0, {}), {}) is None
+
+
+def test_the_report_says_why_nothing_was_there_to_choose_from() -> None:
+    line = choice_line(ChoiceFacts("student", 0, {}, "distill.folds is 0"), {})
+    assert line == "The student was not chosen among the variants: distill.folds is 0."
 
 
 def test_the_searches_student_is_held_beside_the_best_baseline() -> None:

@@ -30,7 +30,8 @@ from tests.search.problems import (
 
 MBD = SearchSettings("mbd", budget=60, starts=2, checkpoints=(10, 40), points=2, queried_images=9)
 LISTS = ("answers", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
-FIELDS = ("distances", "asked", "at", *LISTS[1:], "unfinished")
+FLAT = ("unfinished", "starts", "start_distances")
+FIELDS = ("distances", "asked", "at", *LISTS[1:], *FLAT)
 
 
 def _joined(parts: list[Distances]) -> Distances:
@@ -39,7 +40,7 @@ def _joined(parts: list[Distances]) -> Distances:
         np.concatenate([part.distances for part in parts]),
         np.concatenate([part.asked for part in parts]),
         np.concatenate([part.at for part in parts], axis=1),
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in (*LISTS, "unfinished")),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in (*LISTS, *FLAT)),
     )
 
 

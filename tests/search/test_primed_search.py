@@ -22,7 +22,17 @@ pytestmark = pytest.mark.usefixtures("small_calls", "few_steps", "unchecked")
 TINY = SurrogateSettings("compact", networks=2, steps=4, retrain=2, batch=16, basis=8)
 FEW = replace(TINY, synthetic_queries=0.75)
 SHAPE: ImageShape = (1, 6, 6)
-FIELDS = ("distances", "asked", "at", "points", "point_pairs", "queried_images", "queried_decisions", "queried_keys")
+FIELDS = (
+    "distances",
+    "asked",
+    "at",
+    "points",
+    "point_pairs",
+    "queried_images",
+    "queried_decisions",
+    "queried_keys",
+    "starts",
+)
 
 
 def _search(teacher: Teacher, images: TransferImages, parts: list[range], method: SearchSettings) -> list[Distances]:

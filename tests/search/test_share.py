@@ -13,3 +13,4 @@ def test_the_median_of_the_pairs_found() -> None:
 
 def test_none_where_no_boundary_was_found() -> None:
     assert boundary_share(np.array([[0.0, np.inf]]), np.array([[[0.0], [1.0]]])) is None
+    assert boundary_share(np.array([[0.0, 1.0]]), np.empty((1, 2, 0))) is None

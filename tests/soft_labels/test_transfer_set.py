@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from db3.errors import ConfigError, DataError
-from db3.images.augmented import augmented_images, augmented_parents
+from db3.images.augmented import augmented_images, augmented_keys
 from db3.soft_labels import (
     BoundaryPoints,
     QueriedImages,
@@ -139,13 +139,31 @@ def test_what_is_given_goes_before_the_rule() -> None:
 def test_variations_stand_beside_what_searches_asked_with_both_their_parents() -> None:
     samples = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.full((1, 1, 6, 6), 60, np.uint8)
     asked = QueriedImages(samples[:1], np.array([1]), np.array([[0, 1, 0]]))
-    decisions = np.arange(10) % 3
-    found = add_variations(asked, samples, decisions, seed=5)
+    decisions, keys = np.arange(10) % 3, augmented_keys(4, range(10), 5)
+    found = add_variations(asked, augmented_images(samples, range(10), 5), decisions, keys)
     assert np.array_equal(found.images[1:], augmented_images(samples, range(10), 5))
     assert found.decisions.tolist() == [1, *decisions.tolist()]
-    parents = augmented_parents(4, range(10), 5)
     assert found.keys[1:, 0].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
-    assert np.array_equal(-1 - found.keys[1:, 1], parents[:, 1])
-    assert (parents[:4, 0] == parents[:4, 1]).all()  # the first turn is of plain warps
-    assert (parents[4:8, 0] != parents[4:8, 1]).all()  # the second of mixes
+    assert found.keys[1:, 1].tolist() == [-1] * 10
+    assert found.partners is not None
+    assert found.partners[0] == -1
+    partners = found.partners[1:]
+    assert (partners[:4] == found.keys[1:5, 0]).all()  # the first turn is of plain warps
+    assert (partners[4:8] != found.keys[5:9, 0]).all()  # the second of mixes
     assert found.keys[1:, 2].tolist() == [0] * 4 + [1] * 4 + [2] * 2
+
+
+def test_a_file_holds_the_other_sample_of_a_variation_below_zero(found: SearchedSamples) -> None:
+    images, keys = np.zeros((3, 1, 4, 4), np.uint8), np.array([[0, 1, 7], [3, -1, 0], [3, -1, 1]])
+    queried = QueriedImages(images, np.array([1, 2, 0]), keys, np.array([-1, 3, 0]))
+    held = build_transfer_set(replace(found, queried_images=queried), Recipe("hard", 2.0, 1.0, 0.0, 0.0, 0.9))
+    arrays = held.arrays()
+    assert arrays["queried_keys"].tolist() == [[0, 1, 7], [3, -4, 0], [3, -1, 1]]
+    again = TransferSet.from_arrays(held.recipe, held.scale, arrays).queried_images
+    assert again is not None
+    assert again.partners is not None
+    assert again.keys.tolist() == keys.tolist()
+    assert again.partners.tolist() == [-1, 3, 0]
+    kept = again.chosen(np.array([0, 2]))
+    assert kept.partners is not None
+    assert (kept.keys.tolist(), kept.partners.tolist()) == ([[0, 1, 7], [3, -1, 1]], [-1, 0])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from db3.students.choose import Candidate, Choice, candidates, choose_variant, recommend
+from db3.students.choose import Candidate, Choice, candidates, choose_variant, recommend, why_no_choice
 from db3.students.train import StudentSettings
 from db3.students.variants import Variant
 from db3.training.examples import Examples
@@ -54,6 +54,24 @@ def test_controls_points_of_the_curve_and_closed_variants_are_no_candidates() ->
     names = ("student", "noise", "hard", "student@4")
     variants = [_variant(name, decisions) for name in names] + [_variant("kd", decisions, black_box=False)]
     assert [each.name for each in candidates(variants)] == ["student", "hard"]
+
+
+@pytest.mark.parametrize(
+    ("names", "samples", "folds", "how", "told"),
+    [
+        (("student", "hard"), 24, 3, {}, None),
+        (("student", "hard"), 60, 0, {}, "distill.folds is 0"),
+        (("student", "noise", "student@4"), 60, 3, {}, "no other variant"),
+        (("student", "hard"), 60, 3, {"descended": True}, "descend from each other"),
+        (("student", "hard"), 60, 3, {"assisted": True}, "learnt from every sample"),
+        (("student", "hard"), 23, 3, {}, "23 samples are too few to hold out: 3 folds (distill.folds) take 24 or more"),
+    ],
+)
+def test_where_there_is_no_choice_the_reason_is_told(
+    names: tuple[str, ...], samples: int, folds: int, how: dict[str, bool], told: str | None
+) -> None:
+    reason = why_no_choice([_variant(name, _samples()[1]) for name in names], samples, folds, **how)
+    assert reason is None if told is None else told in str(reason)
 
 
 def test_the_one_chosen_takes_the_students_place_and_the_searches_student_stays_beside_it() -> None:

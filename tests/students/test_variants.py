@@ -131,8 +131,8 @@ def test_only_kd_needs_more_than_decisions_and_every_title_is_told_apart(bars: B
 
 def test_what_was_asked_descends_from_its_sample_its_start_or_both_parents() -> None:
     images, decisions = _images(12), np.zeros(12, np.int64)
-    keys = np.array([[0, 1, 0], [3, -1 - 9, 0]])  # of the pair (sample 0, class 1), and a mix of samples 3 and 9
-    queried = QueriedImages(images[:2], decisions[:2], keys)
+    keys = np.array([[0, 1, 0], [3, -1, 0]])  # of the pair (sample 0, class 1), and a mix of samples 3 and 9
+    queried = QueriedImages(images[:2], decisions[:2], keys, np.array([-1, 9]))
     labels = np.eye(2, dtype=np.float32)[decisions]
     transfer = TransferSet(Recipe("hard", 2.0, 1.0, 0.0, 0.0, 0.9), None, images, decisions, labels, None, queried)
     starts = np.full((12, 2, 1), 7)

@@ -6,11 +6,16 @@ Sources: OpenAI's API reference, chat completions and structured outputs (platfo
 """
 
 import base64
+import gzip
+import hashlib
+import hmac
 import io
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -46,6 +51,8 @@ class StandIn(BaseHTTPRequestHandler):
             fault = self.faults.pop(0) if self.faults else None
         if self.token and self.headers["Authorization"] != f"Bearer {self.token}":
             fault = (401, {}, {"error": {"message": "Incorrect API key provided"}})
+        if refusal := self.allowed(body):
+            fault = (403, {}, {"message": refusal})
         status, headers, answer = fault or (200, {}, self.answer(body))
         content = json.dumps(answer).encode()
         self.send_response(status)
@@ -55,6 +62,10 @@ class StandIn(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+    def allowed(self, body: bytes) -> str:  # noqa: ARG002
+        """Nothing, or why a request is refused."""
+        return ""
 
     def answer(self, body: bytes) -> Any:
         raise NotImplementedError
@@ -109,13 +120,68 @@ class Predict(StandIn):
     """`{"instances": […]}` to `{"predictions": […]}`, row by row; MLflow's `{"inputs": […]}` likewise."""
 
     def answer(self, body: bytes) -> Any:
-        request = json.loads(body)
+        request = json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
         rows = request.get("instances") or request["inputs"]
         if isinstance(rows[0], dict):
             images = torch.cat([picture(base64.b64decode(row["b64"])) for row in rows])
         else:
             images = torch.tensor(rows, dtype=torch.float32)
         return {"predictions": scores_of(images).tolist()}
+
+
+class SageMaker(Predict):
+    """SageMaker's runtime: `Predict` behind a signature that is computed here as AWS describes it, without its code."""
+
+    keys: dict[str, str]  # access key id to secret
+    session: str | None = None
+    region = "eu-central-1"
+
+    def allowed(self, body: bytes) -> str:
+        """Nothing, or what AWS says of a request whose signature does not hold."""
+        found = _AUTHORIZATION.fullmatch(self.headers["Authorization"] or "")
+        if not found:
+            return "Missing Authentication Token"
+        key, day, region, signed, signature = found.groups()
+        moment = self.headers["X-Amz-Date"]
+        sent = datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        if abs((datetime.now(UTC) - sent).total_seconds()) > 300 or not moment.startswith(day):
+            return "Signature expired"
+        session = self.headers["X-Amz-Security-Token"]
+        if region != self.region or key not in self.keys or session != self.session:
+            return "The security token included in the request is invalid."
+        names = signed.split(";")
+        assert {"host", "x-amz-date"} <= set(names)
+        told = {name: self.headers[name] for name in names}
+        right = aws_signature(self.keys[key], region, "sagemaker", str(self.command), self.path, told, body)
+        return "" if right == signature else f"The signature we calculated does not match; you sent {session}"
+
+
+_AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(\w+)/(\d{8})/([\w-]+)/sagemaker/aws4_request, SignedHeaders=([\w;-]+), "
+    r"Signature=([0-9a-f]{64})"
+)
+
+
+def aws_signature(
+    secret: str, region: str, service: str, method: str, path: str, headers: dict[str, str], body: bytes
+) -> str:
+    """The signature of version 4, step by step as
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html has it (no query).
+    """
+
+    def keyed(key: bytes, text: str) -> bytes:
+        return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+    lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in sorted(headers.items()))
+    names, content = ";".join(sorted(headers)), hashlib.sha256(body).hexdigest()
+    canonical = "\n".join([method, path, "", lines, names, content])
+    moment = headers["x-amz-date"]
+    scope = f"{moment[:8]}/{region}/{service}/aws4_request"
+    to_sign = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = f"AWS4{secret}".encode()
+    for part in (moment[:8], region, service, "aws4_request"):
+        key = keyed(key, part)
+    return keyed(key, to_sign).hex()
 
 
 class HuggingFace(StandIn):

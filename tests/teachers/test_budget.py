@@ -166,7 +166,7 @@ def test_an_adapter_alone_sends_each_image_once_and_no_more_than_the_total() -> 
         "votes": 7,
         "compared": 0,
         "changed": 0,
-    } | dict.fromkeys(("nothing", "several", "off_list", "tokens"), 0)
+    } | dict.fromkeys(("nothing", "several", "off_list", "input_tokens", "output_tokens"), 0)
 
 
 def test_votes_that_might_not_all_be_sent_are_not_begun() -> None:

@@ -185,6 +185,7 @@ class SurrogateSearch:
         after = [_Part(blocks, part, before) for part in blocks.parts()]
         answers = self._answer(index, (part.asks(group, surrogate, self._search.seed) for part in after))
         return {
+            **({} if before else dict(zip(_STARTS, blocks.nearest, strict=True))),
             **{name: np.concatenate([part.state[name] for part in after]) for name in (*_STATE, *_LOG, _CUT)},
             "answers": torch.cat(answers).numpy() if answers else np.empty(0, np.int64),
         }
@@ -192,6 +193,8 @@ class SurrogateSearch:
     def _collected(self, index: int, phases: Sequence[Pieces]) -> Distances:
         blocks = Blocks(self._spec, self._pool, self._parts[index], self._search, self._device)
         state = phases[-1][index] if phases else None
+        if phases:
+            blocks.nearest = phases[0][index][_STARTS[0]], phases[0][index][_STARTS[1]]
         for part in blocks.parts():
             search = blocks.search(part)
             if state is None:
@@ -208,6 +211,7 @@ class SurrogateSearch:
 
 
 _LOG = ("log.keys", "log.images", "log.decisions")
+_STARTS = ("starts", "start_distances")  # which the first phase has found
 _CUT = "cut"  # the teacher refused to go on before the phases were through
 
 

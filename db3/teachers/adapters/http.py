@@ -210,7 +210,7 @@ def fetch_http(description: ModelDescription, folder: Path, link: Link) -> Fetch
         "interface": asdict(interface),
         "metadata": metadata,
     }
-    return FetchedModel(model, interface.rows or description.call_batch, access=asdict(auth))
+    return FetchedModel(model, interface.rows or description.call_batch, access=auth.told())
 
 
 def open_http(stored: StoredModel) -> HttpTeacher:
@@ -227,7 +227,7 @@ def open_http(stored: StoredModel) -> HttpTeacher:
         labels=model["labels"],
         classes_map=model.get("classes_map"),
         unclear=stored.unclear,
-        auth=Auth(**stored.card["access"]),
+        auth=Auth.declared(stored.card["access"]),
         link=stored.link,
         sending=stored.sending,
         answered=stored.answered,

@@ -72,8 +72,9 @@ class Client:
 
     def __init__(self, url: str, link: Link, auth: Auth, who: str) -> None:
         parts = urlsplit(url)
-        self.link, self.who, self._secret = link, who, auth.secret()
-        token = f"{auth.scheme} {self._secret}".strip() if self._secret else ""
+        self.link, self.who, secret, self._signer = link, who, auth.secret(), auth.signer()
+        self._secrets = (*((secret,) if secret else ()), *(self._signer.secrets if self._signer else ()))
+        token = f"{auth.scheme} {secret}".strip() if secret else ""
         with _GUARD:  # two threads that meet a server at once would each have limits of their own
             self.shared = _shared(f"{parts.scheme}://{parts.netloc}", link, auth.header, token)
 
@@ -136,6 +137,8 @@ class Client:
         if status == HTTPStatus.OK:
             return reply
         retry_after = reply.headers.get("Retry-After", "")
+        if "Throttling" in reply.headers.get("x-amzn-ErrorType", ""):
+            status = HTTPStatus.TOO_MANY_REQUESTS  # which AWS tells as 400
         refusal = refused(status, self._message(reply), retry_after, self.link.patience, self.who)
         if isinstance(refusal, RetryableError) and refusal.after:
             self.shared.resume = max(self.shared.resume, time.monotonic() + refusal.after)
@@ -152,6 +155,8 @@ class Client:
         if content is not None and self.link.compress:
             headers["Content-Encoding"] = "gzip"
             content = gzip.compress(content, 1, mtime=0)
+        if self._signer:
+            headers = self._signer.sign(request.method, str(request.url), headers, content)
         stream = self.shared.client.stream(
             request.method,
             request.url,
@@ -179,9 +184,11 @@ class Client:
         return self._clean(_words(content)) if isinstance(content, dict) else ""
 
     def redacted(self, value: Any) -> Any:
-        """JSON that a server sent, without the token: it may echo what it was sent, and what it says is stored."""
+        """JSON that a server sent, without token and keys: it may echo what it was sent, and what it says is stored."""
         if isinstance(value, str):
-            return value.replace(self._secret, "***") if self._secret else value
+            for secret in self._secrets:
+                value = value.replace(secret, "***")
+            return value
         if isinstance(value, dict):
             return {self.redacted(name): self.redacted(inner) for name, inner in value.items()}
         return [self.redacted(inner) for inner in value] if isinstance(value, list) else value
@@ -202,7 +209,9 @@ def _words(told: Any, deep: int = 4) -> str:
         return ""
     if isinstance(told.get("msg"), str) and isinstance(told.get("loc"), list):
         return f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
-    return ": ".join(filter(None, (_words(told.get(name), deep - 1) for name in ("error", "message", "detail"))))
+    return ": ".join(
+        filter(None, (_words(told.get(name), deep - 1) for name in ("error", "message", "Message", "detail")))
+    )
 
 
 class _Batch(Generic[T]):

@@ -5,7 +5,7 @@ that one adapter serves MLflow, Vertex, Hugging Face, BentoML, LitServe and Open
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from db3.teachers.adapters.outputs import STRICT, ClassesMap, Unclear, check_nam
 from db3.teachers.adapters.picture import encode_picture
 from db3.teachers.adapters.preprocessing import Preprocessing, from_json
 from db3.teachers.base import Answered, Counted, Sending, TeacherSpec, ignored
+from db3.teachers.budget import TOKENS
 
 _SEEN: dict[tuple[str, str], Any] = {}  # what answered first, where no version says it: one for all threads
 
@@ -43,7 +44,7 @@ class HttpImageTeacher:
         unclear: what becomes of answers that are no single class; nothing at `answer` is one.
         constant: JMESPath of what all answers must have alike.
         version: what that has to be; None: as the first answer of this process has it.
-        tokens: JMESPath of the tokens that an answer was billed for.
+        tokens: JMESPath of what an answer was billed for, by the name that `db3.teachers.budget.TOKENS` has for it.
         auth: the token's variable.
         link: limits and retries.
         sending: called with a request's images before each attempt; what it raises passes through.
@@ -67,7 +68,7 @@ class HttpImageTeacher:
         unclear: Unclear = STRICT,
         constant: str | None = None,
         version: str | None = None,
-        tokens: str | None = None,
+        tokens: Mapping[str, str] | None = None,
         auth: Auth | None = None,
         link: Link | None = None,
         sending: Sending | None = None,
@@ -84,7 +85,7 @@ class HttpImageTeacher:
         self._who, self._answer = f"the service {url}", compile_path(answer)
         self._constant, self._version = constant, version
         self._told = compile_path(constant or "@", "constant")
-        self._tokens = compile_path(tokens, "tokens") if tokens else None
+        self._tokens = {name: compile_path(path, name) for name, path in (tokens or {}).items()}
         self._write = self._form.writer(labels)
         self._client = Client(url, self._link, auth or Auth(), self._who)
 
@@ -125,8 +126,9 @@ class HttpImageTeacher:
         plain = reply.headers.get("Content-Type", "").startswith("text/plain")
         value = reply.content.decode("utf-8", "replace").strip() if plain else self._json(reply.content)
         self._check_constant(value)
-        if self._tokens and isinstance(tokens := self._tokens(value), int):
-            self._counted("tokens", tokens)
+        for name, find in self._tokens.items():
+            if isinstance(tokens := find(value), int):
+                self._counted(name, tokens)
         found = self._answer(value)
         if not self._form.many:
             found = [found]
@@ -179,7 +181,7 @@ def fetch_http_image(description: ModelDescription, folder: Path, link: Link) ->
     """Check the description; the service is asked nothing, since every question may cost money."""
     http: Mapping[str, Any] = description.http
     form = _form_of(http)
-    for name in ("answer", "constant", "tokens"):
+    for name in ("answer", "constant", *TOKENS):
         if http.get(name):
             compile_path(str(http[name]), name)
     if form.pixels:
@@ -187,11 +189,11 @@ def fetch_http_image(description: ModelDescription, folder: Path, link: Link) ->
     elif description.input_shape[0] not in (1, 3):
         raise ConfigError(f"images have {description.input_shape[0]} channels; expected 1 or 3: set dataset.channels")
     auth = Auth.declared(http)
-    auth.secret()
+    auth.secret(), auth.signer()
     own = {name: http[name] for name in ("answer", "body", "field", "format")}
     own |= {name: http[name] for name in ("request", "each", "model", "prompt", "constant") if http.get(name)}
     model = {"url": str(http["url"]), "version": description.version, **own}
-    access = asdict(auth) | ({"tokens": http["tokens"]} if http.get("tokens") else {})
+    access = auth.told() | {name: http[name] for name in TOKENS if http.get(name)}
     return FetchedModel(model, description.call_batch, access=access)
 
 
@@ -210,7 +212,7 @@ def open_http_image(stored: StoredModel) -> HttpImageTeacher:
         unclear=stored.unclear,
         constant=model.get("constant"),
         version=model["version"],
-        tokens=access.get("tokens"),
+        tokens={name: access[name] for name in TOKENS if name in access},
         auth=Auth.declared(access),
         link=stored.link,
         sending=stored.sending,

@@ -26,7 +26,7 @@ _DOWN = frozenset({429, 502, 503, 504})  # nobody worked on it
 _REMEDIES = {
     400: "check teacher.input, dtype, layout and http.request",
     401: "check the token and teacher.http.token",
-    403: "check the token's rights",
+    403: "check the rights of the token, or of the AWS keys, and the clock",
     404: "check teacher.http.url, teacher.http.model and teacher.version",
     413: "lower teacher.call_batch",
     415: "set runtime.link.compress=false and check teacher.http.body",

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from db3.errors import ConfigError
 from db3.settings.teacher import Link
+from db3.teachers.adapters.aws_signature import AwsSigner
 
 __all__ = ["Auth", "Link"]
 
@@ -19,16 +20,33 @@ class Auth:
         token: NAME of the environment variable that holds the token; None: no token.
         header: that carries it.
         scheme: word before it, as in `Bearer TOKEN`; empty: none.
+        aws_region: for which requests are signed instead (`db3.teachers.adapters.aws_signature`); None: they are not.
+        aws_service: that the signature names.
     """
 
     token: str | None = None
     header: str = "Authorization"
     scheme: str = "Bearer"
+    aws_region: str | None = None
+    aws_service: str = "sagemaker"
 
     @classmethod
     def declared(cls, http: Mapping[str, Any]) -> "Auth":
         """As the settings of a remote teacher say; what they leave out is as above."""
         return cls(**{field.name: http[field.name] for field in fields(cls) if field.name in http})
+
+    def told(self) -> dict[str, Any]:
+        """As a card tells it, and `declared` reads it again."""
+        told = asdict(self)
+        return told if self.aws_region else {name: told[name] for name in ("token", "header", "scheme")}
+
+    def signer(self) -> AwsSigner | None:
+        """What signs requests; None where nothing does.
+
+        Raises:
+            ConfigError: a key is not in the environment, or the extra is not installed.
+        """
+        return AwsSigner(self.aws_service, self.aws_region) if self.aws_region else None
 
     def secret(self) -> str | None:
         """The token, read now.

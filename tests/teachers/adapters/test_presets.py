@@ -71,7 +71,7 @@ def test_tokens_are_counted_and_the_key_is_told_to_nobody_else(vision: Any, monk
     monkeypatch.setenv("OWN_KEY", "s3cr3t")
     teacher = asked("openai", vision.url, http={"model": "m", "token": "OWN_KEY"})
     teacher.decide(IMAGES[:7])
-    assert teacher.costs.tokens == 700
+    assert (teacher.costs.input_tokens, teacher.costs.output_tokens) == (630, 70)
     assert "s3cr3t" not in repr(teacher)
     monkeypatch.setenv("OWN_KEY", "wrong")
     with pytest.raises(TeacherError, match=r"answered 401 Unauthorized \(Incorrect API key provided\): check"):
@@ -124,8 +124,8 @@ def test_cut_off_json_and_a_wrong_path_name_the_path(vision: Any) -> None:
         TeacherError, match=r"answered with an object of model, choices, but nothing at teacher\.http\.answer"
     ):
         asked("openai", vision.url).decide(IMAGES[:1])
-    with pytest.raises(ConfigError, match=r"teacher\.http\.tokens is 'usage\['; expected a JMESPath"):
-        asked("openai", vision.url, http={"tokens": "usage["})
+    with pytest.raises(ConfigError, match=r"teacher\.http\.output_tokens is 'usage\['; expected a JMESPath"):
+        asked("openai", vision.url, http={"output_tokens": "usage["})
 
 
 def test_too_few_answers_to_a_request_of_many_are_refused() -> None:
