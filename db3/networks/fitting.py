@@ -42,6 +42,17 @@ def fitted(architecture: str, shape: tuple[int, int, int], *, small: bool = Fals
     return "lenet5_half" if small and fitting(shape) == "lenet5" else fitting(shape)
 
 
+def surrogate_architectures(architecture: str | tuple[str, ...], shape: tuple[int, int, int]) -> tuple[str, ...]:
+    """The architectures that an ensemble's networks take in turn.
+
+    Args:
+        architecture: a name that `build` knows, or several; `auto`: those that fit images of this shape.
+        shape: (C, H, W).
+    """
+    names = (architecture,) if isinstance(architecture, str) else architecture
+    return tuple(fitted(name, shape) for name in names)
+
+
 def choose_student(shape: tuple[int, int, int], classes: int, teacher_parameters: int | None = None) -> StudentChoice:
     """The architecture of a student that is not named: the first of these that is smaller than the teacher.
 
