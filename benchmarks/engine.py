@@ -61,7 +61,7 @@ _CALL = 256  # images that a teacher trained here decides at a time
 _STEPS = {5000: (1000, 400), 0: (600, 300)}
 """Steps of the surrogates' first training and of later ones, by the least number of decisions they are for."""
 
-_SAME = ("teacher", "device", "seed", "pairs", "decisions", "surrogates")
+_SAME = ("teacher", "device", "seed", "pairs", "decisions", "surrogates", "arithmetic")
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ def _described(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
         "samples": problem.samples,
         "pairs": len(problem.pairs),
         "decisions": options.decisions,
+        "arithmetic": options.arithmetic,
         "surrogates": list(surrogate_architectures(problem.surrogate.architecture, problem.teacher.spec.input_shape)),
         "minimum": float(problem.minimum.mean()),
         **{part: {} for part in ("ratio", "median", "distance", "asked", "below_minimum", "measured_pairs", "seconds")},
@@ -235,6 +236,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=540, help="of all class combinations; whole samples, rounded up")
     parser.add_argument("--decisions", type=int, default=20000, help="that surrogates are trained on before the search")
     parser.add_argument("--surrogates", help="architectures, comma-separated; default: the library's for the shape")
+    parser.add_argument("--arithmetic", choices=("exact", "float32"), default="exact", help="of the surrogates")
     parser.add_argument("--budget", type=int, default=1000, help="queries per pair")
     parser.add_argument("--algorithms", default=",".join((*OWN, *PEERS)), help="comma-separated")
     parser.add_argument("--device", default="cpu")
@@ -263,7 +265,8 @@ def _opened(options: argparse.Namespace, dataset: Dataset) -> tuple[nn.Module, T
 def _surrogates(options: argparse.Namespace) -> SurrogateSettings:
     steps, retrain = next(steps for least, steps in _STEPS.items() if options.decisions >= least)
     named = {"architecture": tuple(options.surrogates.split(","))} if options.surrogates else {}
-    return SurrogateSettings(**named, steps=steps, retrain=retrain, seed=options.seed)
+    how = {"steps": steps, "retrain": retrain, "arithmetic": options.arithmetic}
+    return SurrogateSettings(**named, **how, seed=options.seed)
 
 
 def _problem(options: argparse.Namespace) -> Problem:

@@ -65,7 +65,7 @@ def test_arrays_carry_a_surrogate_to_its_next_training(surrogate: Surrogate, kno
 def test_first_weights_are_no_teacher_s() -> None:
     """A teacher of the same architecture and seed would hand its features over."""
     for seed in range(3):
-        mine = Surrogate(SHAPE, 10, SurrogateSettings(networks=3, seed=seed)).networks
+        mine = Surrogate(SHAPE, 10, SurrogateSettings("lenet5", networks=3, seed=seed)).networks
         foreign = [build("lenet5", SHAPE, 10, seed=number) for number in (seed, *range(1000 * seed, 1000 * seed + 3))]
         for network in mine:
             weights = network.state_dict()["body.conv1.weight"]
