@@ -1,35 +1,47 @@
 """Distance against queries for every search, on the same samples, teacher and start samples, in one run.
 
-    python -m benchmarks.engine --samples 60 --surrogate 20000 --json FILE
+    python -m benchmarks.engine --pairs 540 --decisions 20000 --budget 1000 --json FILE
 
 Prints a table of mean distance / white-box minimum and writes it as JSON; a file that an earlier run of the same
 problem wrote is extended. Every search of our own is run by `db3.search.search_distances`, as the pipeline runs it: all
-classes of every sample. The teacher is data/teacher/ (`--teacher`); its scores are seen by the white-box minimum alone.
-Samples and start samples are among the decisions that `--surrogate` counts.
+classes of every sample. The teacher is the local one of `--teacher`, or is trained here on the dataset's training part
+and kept for the next run; its scores are seen by the white-box minimum alone. The surrogates are the library's own
+choice for the images' shape unless `--surrogates` names others. Samples and start samples are among the decisions that
+`--decisions` counts.
 """
 
 import argparse
+import os
 import time
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
+from benchmarks.local_teacher import trained_network
 from benchmarks.peers import art_hop_skip_jump, foolbox_hop_skip_jump
 from benchmarks.plot import plot
 from benchmarks.throughput import throughput_share
 from benchmarks.whitebox import WhiteBox, whitebox_minimum
-from db3.datasets import open_dataset
+from benchmarks.writable import require_writable
+from db3.datasets import Dataset, open_dataset
+from db3.digest import digest_file
+from db3.errors import ConfigError, DataError, Db3Error, unknown_name
 from db3.files import read_json, write_json
+from db3.networks.fitting import surrogate_architectures
 from db3.pixels import to_floats
 from db3.rng import Purpose, permutation
 from db3.search import SearchSettings, TransferImages, search_distances
 from db3.search.ledger import Pairs
 from db3.search.starts import nearest_starts
-from db3.search.surrogate.surrogate import SurrogateSettings
-from db3.teachers.base import Teacher
+from db3.search.surrogate.surrogate import Surrogate, SurrogateSettings
+from db3.teachers import Batching, NetworkTeacher, Teacher, TeacherSpec
+from db3.teachers.decide import decide_all
 from db3.teachers.folder import open_network, open_teacher
 
 CHECKPOINTS = (25, 50, 100, 250, 500, 1000, 4000)
@@ -44,8 +56,12 @@ OWN = {
 """Our searches as measured; budget, checkpoints and seed are those of the run."""
 PEERS = {"foolbox": foolbox_hop_skip_jump, "art": art_hop_skip_jump}
 _POOL_SHARE = 0.4  # of the surrogates' decisions: `search_distances` asks 1.5 more for each image of the pool
-_MANY = 5000  # decisions from which on surrogates are trained longer
-_SAME = ("teacher", "device", "seed", "samples", "surrogate", "surrogate_architecture")
+_SHARED = Path("../shared/data")  # of the dataset, where nothing names another folder
+_CALL = 256  # images that a teacher trained here decides at a time
+_STEPS = {5000: (1000, 400), 0: (600, 300)}
+"""Steps of the surrogates' first training and of later ones, by the least number of decisions they are for."""
+
+_SAME = ("teacher", "device", "seed", "pairs", "decisions", "surrogates", "arithmetic")
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class Problem:
 
     Attributes:
         teacher: decides.
+        network: the teacher's own, whose scores the white-box minimum sees.
         pool: decided images; the first `samples` of them are searched.
         samples: how many.
         pairs: sample by sample, all other classes in their order: the peers' and the white-box minimum's.
@@ -65,6 +82,7 @@ class Problem:
     """
 
     teacher: Teacher
+    network: nn.Module
     pool: TransferImages
     samples: int
     pairs: Pairs
@@ -75,31 +93,62 @@ class Problem:
     seed: int
 
 
-def main() -> None:
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
     torch.set_num_threads(options.threads)
-    wanted = [name for name in options.algorithms.split(",") if name]
-    unknown = set(wanted) - {*OWN, *PEERS}
-    if unknown:
-        raise SystemExit(f"unknown algorithm {', '.join(sorted(unknown))}; known: {', '.join((*OWN, *PEERS))}")
+    try:
+        _check(options)
+        result = _run(options)
+    except Db3Error as error:
+        raise SystemExit(f"error: {error}") from None
+    if options.plot:
+        plot(result, options.plot)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """What would fail after minutes of training fails here.
+
+    Raises:
+        ConfigError: an unknown algorithm, or a number out of its range.
+        DataError: a file cannot be written.
+    """
+    for name in _algorithms(options):
+        if name not in {*OWN, *PEERS}:
+            raise unknown_name("algorithm", name, (*OWN, *PEERS))
+    for name, least in {"pairs": 1, "decisions": 2, "budget": CHECKPOINTS[0], "threads": 1, "seed": 0}.items():
+        if getattr(options, name) < least:
+            raise ConfigError(f"--{name} is {getattr(options, name)}; expected {least} or more")
+    require_writable(options.json)
+    require_writable(options.plot)
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
     problem = _problem(options)
     checkpoints = [at for at in CHECKPOINTS if at <= options.budget]
     result = _earlier(options.json, _described(problem, options))
     print(f"{len(problem.pairs)} pairs, white-box minimum {result['minimum']:.3f} on average")
     print(f"{'algorithm':14}" + "".join(f"{at:>9}" for at in checkpoints) + f"{'seconds':>9}")
-    for name in wanted:
+    for name in _algorithms(options):
         _measure(name, problem, checkpoints, options.peer_pairs, result)
         result["queries_to_paper_4000"] = _queries_to_paper(result)
         if options.json:
             write_json(options.json, result)
     if not options.no_throughput:
-        share = throughput_share(open_network(options.teacher), open_teacher(options.teacher, options.device))
-        result.setdefault("throughput_share", {})[f"{options.name}_{options.device}"] = share
+        share = throughput_share(problem.network.to(options.device), problem.teacher)
+        result.setdefault("throughput_share", {})[f"{_teacher_name(options)}_{options.device}"] = share
         print(f"engine / the teacher's own best throughput: {share:.2f}")
     if options.json:
         write_json(options.json, result)
-    if options.plot:
-        plot(result, options.plot)
+    return result
+
+
+def _algorithms(options: argparse.Namespace) -> list[str]:
+    return [name for name in options.algorithms.split(",") if name]
+
+
+def _teacher_name(options: argparse.Namespace) -> str:
+    """The teacher in the keys of `throughput_share`."""
+    return str(options.name or (options.teacher.resolve().name if options.teacher else options.architecture))
 
 
 def _described(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
@@ -110,8 +159,9 @@ def _described(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "samples": problem.samples,
         "pairs": len(problem.pairs),
-        "surrogate": options.surrogate,
-        "surrogate_architecture": options.surrogate_architecture,
+        "decisions": options.decisions,
+        "arithmetic": options.arithmetic,
+        "surrogates": list(surrogate_architectures(problem.surrogate.architecture, problem.teacher.spec.input_shape)),
         "minimum": float(problem.minimum.mean()),
         **{part: {} for part in ("ratio", "median", "distance", "asked", "below_minimum", "measured_pairs", "seconds")},
     }
@@ -125,7 +175,7 @@ def _earlier(path: Path | None, described: dict[str, Any]) -> dict[str, Any]:
     differ = [key for key in _SAME if earlier.get(key) != described[key]]
     if differ:
         theirs = ", ".join(f"{key} {earlier.get(key)}" for key in differ)
-        raise SystemExit(f"{path} is of another problem ({theirs}); remove it or name another file")
+        raise DataError(f"{path} is of another problem ({theirs}); remove it or name another file")
     return earlier
 
 
@@ -174,15 +224,19 @@ def _peer_curve(
     return None if curve is None else (curve, float(checkpoints[-1]))
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.engine", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--teacher", type=Path, default=Path("data/teacher"), help="folder of the local teacher")
-    parser.add_argument("--name", default="lenet5", help="the teacher's name in throughput_share")
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    about = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="benchmarks.engine", description=about, allow_abbrev=False)
+    parser.add_argument("--teacher", type=Path, help="folder of a local teacher; default: train one on the dataset")
+    parser.add_argument("--architecture", default="lenet5", help="of the teacher trained here")
+    parser.add_argument("--steps", type=int, default=3000, help="optimiser steps of the teacher trained here")
+    parser.add_argument("--name", help="the teacher's name in throughput_share; default: architecture or folder")
     parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--root", help="folder of the dataset's files; default: DB3_DATA_ROOT")
-    parser.add_argument("--samples", type=int, default=60, help="spread evenly over the classes; each with all others")
-    parser.add_argument("--surrogate", type=int, default=20000, help="decisions that surrogates are trained on")
-    parser.add_argument("--surrogate-architecture", default="lenet5")
+    parser.add_argument("--root", type=Path, help="the dataset's files; default: DB3_DATA_ROOT, else ../shared/data")
+    parser.add_argument("--pairs", type=int, default=540, help="of all class combinations; whole samples, rounded up")
+    parser.add_argument("--decisions", type=int, default=20000, help="that surrogates are trained on before the search")
+    parser.add_argument("--surrogates", help="architectures, comma-separated; default: the library's for the shape")
+    parser.add_argument("--arithmetic", choices=("exact", "float32"), default="exact", help="of the surrogates")
     parser.add_argument("--budget", type=int, default=1000, help="queries per pair")
     parser.add_argument("--algorithms", default=",".join((*OWN, *PEERS)), help="comma-separated")
     parser.add_argument("--device", default="cpu")
@@ -192,46 +246,72 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peer-pairs", type=int, default=30, help="pairs that each peer is given: peers are slow")
     parser.add_argument("--json", type=Path, help="write the numbers here; an earlier run's file is extended")
     parser.add_argument("--plot", type=Path, help="write a picture of them here, as PNG")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def _opened(options: argparse.Namespace, dataset: Dataset) -> tuple[nn.Module, Teacher]:
+    """The teacher's network, and the teacher as it answers.
+
+    Raises:
+        DataError: `--teacher` is no folder of a network of db3.
+    """
+    if options.teacher:
+        return open_network(options.teacher), open_teacher(options.teacher, options.device)
+    network, file = trained_network(dataset, options.architecture, options.steps)
+    spec = TeacherSpec(dataset.image_shape, (0.0, 1.0), len(dataset.class_names), _CALL, digest_file(file))
+    return network, Batching(NetworkTeacher(deepcopy(network), spec, options.device))
+
+
+def _surrogates(options: argparse.Namespace) -> SurrogateSettings:
+    steps, retrain = next(steps for least, steps in _STEPS.items() if options.decisions >= least)
+    named = {"architecture": tuple(options.surrogates.split(","))} if options.surrogates else {}
+    how = {"steps": steps, "retrain": retrain, "arithmetic": options.arithmetic}
+    return SurrogateSettings(**named, **how, seed=options.seed)
 
 
 def _problem(options: argparse.Namespace) -> Problem:
-    teacher = open_teacher(options.teacher, options.device)
-    spec = teacher.spec
-    images = np.array(open_dataset(options.dataset, options.root, train_limit=_pool_size(options)).train().images)
-    decisions = torch.cat(
-        [teacher.decide(to_floats(part)) for part in torch.split(torch.from_numpy(images), spec.max_batch)]
-    ).numpy()
-    samples = _samples(decisions, spec.classes, options.samples, options.seed)
+    root = options.root or (None if os.environ.get("DB3_DATA_ROOT") or not _SHARED.is_dir() else _SHARED)
+    dataset, surrogates = open_dataset(options.dataset, root), _surrogates(options)
+    Surrogate(dataset.image_shape, len(dataset.class_names), surrogates)  # a name that is none is told before the work
+    network, teacher = _opened(options, dataset)
+    spec, count = teacher.spec, -(-options.pairs // (teacher.spec.classes - 1))
+    pool_size = max(count, round(_POOL_SHARE * options.decisions))
+    images = np.array(open_dataset(options.dataset, root, train_limit=pool_size).train().images)
+    decisions = decide_all(teacher, images, spec.max_batch)
+    samples = _samples(decisions, spec.classes, count, options.seed)
     order = np.concatenate([samples, np.setdiff1d(np.arange(len(images)), samples)])
     pool = TransferImages(images[order], decisions[order])
-    sample, target = np.nonzero(np.arange(spec.classes) != pool.decisions[: len(samples), None])
-    near, _ = nearest_starts(pool.images[: len(samples)], pool.images, pool.decisions, spec.classes, 2)
+    pairs, starts = _pairs(pool, len(samples), spec)
+    box = WhiteBox(deepcopy(network).requires_grad_(False), spec.input_shape)
+    minimum = whitebox_minimum(box, teacher, pairs, starts)
+    lacking = int(torch.isinf(minimum).sum())
+    if lacking:
+        raise DataError(f"{lacking} pairs have no image of their class among {pool_size}: raise --decisions or --steps")
+    return Problem(
+        teacher,
+        network,
+        pool,
+        len(samples),
+        pairs,
+        starts,
+        torch.tensor(permutation(len(pairs), options.seed, Purpose.BENCHMARK, "shuffle")),
+        minimum,
+        surrogates,
+        options.seed,
+    )
+
+
+def _pairs(pool: TransferImages, samples: int, spec: TeacherSpec) -> tuple[Pairs, torch.Tensor]:
+    """All pairs of the first samples, and the two nearest start samples [n, 2, D] of each."""
+    sample, target = np.nonzero(np.arange(spec.classes) != pool.decisions[:samples, None])
+    near, _ = nearest_starts(pool.images[:samples], pool.images, pool.decisions, spec.classes, 2)
     near = near[sample, target]
     levels = torch.from_numpy(pool.images).flatten(1)
     starts = to_floats(levels[torch.from_numpy(near.clip(min=0))])
     starts[torch.from_numpy(near < 0)] = torch.nan
     rows = torch.from_numpy(sample)
     own, other = torch.from_numpy(pool.decisions)[rows], torch.from_numpy(target)
-    pairs = Pairs(to_floats(levels[rows]), own, other, rows, spec.input_shape, spec.bounds)
-    box = WhiteBox(open_network(options.teacher).requires_grad_(False), spec.input_shape)
-    # Steps in proportion to what there is to learn, within what was measured.
-    steps, retrain = (1000, 400) if options.surrogate >= _MANY else (600, 300)
-    return Problem(
-        teacher,
-        pool,
-        len(samples),
-        pairs,
-        starts,
-        torch.tensor(permutation(len(pairs), options.seed, Purpose.BENCHMARK, "shuffle")),
-        whitebox_minimum(box, teacher, pairs, starts),
-        SurrogateSettings(options.surrogate_architecture, steps=steps, retrain=retrain, seed=options.seed),
-        options.seed,
-    )
-
-
-def _pool_size(options: argparse.Namespace) -> int:
-    return max(options.samples, round(_POOL_SHARE * options.surrogate))
+    return Pairs(to_floats(levels[rows]), own, other, rows, spec.input_shape, spec.bounds), starts
 
 
 def _samples(decisions: np.ndarray[Any, Any], classes: int, count: int, seed: int) -> np.ndarray[Any, Any]:

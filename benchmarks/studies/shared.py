@@ -14,13 +14,12 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from torch import nn
 
+from benchmarks.local_teacher import KEPT, trained_network
 from db3.datasets import Dataset, Part, open_dataset
 from db3.datasets.subset import draw_samples
-from db3.digest import digest_json
 from db3.errors import ConfigError
 from db3.evaluation import accuracy, agreement, summary
 from db3.images.augmented import decide_augmented
-from db3.networks import build, load_weights, save_weights
 from db3.rng import Purpose, permutation
 from db3.search import SearchSettings, TransferImages, search_distances
 from db3.soft_labels import BoundaryPoints, QueriedImages, SearchedSamples, build_transfer_set, recipe
@@ -31,13 +30,11 @@ from db3.teachers import Batching, NetworkTeacher, Teacher, TeacherSpec
 from db3.teachers.adapters.quantised import Quantised
 from db3.teachers.base import ImageShape
 from db3.teachers.decide import decide_all
-from db3.teachers.train import train_teacher
 from db3.training.train import TrainSettings
 
 Row = dict[str, Any]
 CALL = 256
 _WARMUP = 50
-_TEACHER_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Setting:
 
     dataset: str = "mnist"
     root: Path | None = None
-    teachers: Path = Path(".db3/teachers")
+    teachers: Path = KEPT
     samples: int = 500
     queries: int = 7
     teacher_steps: int = 1000
@@ -139,7 +136,7 @@ def open_images(setting: Setting, name: str | None = None) -> Dataset:
 def local_problem(setting: Setting, architecture: str = "lenet5") -> Problem:
     """A local teacher, and samples of the images that it was trained on."""
     dataset = open_images(setting)
-    network = _trained_teacher(setting, dataset, architecture)
+    network, _ = trained_network(dataset, architecture, setting.teacher_steps, setting.teachers)
     images = sampled(dataset, setting.samples)
     return problem(setting, as_teacher(network, len(dataset.class_names)), images, dataset.test(), network)
 
@@ -258,23 +255,3 @@ def table(study: Study, rows: Sequence[Row]) -> list[Row]:
         }
         for key, group in groups.items()
     ]
-
-
-def _trained_teacher(setting: Setting, dataset: Dataset, architecture: str) -> nn.Module:
-    """A teacher of the whole training part; the same file serves every study of the same settings."""
-    classes, shape = len(dataset.class_names), dataset.image_shape
-    steps = setting.teacher_steps
-    told = digest_json([dataset.digest, architecture, steps, _TEACHER_BATCH])[:12]
-    kept = setting.teachers / f"{architecture}-{told}.safetensors"
-    network = build(architecture, shape, classes, seed=None)
-    if kept.is_file():
-        load_weights(network, kept)
-        return network.eval()
-    part = dataset.train()
-    training = TrainSettings(
-        steps=steps, batch=_TEACHER_BATCH, lr=1e-3, warmup=min(_WARMUP, steps // 2), arithmetic="float32"
-    )
-    network, _ = train_teacher(architecture, part.images, np.asarray(part.labels), classes, training, seed=1)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(network, kept, {})
-    return network

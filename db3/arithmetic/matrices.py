@@ -20,22 +20,48 @@ _BITS, _LEAST = 20, 11  # of each of the two numbers, for up to 8192 terms; for 
 _BLOCK = 16
 
 
-def row_products(a: Float[Tensor, "*n i k"], b: Float[Tensor, "*m j k"], name: str = "a product") -> Tensor:
-    """a·bᵀ in float64: the products of all rows of `a` with all rows of `b`, batch by batch.
+@dataclass(frozen=True)
+class Factor:
+    """Rows on their grids, for many products with the same ones; see `factor`."""
+
+    _coarse: Float[Tensor, "*n i k"]
+    _fine: Float[Tensor, "*n i k"]
+
+
+def factor(rows: Float[Tensor, "*n i k"], name: str = "a product") -> Factor:
+    """Round rows to their grids once; `row_products` takes the result in their place, and gives the same bits.
 
     Args:
-        a: float64.
-        b: float64, of the same batches, or a matrix for all of them.
+        rows: float64.
         name: of the product, for errors.
 
     Raises:
         ConfigError: rows of more than 2³¹ elements.
         Db3Error: NaN, infinity or values of 2⁵⁰⁰ and more.
     """
-    bits = min(_BITS, room(a.shape[-1]) // 2)
+    bits = min(_BITS, room(rows.shape[-1]) // 2)
     if bits < _LEAST:
-        raise ConfigError(f"{name} has rows of {a.shape[-1]} elements; expected 2³¹ at most: cut them")
-    return _products(_in_two(a, bits, name), _in_two(b, bits, name))
+        raise ConfigError(f"{name} has rows of {rows.shape[-1]} elements; expected 2³¹ at most: cut them")
+    return Factor(*_in_two(rows, bits, name))
+
+
+def row_products(
+    a: Float[Tensor, "*n i k"] | Factor, b: Float[Tensor, "*m j k"] | Factor, name: str = "a product"
+) -> Tensor:
+    """a·bᵀ in float64: the products of all rows of `a` with all rows of `b`, batch by batch.
+
+    Args:
+        a: float64, or rows that lie on their grids already.
+        b: likewise, of the same batches, or a matrix for all of them.
+        name: of the product, for errors.
+
+    Raises:
+        ConfigError: rows of more than 2³¹ elements.
+        Db3Error: NaN, infinity or values of 2⁵⁰⁰ and more.
+    """
+    one = a if isinstance(a, Factor) else factor(a, name)
+    other = one if b is a else b if isinstance(b, Factor) else factor(b, name)
+    return _products((one._coarse, one._fine), (other._coarse, other._fine))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from db3.networks.alexnet import DIVISORS, alexnet
 from db3.networks.compact import COMPACT, compact
 from db3.networks.lenet import WIDTHS, lenet
 from db3.networks.network import Network, Normalise
+from db3.networks.plain import PLAIN, plain
 from db3.networks.resnet9 import RESNET9, ResNet9, resnet9, start_as_identity
 from db3.networks.shapes import ImageShape, trial
 from db3.networks.timm_models import PREFIX, timm_network
@@ -23,6 +24,7 @@ NAMES = (
     *WIDTHS,
     *DIVISORS,
     *COMPACT,
+    *PLAIN,
     *RESNET9,
     "resnet18",
     "resnet34",
@@ -87,6 +89,8 @@ def _body(name: str, input_shape: ImageShape, classes: int) -> nn.Module:
         return alexnet(name, input_shape, classes)
     if name in COMPACT:
         return compact(name, input_shape, classes)
+    if name in PLAIN:
+        return plain(name, input_shape, classes)
     if name in RESNET9:
         return resnet9(name, input_shape, classes)
     try:

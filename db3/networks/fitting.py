@@ -8,6 +8,10 @@ from db3.networks.count import count_parameters
 _MANY = 100  # classes from which the 128 features of `compact` are fewer than two for each
 
 
+_GREY = ("plain", "lenet5_half", "shallow")
+"""Surrogates for grey images of about 28×28: three views of an image, none of them the paper's teacher."""
+
+
 @dataclass(frozen=True)
 class StudentChoice:
     """The architecture of a student, and why it is that one.
@@ -40,6 +44,19 @@ def fitted(architecture: str, shape: tuple[int, int, int], *, small: bool = Fals
     if architecture != "auto":
         return architecture
     return "lenet5_half" if small and fitting(shape) == "lenet5" else fitting(shape)
+
+
+def surrogate_architectures(architecture: str | tuple[str, ...], shape: tuple[int, int, int]) -> tuple[str, ...]:
+    """The architectures that an ensemble's networks take in turn.
+
+    Args:
+        architecture: a name that `build` knows, or several; `auto`: several that fit images of this shape. Networks of
+            different architectures err differently, and none of them may be a teacher's own by luck.
+        shape: (C, H, W).
+    """
+    names = (architecture,) if isinstance(architecture, str) else architecture
+    auto = _GREY if fitting(shape) == "lenet5" else ("compact",)
+    return tuple(name for given in names for name in (auto if given == "auto" else (given,)))
 
 
 def choose_student(shape: tuple[int, int, int], classes: int, teacher_parameters: int | None = None) -> StudentChoice:

@@ -87,13 +87,22 @@ class Log:
         """Take in what another log has read out."""
         self._parts.append((keys, levels, decisions))
 
-    def read(self) -> tuple[Int[Tensor, "m 3"], UInt8[Tensor, "m d"], Int[Tensor, " m"]]:
-        """(sample, class, place) of each answer, the image in 0 … 255, the decision."""
-        if not self._parts:
+    @property
+    def parts(self) -> int:
+        """How often something was taken in."""
+        return len(self._parts)
+
+    def read(self, first: int = 0) -> tuple[Int[Tensor, "m 3"], UInt8[Tensor, "m d"], Int[Tensor, " m"]]:
+        """(sample, class, place) of each answer, the image in 0 … 255, the decision.
+
+        Args:
+            first: the part to begin with.
+        """
+        if first >= len(self._parts):
             images = self._pairs.images
             empty = images.new_empty(0, dtype=torch.int64)
             return empty.view(0, 3), images.new_empty(0, images.shape[1], dtype=torch.uint8), empty
-        keys, levels, decisions = zip(*self._parts, strict=True)
+        keys, levels, decisions = zip(*self._parts[first:], strict=True)
         return torch.cat(keys), torch.cat(levels), torch.cat(decisions)
 
 

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
-from db3.settings.declare import Doc, Ge, Gt, Le, Lt, settings
+from db3.errors import ConfigError
+from db3.settings.declare import Doc, Ge, Gt, Le, Lt, Matches, settings
 
+Architecture = Annotated[str, Matches(".+", "the name of an architecture")]
 MethodName = Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
 
 
@@ -11,7 +13,13 @@ MethodName = Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "gu
 class Surrogates:
     """Networks trained on decisions already paid for; their gradients guide the search (methods guided, auto)."""
 
-    architecture: Annotated[str, Doc("a name that db3.networks.build knows; auto: by the images' shape")] = "auto"
+    architecture: Annotated[
+        Architecture | tuple[Architecture, ...],
+        Doc(
+            "a name that db3.networks.build knows, or a list of such, which the networks take in turn; "
+            "auto: by the images' shape"
+        ),
+    ] = "auto"
     arithmetic: Annotated[
         Literal["exact", "float32"], Doc("exact: the same bytes on every machine; float32: on one kind of machine")
     ] = "exact"
@@ -23,6 +31,10 @@ class Surrogates:
     synthetic_queries: Annotated[
         float, Ge(0), Le(1000), Doc("queries per sample on images that surrogates make first")
     ] = 1.5
+
+    def rules(self) -> None:
+        if not self.architecture:
+            raise ConfigError("architecture is an empty list; expected a name or more, or auto")
 
 
 @settings

@@ -3,6 +3,7 @@
 import pytest
 
 from db3.networks import choose_student
+from db3.networks.fitting import surrogate_architectures
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,15 @@ def test_the_student_fits_and_is_smaller_where_one_is(
 def test_a_students_size_does_not_follow_that_of_the_image() -> None:
     sizes = {choose_student((3, height, 4 * height), 2).parameters for height in (12, 48, 96)}
     assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 16, 40), (1, 8, 8), (3, 32, 32)])
+def test_surrogates_that_nobody_named_are_no_teacher_of_the_papers(shape: tuple[int, int, int]) -> None:
+    names = surrogate_architectures("auto", shape)
+    assert not {"lenet5", "alexnet", "resnet18", "resnet34"} & set(names)
+    assert len(set(names)) == (3 if shape[0] == 1 and shape[1] >= 16 else 1)
+
+
+def test_surrogates_that_are_named_are_taken() -> None:
+    assert surrogate_architectures("lenet5", (1, 28, 28)) == ("lenet5",)
+    assert surrogate_architectures(("lenet5", "auto"), (3, 32, 32)) == ("lenet5", "compact")

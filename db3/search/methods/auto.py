@@ -92,7 +92,7 @@ class SurrogateSearch:
         done: list[_Step] = []
         for group in groups:
             if group[0].retrain and done:
-                surrogate = self._retrain(run, first, surrogate, done)
+                surrogate = self._retrain(run, first, surrogate, done, probing=_probing(group))
             done.append(self._phases(run, group, surrogate, done))
         phases = [step.pieces for step in done]
         answers = first.pieces[0]["answers"].astype(np.int64)
@@ -115,10 +115,10 @@ class SurrogateSearch:
         work = Work(name, compute, decides, maximum, CODE, machine_bound=bound, follows=True)
         return _Step(work, run(work))
 
-    def _retrain(self, run: Run, first: _Step, surrogate: _Step, done: Sequence[_Step]) -> _Step:
+    def _retrain(self, run: Run, first: _Step, surrogate: _Step, done: Sequence[_Step], probing: bool) -> _Step:
         logs, last = [step.pieces for step in done], done[-1].work
-        compute = self._retrained(first.pieces, surrogate.pieces, logs)
-        return self._step(run, "retrain", compute, [0], lambda _: [surrogate.work.keys, last.keys])
+        compute = self._retrained(first.pieces, surrogate.pieces, logs, probing)
+        return self._step(run, "retrain", compute, [0], lambda _: [surrogate.work.keys, last.keys, probing])
 
     def _phases(self, run: Run, group: Sequence[Phase], surrogate: _Step, done: Sequence[_Step]) -> _Step:
         before, trained = [step.pieces for step in done], surrogate.pieces
@@ -157,15 +157,20 @@ class SurrogateSearch:
         made = known[0].images[len(natural) :].cpu().numpy()
         return {**_named("weights.", surrogate.arrays()), "made": made, "answers": answers.numpy()}
 
-    def _retrained(self, first: Pieces, surrogate: Pieces, phases: Sequence[Pieces]) -> Callable[[int], Arrays]:
+    def _retrained(
+        self, first: Pieces, surrogate: Pieces, phases: Sequence[Pieces], probing: bool
+    ) -> Callable[[int], Arrays]:
         def compute(_: int) -> Arrays:
             retrained, made = self._load(surrogate[0]), first[0]
             synthetic_answers = Answers(
                 torch.from_numpy(made["made"]), torch.from_numpy(made["answers"].astype(np.int64))
             )
             paid = _learnable(phases, self._settings.seed)
+            known = self._natural().joined(synthetic_answers)
             if len(paid):
-                retrained.learn(self._natural().joined(synthetic_answers), paid)
+                retrained.fit(known, paid)
+            if probing:
+                retrained.orient(known)
             return _named("weights.", retrained.arrays())
 
         return compute
@@ -230,7 +235,7 @@ class _Part:
             starts = self._blocks.starts(self._part)[:, 0]
         else:
             _restore(search, self._before[-1], self._part)
-        known = self._remember(search, log) if any(phase.search == "local" for phase in group) else 0
+        known = self._remember(search, log) if _probing(group) else 0
         cut = False
         try:
             for phase in group:
@@ -283,6 +288,11 @@ def _groups(phases: Iterable[Phase]) -> list[list[Phase]]:
         turns += phase.retrain
         numbered.append((turns, phase))
     return [[phase for _, phase in group] for _, group in groupby(numbered, key=lambda pair: pair[0])]
+
+
+def _probing(group: Sequence[Phase]) -> bool:
+    """Whether a phase needs the surrogates' basis and the answers so far."""
+    return any(phase.search == "local" for phase in group)
 
 
 def _restore(search: Search, state: Arrays, part: slice) -> None:

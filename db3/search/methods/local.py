@@ -81,6 +81,7 @@ class _Local:
 
     level: Float[Tensor, " r"]
     slope: Float[Tensor, " r"]
+    place: Float[Tensor, "r p"]
     free: Bool[Tensor, "r d"]
     fit: Posterior
     normal: Float[Tensor, "r d"]
@@ -127,16 +128,16 @@ def _corrected(
     free = movable(best, gradient, search.pairs.bounds)
     slope = row_norm(gradient * free).clamp(min=_TINY)
     scale = math.sqrt(settings.error) / distance[:, None, None]
-    steps = (history.places[rows] - surrogate.coordinates(best)[:, None]) * scale
-    squared, near = history.near(rows)
-    squared = squared / (distance * distance)[:, None]
-    given = history.answers[rows] * (near & (squared < settings.reach))
-    expected = (history.margins[rows] - level[:, None]) / (slope * distance)[:, None]
+    known, place = history.of(rows), surrogate.coordinates(best)
+    steps = (known.places - place[:, None]) * scale
+    squared = known.squared / (distance * distance)[:, None]
+    given = known.answers * (squared < settings.reach)
+    expected = (known.margins - level[:, None]) / (slope * distance)[:, None]
     noise = settings.noise + settings.bend * squared.clamp(max=settings.reach)
     fit = posterior(steps, expected, given, noise / _PROBIT, settings.offset)
     turned = surrogate.directions(fit.weights) * math.sqrt(settings.error)
     normal = (gradient / slope[:, None] + turned) * free
-    return _Local(level, slope, free, fit, normal / row_norm(normal).clamp(min=_TINY)[:, None])
+    return _Local(level, slope, place, free, fit, normal / row_norm(normal).clamp(min=_TINY)[:, None])
 
 
 def _probes(
@@ -155,7 +156,7 @@ def _probes(
     points = (best[:, None] + step).clamp(*pairs.bounds)
     values = surrogate.value(points.flatten(0, 1), pairs.targets[rows].repeat_interleave(count)).view(-1, count)
     places = surrogate.coordinates(points.flatten(0, 1)).view(*points.shape[:2], -1)
-    moved = places - surrogate.coordinates(best)[:, None]
+    moved = places - here.place[:, None]
     bent = row_sum(moved * (math.sqrt(settings.error) * here.fit.weights)[:, None])
     height = (values - here.level[:, None]) / here.slope[:, None] + bent + (here.fit.offset * distance)[:, None]
     maximum = (_FURTHEST * distance)[:, None]

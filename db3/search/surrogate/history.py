@@ -1,12 +1,30 @@
 """The answers of each pair, in the form that its posterior needs: filled from the search's log as it grows."""
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from db3.arithmetic.sums import row_sum
 from db3.search.ledger import Log, Search
 from db3.search.surrogate.surrogate import Surrogate
+
+
+class Answered(NamedTuple):
+    """The answers of r pairs, q each at most.
+
+    Attributes:
+        answers: +1 decided k, −1 not, 0 none.
+        margins: the surrogate's.
+        places: coordinates.
+        squared: distance of each image from its pair's best boundary point, squared.
+    """
+
+    answers: Float[Tensor, "r q"]
+    margins: Float[Tensor, "r q"]
+    places: Float[Tensor, "r q p"]
+    squared: Float[Tensor, "r q"]
 
 
 class History:
@@ -38,8 +56,10 @@ class History:
 
     def update(self) -> None:
         """Take in what the log has gained."""
-        keys, levels, decisions = (values[self._read :] for values in self._log.read())
-        self._read += len(keys)
+        keys, levels, decisions = self._log.read(self._read)
+        self._read = self._log.parts
+        if not len(keys):
+            return
         rows, keys = self._rows(keys)
         # In the order of (pair, place): the order of asking within a pair, however pairs were asked together.
         order = keys[:, 2].argsort(stable=True)
@@ -67,7 +87,10 @@ class History:
         place = torch.searchsorted(mine[order], keys[:, 0] * classes + keys[:, 1])
         return order[place], keys
 
-    def near(self, rows: Int[Tensor, " r"]) -> tuple[Float[Tensor, "r q"], Bool[Tensor, "r q"]]:
-        """Squared distance of each image from its pair's best boundary point, and whether there is an answer."""
-        step = self._surrogate.pixels(self.images[rows]) - self._search.best[rows][:, None]
-        return row_sum(step * step), self.answers[rows] != 0
+    def of(self, rows: Int[Tensor, " r"]) -> Answered:
+        """What these pairs have answered."""
+        kept = slice(int(self._counts[rows].clamp(max=self._room).max()))  # the rest is empty
+        step = self._surrogate.pixels(self.images[rows, kept]) - self._search.best[rows][:, None]
+        return Answered(
+            self.answers[rows, kept], self.margins[rows, kept], self.places[rows, kept], row_sum(step * step)
+        )

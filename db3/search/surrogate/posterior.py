@@ -23,7 +23,7 @@ from torch import Tensor
 
 from db3.arithmetic.functions import sigmoid, sqrt
 from db3.arithmetic.guard import integer_sums
-from db3.arithmetic.matrices import Cholesky, cholesky, row_products
+from db3.arithmetic.matrices import Cholesky, Factor, cholesky, factor, row_products
 
 _STEPS = 5
 _FURTHEST = 6.0  # of a Newton step, in units of ν: the likelihood is flat out there and would overshoot
@@ -41,7 +41,8 @@ class Posterior:
 
     weights: Float[Tensor, "n p"]
     offset: Float[Tensor, " n"]
-    _steps: Float[Tensor, "n q p"]
+    _steps: Factor
+    _across: Factor  # the steps' columns as rows
     _root: Float[Tensor, "n q"]
     _factor: Cholesky
 
@@ -49,7 +50,7 @@ class Posterior:
         """Turn draws of the prior into deviations from the posterior's mean: what the answers explain is removed."""
         wide, root = prior.to(torch.float64), self._root[:, None]
         explained = row_products(wide, self._steps) * root
-        left = wide - row_products(self._factor.solve(explained) * root, self._steps.mT)
+        left = wide - row_products(self._factor.solve(explained) * root, self._across)
         return left.to(prior.dtype)
 
 
@@ -71,7 +72,9 @@ def posterior(
     """
     steps, expected, answers, noise = _given(steps, expected, answers, noise)
     given = answers.abs()
-    kernel = row_products(steps, steps) + offset * offset
+    near, across = factor(steps), factor(steps.mT)
+    inner = row_products(near, near) + offset * offset
+    kernel = factor(inner)
     one = torch.eye(steps.shape[1], dtype=torch.float64, device=steps.device)
     f = expected
     for _ in range(_STEPS):
@@ -79,15 +82,15 @@ def posterior(
         curvature = (likely * (1 - likely) / (noise * noise)).clamp(min=_MINIMUM) * given
         slope = sigmoid(-answers * f / noise) * answers / noise
         root = sqrt(curvature)
-        factor = cholesky(one + root[:, :, None] * kernel * root[:, None, :])
+        lower = cholesky(one + root[:, :, None] * inner * root[:, None, :])
         pull = curvature * (f - expected) + slope
-        dual = pull - root * _vectors(factor.solve, root * _vectors(partial(row_products, b=kernel), pull))
+        dual = pull - root * _vectors(lower.solve, root * _vectors(partial(row_products, b=kernel), pull))
         move = expected + _vectors(partial(row_products, b=kernel), dual) - f
         f = f + torch.maximum(torch.minimum(move, _FURTHEST * noise), -_FURTHEST * noise)
-    weights = _vectors(partial(row_products, b=steps.mT), dual)
+    weights = _vectors(partial(row_products, b=across), dual)
     total = _vectors(partial(row_products, b=torch.ones_like(dual[:1])), dual)[:, 0]  # whatever zeros it ends in
     level = total * (offset * offset)
-    return Posterior(weights.to(torch.float32), level.to(torch.float32), steps, root, factor)
+    return Posterior(weights.to(torch.float32), level.to(torch.float32), near, across, root, lower)
 
 
 def _given(

@@ -7,6 +7,7 @@ surrogates themselves (`ask_synthetic`): minimal perturbations of other samples,
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +30,11 @@ from db3.arithmetic import (
     student_loss,
     to_exact,
 )
-from db3.arithmetic.matrices import row_products
+from db3.arithmetic.matrices import Factor, factor, row_products
 from db3.errors import BudgetSpent
 from db3.memory import keep_freed_memory
 from db3.networks import build
-from db3.networks.fitting import fitted
+from db3.networks.fitting import surrogate_architectures
 from db3.pixels import to_bytes, to_floats
 from db3.progress import counted
 from db3.rng import Purpose, derived_seed, generator
@@ -129,12 +130,14 @@ class Surrogate:
         # First weights of their own: never those that a teacher of the same architecture may have begun with.
         seeds = [derived_seed(settings.seed, Purpose.SURROGATE, number) for number in range(settings.networks)]
         self._exact = settings.arithmetic == "exact"
-        self.networks = [self._network(classes, seed) for seed in seeds]
+        names = itertools.cycle(surrogate_architectures(settings.architecture, shape))
+        self.networks = [self._network(name, classes, seed) for name, seed in zip(names, seeds, strict=False)]
         self.basis = torch.zeros(1, math.prod(shape), device=self.device)
+        self._split: tuple[Tensor, tuple[Factor, Factor]] | None = None
         self._trainings = 0
 
-    def _network(self, classes: int, seed: int) -> nn.Module:
-        network = build(fitted(self.settings.architecture, self.shape), self.shape, classes, seed=seed)
+    def _network(self, architecture: str, classes: int, seed: int) -> nn.Module:
+        network = build(architecture, self.shape, classes, seed=seed)
         if self._exact:
             initialise(network, seed)
             return to_exact(network).to(self.device).eval().requires_grad_(False)
@@ -171,13 +174,23 @@ class Surrogate:
 
     def coordinates(self, images: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
         """Images in the basis, each coordinate scaled by how much the networks differ along it."""
-        basis = self.basis.to(torch.float64)
+        basis, _ = self._factors()
         parts = [row_products(part.to(torch.float64), basis) for part in torch.split(images, _PRODUCTS)]
         return torch.cat(parts).to(torch.float32)
 
     def directions(self, weights: Float[Tensor, "*n p"]) -> Float[Tensor, "*n d"]:
         """Steps in pixels whose parts along the basis these are."""
-        return row_products(weights.to(torch.float64), self.basis.T.to(torch.float64)).to(torch.float32)
+        _, across = self._factors()
+        return row_products(weights.to(torch.float64), across).to(torch.float32)
+
+    def _factors(self) -> tuple[Factor, Factor]:
+        """The basis and its columns, split for products once."""
+        basis, split = self._split or (None, None)
+        if split is None or basis is not self.basis:
+            wide = self.basis.to(torch.float64)
+            split = factor(wide), factor(wide.T.contiguous())
+            self._split = self.basis, split
+        return split
 
     def pixels(self, levels: UInt8[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """Images kept at 1/255 of the bounds' span."""
@@ -189,7 +202,7 @@ class Surrogate:
         self.orient(old)
 
     def fit(self, old: Answers, new: Answers | None = None) -> None:
-        """`learn` without the basis, which only coordinates need."""
+        """`learn` without the basis, which only coordinates need: see `orient`."""
         keep_freed_memory()
         settings, old = self.settings, old.to(self.device)
         steps, lr = settings.steps, settings.lr
@@ -349,7 +362,8 @@ def ask_synthetic(
         Images [m, D] to decide.
 
     Returns:
-        Every answer paid for, fewer where the teacher refuses to go on; the surrogate has learnt them all.
+        Every answer paid for, fewer where the teacher refuses to go on; the surrogate has learnt them all, but has no
+        basis yet.
     """
     natural = natural.to(surrogate.device)
     kept = min(len(natural), decisions - int(share * decisions))
@@ -370,5 +384,4 @@ def ask_synthetic(
             break
         known = known.joined(Answers(levels, decided))
         surrogate.fit(samples, Answers(known.images[kept:], known.decisions[kept:]))
-    surrogate.orient(samples)
     return known

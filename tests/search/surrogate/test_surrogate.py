@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from db3.errors import ConfigError
 from db3.networks import build
 from db3.search.minimal_perturbation import movable
 from db3.search.subspace import error_basis
@@ -64,7 +65,7 @@ def test_arrays_carry_a_surrogate_to_its_next_training(surrogate: Surrogate, kno
 def test_first_weights_are_no_teacher_s() -> None:
     """A teacher of the same architecture and seed would hand its features over."""
     for seed in range(3):
-        mine = Surrogate(SHAPE, 10, SurrogateSettings(networks=3, seed=seed)).networks
+        mine = Surrogate(SHAPE, 10, SurrogateSettings("lenet5", networks=3, seed=seed)).networks
         foreign = [build("lenet5", SHAPE, 10, seed=number) for number in (seed, *range(1000 * seed, 1000 * seed + 3))]
         for network in mine:
             weights = network.state_dict()["body.conv1.weight"]
@@ -115,3 +116,18 @@ def test_networks_trained_side_by_side_have_the_same_bits(known: Answers, surrog
     other = Surrogate(SHAPE, 10, SETTINGS, workers=2)
     other.learn(known)
     assert all(np.array_equal(a, b) for a, b in zip(surrogate.arrays().values(), other.arrays().values(), strict=True))
+
+
+def test_networks_take_the_architectures_in_turn() -> None:
+    settings = SurrogateSettings(("compact_half", "lenet5_fifth"), networks=3)
+    names = [[name for name, _ in network.body.named_children()] for network in Surrogate(SHAPE, 10, settings).networks]
+    assert names[0] == names[2] != names[1]
+    alone = Surrogate(SHAPE, 10, SurrogateSettings("lenet5_fifth", networks=2)).networks[1]
+    mixed = Surrogate(SHAPE, 10, settings).networks[1]
+    assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), mixed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("wrong", [(), "", ("compact", "")])
+def test_no_architecture_is_refused(wrong: str | tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="architecture"):
+        SurrogateSettings(wrong)
