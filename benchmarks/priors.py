@@ -5,7 +5,8 @@
 Priors are drawn without a look at any image; a teacher's own decisions on them are all that may tell good ones from
 bad. `entropy` is that of the decisions' distribution over the classes, in nats, at most ln K: the higher, the more
 images each class gets to be learnt from. `steady` is the share of images whose decision three small warps leave as it
-is, averaged over the classes. The dataset's test images are asked too, to read the figures by.
+is, averaged over the classes. Each family of priors is asked by itself as well, and so are the dataset's test images,
+to read the figures by.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from benchmarks.generator import Decide
 from db3.datasets import Dataset, open_dataset
 from db3.datasets.subset import draw_samples
 from db3.files import write_json
-from db3.images.priors import prior_images
+from db3.images.priors import families, prior_families, prior_images
 from db3.images.variations import Strength, variations
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import open_teacher
@@ -36,14 +37,16 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     dataset, teacher = open_dataset(options.dataset, options.root), open_teacher(options.teacher)
     decide = partial(decide_all, teacher, batch=256)
-    made = prior_images(teacher.spec.input_shape, range(options.images), options.seed)
-    figures = {"priors": made, "test images": _tested(dataset, options.images)}
+    shape, numbers = teacher.spec.input_shape, range(options.images)
+    made, family = prior_images(shape, numbers, options.seed), prior_families(shape, numbers, options.seed)
+    apart = {name: made[family == place] for place, name in enumerate(families(shape[0]))}
+    figures = {"priors": made, **apart, "test images": _tested(dataset, options.images)}
     results: dict[str, Any] = {"dataset": options.dataset, "classes": list(dataset.class_names)}
-    print(f"{'':12}  entropy of {np.log(teacher.spec.classes):.2f}  steady  decided")
+    print(f"{'':17}  entropy of {np.log(teacher.spec.classes):.2f}  steady  decided")
     for name, images in figures.items():
         results[name] = answers = _answers(decide, images, teacher.spec.classes, options.seed)
         counts = " ".join(map(str, answers["decided"]))
-        print(f"{name:12}  {answers['entropy']:15.2f}  {100 * answers['steady']:6.1f}  {counts}", flush=True)
+        print(f"{name:17}  {answers['entropy']:15.2f}  {100 * answers['steady']:6.1f}  {counts}", flush=True)
     write_json(options.json, results)
 
 

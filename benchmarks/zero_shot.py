@@ -6,11 +6,12 @@
 `--samples priors` sees no real image and no statistic of one; `augmented` begins with `--real` training images, drawn
 without a look at a label; `generator` trains one against students after the first prior images, `generator_alone`
 without these. Several budgets, comma-separated, give the curve. A seed decides images, choices, teacher assistants and
-student; `--seed` is the first of them. `--searched SHARE` spends a share of the budget on boundary searches from some
-of the images (`auto`, 8 queries a pair), whose every asked image is learnt as a decided one. `validation` is agreement
-with the teacher on synthetic images asked for that purpose alone and counted apart (`queries.validation`): settings are
-chosen by it. The test split is looked at once a student, to report. With no `--teacher` one is trained on the dataset's
-training part.
+student; `--seed` is the first of them. With `--arithmetic float32` surrogates, teacher assistants and student are
+trained several times faster, and to the same bytes on the same kind of machine only. `--searched SHARE` spends a share
+of the budget on boundary searches from some of the images (`auto`, 8 queries a pair), whose every asked image is learnt
+as a decided one. `validation` is agreement with the teacher on synthetic images asked for that purpose alone and
+counted apart (`queries.validation`): settings are chosen by it. The test split is looked at once a student, to report.
+With no `--teacher` one is trained on the dataset's training part.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from benchmarks.generator import gather_generated
 from db3.datasets import Dataset, open_dataset
 from db3.datasets.subset import draw_samples
 from db3.files import read_json, write_json
-from db3.networks import build
+from db3.networks import count_parameters
 from db3.search import SearchSettings, search_distances
 from db3.settings.training import AssistantSettings
 from db3.students.assistants import assisted, beside
@@ -43,7 +44,7 @@ from db3.teachers.budget import Budget
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import open_teacher
 from db3.teachers.train import train_teacher
-from db3.training.examples import Examples, Group, channel_statistics
+from db3.training.examples import Examples, Group, network_for
 from db3.training.train import TrainSettings, train
 from db3.types import TransferImages
 from db3.zero_shot.rounds import SOURCES, Gathered, RoundSettings, gather
@@ -103,6 +104,11 @@ def _options() -> argparse.Namespace:
         default=2,
         help="networks that label unasked images for the student",
     )
+    parser.add_argument("--assistant", default="auto", help="architecture of the teacher assistants")
+    parser.add_argument("--assistant-steps", type=int, default=AssistantSettings().steps)
+    parser.add_argument("--unasked", type=int, default=AssistantSettings().images, help="images that they label")
+    parser.add_argument("--surrogate", default=RoundSettings().architecture, help="architecture of the rounds' network")
+    parser.add_argument("--arithmetic", default="exact", choices=("exact", "float32"))
     parser.add_argument("--rounds", type=int, default=RoundSettings().count)
     parser.add_argument("--searched", type=float, default=0.0, help="share of the budget that boundary searches get")
     parser.add_argument("--fresh", type=float, help="share of prior images; default: by the number of real images")
@@ -156,6 +162,7 @@ def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
         "missing": list(found.missing),
         "decided": np.bincount(found.decisions, minlength=spec.classes).tolist(),
         "sources": dict(zip(SOURCES, np.bincount(found.sources, minlength=len(SOURCES)).tolist(), strict=True)),
+        "student_parameters": count_parameters(student),
         "seconds": seconds,
         "cpu_seconds": cpu,
         "gather_cpu_seconds": gathering,
@@ -171,7 +178,7 @@ def _gathered(bench: Bench, budget: int, seed: int) -> Gathered:
 
 
 def _settings(options: argparse.Namespace) -> RoundSettings:
-    settings = RoundSettings(count=options.rounds)
+    settings = RoundSettings(count=options.rounds, architecture=options.surrogate, arithmetic=options.arithmetic)
     return settings if options.fresh is None else replace(settings, fresh=options.fresh)
 
 
@@ -208,23 +215,31 @@ class _Levels:
 def _student(
     found: Gathered, groups: Sequence[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
 ) -> nn.Module:
-    plan = TrainSettings(steps=options.steps or choose_steps(asked, assisted=bool(options.assistants)), balance=0.5)
+    steps = options.steps or choose_steps(asked, assisted=bool(options.assistants))
+    plan = TrainSettings(steps=steps, balance=0.5, arithmetic=options.arithmetic)
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
     if options.assistants:
-        assistant = AssistantSettings(networks=options.assistants, architecture=_TEACHERS[found.images.shape[1]][0])
+        assistant = AssistantSettings(
+            networks=options.assistants,
+            architecture=options.assistant,
+            steps=options.assistant_steps,
+            images=options.unasked,
+        )
         images, decisions = (
             np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions")
         )
-        decided = assisted(images, decisions, classes, assistant, TrainSettings(balance=0.5), seed)
+        decided = assisted(images, decisions, classes, assistant, plan, seed)
         groups = beside(groups, decided, assistant)
-    mean, std = channel_statistics(found.images)
-    student = build(options.student, found.images.shape[1:], classes, mean=mean, std=std, seed=seed)
+    student = network_for(options.student, found.images, classes, seed)
     train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)
     return student
 
 
 def _key(options: argparse.Namespace, budget: int, seed: int) -> dict[str, Any]:
-    names = ("dataset", "samples", "student", "steps", "assistants", "rounds", "fresh", "searched", "validation")
+    names = (
+        *("dataset", "samples", "student", "steps", "assistants", "assistant", "assistant_steps", "unasked"),
+        *("rounds", "surrogate", "fresh", "searched", "validation", "arithmetic"),
+    )
     real = options.real if options.samples == "augmented" else 0
     return {**{name: getattr(options, name) for name in names}, "real": real, "budget": budget, "seed": seed}
 
@@ -241,6 +256,7 @@ def _summary(runs: list[dict[str, Any]], options: argparse.Namespace, budget: in
         "min_recall": min(min(row["recalls"]) for row in rows),
         "recalls": np.mean([row["recalls"] for row in rows], axis=0).tolist(),
         "queries": {"asked": max(row["asked"] for row in rows), "validation": options.validation},
+        "student": {"architecture": options.student, "parameters": rows[0]["student_parameters"]},
         "seconds": float(np.mean([row["seconds"] for row in rows])),
         "cpu_seconds": float(np.mean([row["cpu_seconds"] for row in rows])),
         "seeds": len(rows),

@@ -80,6 +80,12 @@ class Purpose(IntEnum):
     SCENE_PART = 67
     SCENE_LEGS = 68
     SCENE_MARKS = 69
+    PROGRAM_NOISE = 70
+    PROGRAM_MOVE = 71
+    PROGRAM_FIND = 72
+    PROGRAM_COLOUR = 73
+    PROGRAM_FIGURE = 74
+    PROGRAM_LEGS = 75
     # Zero-shot rounds
     ROUND = 80
     CHOICE = 81

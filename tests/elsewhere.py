@@ -33,7 +33,7 @@ def _pool(shape: tuple[int, int, int], count: int) -> TransferImages:
 
 
 def images(count: int) -> Iterator[np.ndarray]:
-    """Grey priors, scenes, and augmented images of noise."""
+    """Grey priors, scenes and programs, and augmented images of noise."""
     yield prior_images((1, 28, 28), range(count), 0)
     yield prior_images((3, 32, 32), range(count), 0)
     yield augmented_images(_pool((3, 32, 32), 16).images, range(count), 0)

@@ -12,7 +12,7 @@ from tests.flows.modules import ROOT
 
 COUNT = 64
 PINNED = {
-    "images": "ebd10cd456dd15f3 64520a203556cdf5 fb0fdd3a119413eb",
+    "images": "ebd10cd456dd15f3 9ec56e2f893d3908 fb0fdd3a119413eb",
     "labels": "9b9a42ad997d81c7 68c355942785b223",
     "surrogate": "966f40b89a53d53d 0640300644a5c999",
     "student": "042f978d2838db7a e79a1707307109c2 796729886733df2c be692fe069f4e803",

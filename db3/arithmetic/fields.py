@@ -33,14 +33,18 @@ def interpolate(
         whole: weights that sum to 1 at the border too, where the field would else fade.
     """
     count = knots.shape[-1]
-    places, weights = _taps(width, count, whole)
-    lines = knots[..., places[0]] * weights[0]
-    for t in range(1, _TAPS):
-        lines = lines + knots[..., places[t]] * weights[t]
+    lines = _along(knots, 3, *_taps(width, count, whole))
     places, weights = _taps(height, count, whole)
-    field = lines[:, :, places[0]] * weights[0][:, None]
+    return _along(lines, 2, places, weights[..., None])
+
+
+def _along(
+    knots: Float[Tensor, "m c a b"], axis: int, places: Int64[Tensor, "t size"], weights: Float[Tensor, "t size *one"]
+) -> Float[Tensor, "m c _ _"]:
+    """The knots around each place along one axis, weighted and summed in fixed order; in place, to half the time."""
+    field = knots.index_select(axis, places[0]).mul_(weights[0])
     for t in range(1, _TAPS):
-        field = field + lines[:, :, places[t]] * weights[t][:, None]
+        field.add_(knots.index_select(axis, places[t]).mul_(weights[t]))
     return field
 
 

@@ -3,9 +3,9 @@
 What natural images and drawings have in common, and noise lacks: most of the variance lies in low frequencies, and
 there are edges, strokes and objects before a background. A grey prior image is smooth noise of several scales, warped,
 standardised, and brought to contrast by a random threshold and gain; an elliptic window may cut an object out of it. A
-colour one is a scene (`scenes.py`). Every operation is element-wise or a sum in fixed order, and rounded as IEEE 754
-says, so an image has the same bits in any batch and on any machine. Images are uint8 and are asked exactly as they
-are.
+colour one is a scene (`scenes.py`) or what a small random program computes (`programs.py`), about as many of each.
+Every operation is element-wise or a sum in fixed order, and rounded as IEEE 754 says, so an image has the same bits in
+any batch and on any machine. Images are uint8 and are asked exactly as they are.
 
 Source of the idea: Baradad et al., "Learning to See by Looking at Noise", NeurIPS 2021; Ulyanov et al., "Deep Image
 Prior", CVPR 2018. The contrast, without which few classes are ever decided, is our own.
@@ -22,6 +22,7 @@ from torch import Tensor
 from db3.arithmetic.fields import centres
 from db3.arithmetic.functions import sqrt
 from db3.images.draws import draw
+from db3.images.programs import programs
 from db3.images.scenes import scenes
 from db3.images.smooth import sigmoid, smooth, spread, standardised
 from db3.progress import Progress
@@ -29,7 +30,7 @@ from db3.rng import Purpose
 from db3.teachers.base import ImageShape
 
 GREY = ("edges", "edges in a window", "bands", "bands in a window")
-COLOUR = ("scene",)
+COLOUR = ("scene", "program")
 
 _CHUNK = 512  # images made at once: what fits a processor's cache; changes no image
 
@@ -60,8 +61,14 @@ def _images(shape: ImageShape, numbers: Sequence[int], seed: int) -> UInt8[np.nd
     images = torch.empty(len(number), *shape)
     for kind in sorted(set(family.tolist())):
         rows = (family == kind).nonzero()[:, 0]
-        images[rows] = _grey(kind, shape, number[rows], seed) if shape[0] == 1 else scenes(shape, number[rows], seed)
+        images[rows] = _of_family(families(shape[0])[kind], shape, number[rows], seed)
     return images.mul_(255).round_().clamp_(0, 255).to(torch.uint8).numpy()
+
+
+def _of_family(name: str, shape: ImageShape, number: Int64[Tensor, " m"], seed: int) -> Float[Tensor, "m c h w"]:
+    if name == "scene":
+        return scenes(shape, number, seed)
+    return programs(shape, number, seed) if name == "program" else _grey(GREY.index(name), shape, number, seed)
 
 
 def _family(number: Int64[Tensor, " m"], seed: int, count: int) -> Int64[Tensor, " m"]:
