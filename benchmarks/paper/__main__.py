@@ -161,7 +161,12 @@ def _options() -> argparse.Namespace:
     add("--seeds", type=int, help="students of each kind (default: the experiment's)")
     add("--folder", type=Path, default=FOLDER, help=f"of records and projects (default: {FOLDER})")
     add("--json", type=Path, metavar="FILE", help="write the records of the rows chosen here, by row")
-    add("--write", type=Path, metavar="PAGE", help="add the records to those beside this page, and write it: docs/results.md")
+    add(
+        "--write",
+        type=Path,
+        metavar="PAGE",
+        help="add the records to those beside this page, and write it: docs/results.md",
+    )
     add("--data-root", type=Path, default=_data_root(), help="folder of data sets (default here: %(default)s)")
     add("--download", action="store_true", help="fetch data sets that are not there")
     add(
