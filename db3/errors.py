@@ -55,14 +55,17 @@ def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name that a misspelt one may have meant; None: none is near, and a guess would mislead.
 
-    Of dotted names the last part must be near: a.b.c and a.b.d share all but what they mean.
+    Of dotted names the last part must be near: a.b.c and a.b.d share all but what they mean. Where no known name is
+    dotted, the first part is a group's name, and misspelt itself.
     """
+    names = sorted(known)
+    name = name if any("." in one for one in names) else name.partition(".")[0]
     group, _, last = name.rpartition(".")
 
     def likeness(one: str) -> float:
         return _ratio(one.rpartition(".")[2], last)
 
-    likest = max(sorted(known), key=lambda one: likeness(one) + _ratio(one, name), default=None)
+    likest = max(names, key=lambda one: likeness(one) + _ratio(one, name), default=None)
     if likest is None:
         return None
     short = len(last) <= _SHORT and likest.rpartition(".")[0] == group

@@ -22,6 +22,7 @@ METHODS = ["auto", "bd", "guided", "hopskipjump", "mbd", "none", "sd", "semicirc
         ("techer.votes", PARAMETERS, "teacher.votes"),
         ("budget.totl", PARAMETERS, "budget.total"),
         ("votes", PARAMETERS, "teacher.votes"),
+        ("qery.method", ["distill", "query", "samples"], "query"),
         ("distill.weights.k1", PARAMETERS, "distill.weights.kl"),
         ("distill.optimizer", PARAMETERS, "distill.optimiser"),
     ],

@@ -59,7 +59,7 @@ def test_estimate_asks_nothing_and_distill_keeps_to_it(folder: Path) -> None:
     assert "300 queries asked" in done.stdout
     sent = sum(map(int, (folder / "asked.log").read_text().split()))
     told = json.loads((folder / "run" / "result.json").read_text())
-    assert told["queries"] == {"asked": 300, "sent": sent}
+    assert told["queries"] == {"asked": 300, "sent": sent, "input_tokens": 0, "output_tokens": 0}
     student = db3.open_student(folder / "run" / "student")
     assert student.predict(IMAGES).shape == (80,)
     assert "gate" in json.loads((folder / "run" / "student" / "student.json").read_text())

@@ -115,7 +115,8 @@ def test_auto_searches_nothing_after_images_made_by_rounds(data: Path) -> None:
 
 def test_assistants_label_images_that_nobody_was_asked_about(data: Path) -> None:
     assistants = ("networks=2", "steps=4", "images=60", "architecture=lenet5_fifth")
-    config = configured(*PRIORS, *(f"distill.assistants.{given}" for given in assistants), "distill.baselines=[hard]")
+    variants = ("distill.baselines=[hard]", "distill.folds=2")
+    config = configured(*PRIORS, *(f"distill.assistants.{given}" for given in assistants), *variants)
     manifest = made(data, config)
     (data / "student").mkdir()
     distill(config, data)

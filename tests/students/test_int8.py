@@ -15,8 +15,8 @@ from db3.students.export import export_onnx
 from db3.students.int8 import check_int8, onnx_decisions, quantise_onnx
 
 SHAPE = (1, 28, 28)
-# In the lists of both: github.com/onnx/onnx-tensorrt/blob/main/docs/operators.md, which begins at opset 9, and
-# github.com/microsoft/onnxruntime/blob/main/docs/OperatorKernels.md, whose CPU kernels onnxruntime-web holds.
+# In the lists of both: operators.md of github.com/onnx/onnx-tensorrt, which begins at opset 9, and OperatorKernels.md
+# of github.com/microsoft/onnxruntime, whose CPU kernels onnxruntime-web holds.
 OPERATORS = {
     "Add",
     "BatchNormalization",
