@@ -51,7 +51,7 @@ def test_where_tokens_are_billed_those_of_an_image_so_far_tell(data: Path) -> No
     counts = {"sent_in_all": 24, "lost": 4, "input_tokens": 20 * 90, "output_tokens": 20 * 10, "cost": 0.01}
     write_json(data / "queries.json", {"samples": counts})
     told = estimate(configured(*chosen, "runtime.price.queries=1"), data)
-    images = int(re.search(r"queries +([\d,]+) expected", told)[1].replace(",", ""))  # type: ignore[index]
+    images = int(re.search(r"queries +([\d,]+) expected", told)[1].replace(",", ""))
     expected = images * (1 / 1000 + 90 * 3 / 1e6 + 10 * 15 / 1e6)
     assert f"{expected:,.2f} expected" in told
     assert "at 1 per 1,000 images, 3 per million input tokens, 15 per million output tokens (90 and 10 tokens" in told
