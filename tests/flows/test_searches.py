@@ -130,7 +130,7 @@ def transfer_digests(data: Path, runs: list[tuple[int, str, int]], *prefix: str,
         env=kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr

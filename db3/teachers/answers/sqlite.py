@@ -182,10 +182,12 @@ def refuse_remote(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
 
 
 def _require_ours(connection: sqlite3.Connection, where: str) -> None:
+    connection.execute("BEGIN")  # one state of the file: another process may be making it just now
     application, version = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
     )
     tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    connection.execute("COMMIT")
     if application != _APPLICATION and (application or version or tables):
         raise DataError(f"{where} is a database of something else: set runtime.answers to another file")
     if version > VERSION:
