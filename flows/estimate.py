@@ -15,7 +15,6 @@ from db3.files import read_json
 from db3.images.augmented import decide_augmented
 from db3.search import search_pairs
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
-from db3.search.plan import count_augmented, count_variations
 from db3.search.surrogate.surrogate import surrogates_of
 from db3.settings.samples import ROUNDED
 from db3.settings.teacher import Price
@@ -47,10 +46,8 @@ def estimate(config: Config, data: Path) -> str:
     plan = plan_of(config, count, classes)
     made = config.samples.method != "real"
     samples = (config.samples.budget or 0 if made else count) + min(config.samples.recheck, count)
-    search = plan.synthetic_queries + plan.expected
-    variations = count_variations(config.query.variations, search)
-    augmented = count_augmented(config.query.augmented, search, variations)
-    expected = search + variations + augmented
+    variations, augmented = plan.expected_variations, plan.expected_augmented
+    expected = plan.synthetic_queries + plan.expected + variations + augmented
     done = (data / "samples" / "manifest.json").is_file()
     beside = tested + (0 if done else samples)
     whole, maximum, votes = expected + beside, plan.maximum + beside, config.teacher.votes

@@ -102,8 +102,8 @@ def plan_distillation(
         )
     chosen = _merged(_rule(left, rest, student, seed), settings or {})
     found = build(RunSettings, chosen)
-    samples = found.samples.budget if found.samples.method in ROUNDED else found.samples.count
-    plan = Plan(found, held, int(samples or 0), _searches(found, spec, int(samples or 0)))
+    samples = _samples(found, left)
+    plan = Plan(found, held, samples, _searches(found, spec, samples))
     if plan.queries > queries:
         raise ConfigError(
             f"{queries} queries, but {plan.held_out:,} held out, {plan.samples:,} samples and {plan.searches:,} for "
@@ -114,6 +114,12 @@ def plan_distillation(
 
 def _held(images: int | None, queries: int) -> int:
     return min(_HELD, queries // 10) if images is None else min(_HELD, images // 5, queries // 5)
+
+
+def _samples(found: RunSettings, left: int | None) -> int:
+    if found.samples.method in ROUNDED:
+        return found.samples.budget or 0
+    return (left or 0) if found.samples.count is None else found.samples.count
 
 
 def _searches(found: RunSettings, spec: TeacherSpec, samples: int) -> int:

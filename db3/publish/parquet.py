@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from db3.errors import ConfigError, DataError, one_line
 from db3.extras import needs
 from db3.files import growing_array, read_array, whole_file
+from db3.soft_labels.transfer_set import pack_keys, unpack_keys
 
 _ROWS = 1000  # of a row group: what is held in memory at once
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -136,8 +137,10 @@ def _rows(file: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
 
 def _split(name: str, part: npt.NDArray[Any]) -> list[Any]:
     if name == "queried_keys":
-        sample, kind, place = part.T  # see `db3.soft_labels.QueriedImages.packed_keys`
-        return [sample, np.ma.array(kind, mask=kind < 0), np.ma.array(-1 - kind, mask=kind >= 0), place]
+        keys, partners = unpack_keys(part)
+        sample, other_class, place = keys.T
+        other_sample = np.full(len(part), -1) if partners is None else partners
+        return [sample, *(np.ma.array(each, mask=each < 0) for each in (other_class, other_sample)), place]
     if len(_COLUMNS[name]) > 1:
         return list(part.T)
     return [list(part)] if part.ndim == 2 else [part]
@@ -148,8 +151,7 @@ def _joined(name: str, columns: list[Any]) -> npt.NDArray[Any]:
     parts = [column.combine_chunks() for column in columns]
     if name == "queried_keys":
         sample, other_class, other_sample, place = (part.fill_null(-1).to_numpy() for part in parts)
-        kind = np.where(other_sample < 0, other_class, -1 - other_sample)
-        return np.stack([sample, kind, place], axis=1)
+        return pack_keys(np.stack([sample, other_class, place], axis=1), other_sample)
     if len(parts) > 1:
         return np.stack([part.to_numpy() for part in parts], axis=1)
     (part,) = parts

@@ -18,6 +18,8 @@ class QueryPlan:
         expected: the boundary searches', if each pair's brackets close as they should.
         variations: augmented images for the student, if the boundary searches ask for all of theirs.
         augmented: more of these for the augmented baseline, likewise.
+        expected_variations: of `variations`, if the boundary searches ask for what is expected.
+        expected_augmented: of `augmented`, likewise.
     """
 
     synthetic_queries: int
@@ -25,6 +27,8 @@ class QueryPlan:
     expected: int
     variations: int
     augmented: int
+    expected_variations: int
+    expected_augmented: int
 
     @property
     def maximum(self) -> int:
@@ -54,9 +58,10 @@ def plan_queries(
     guided = settings.method in WITH_SURROGATES and budget
     synthetic = (surrogate or SurrogateSettings()).synthetic(samples) if guided else 0
     each = min(budget, _closing(settings.tolerance) * settings.starts) if settings.method == "bd" else budget
-    searched = synthetic + pairs * budget
-    mixed = count_variations(variations, searched)
-    return QueryPlan(synthetic, pairs * budget, pairs * each, mixed, count_augmented(augmented, searched, mixed))
+    searched = [synthetic + pairs * asked for asked in (budget, each)]
+    varied = [count_variations(variations, count) for count in searched]
+    more = [count_augmented(augmented, *counts) for counts in zip(searched, varied, strict=True)]
+    return QueryPlan(synthetic, pairs * budget, pairs * each, varied[0], more[0], varied[1], more[1])
 
 
 def count_variations(share: float, searched: int) -> int:

@@ -58,24 +58,31 @@ class QueriedImages:
         cls, images: UInt8[np.ndarray, "a c h w"], decisions: Int64[np.ndarray, " a"], keys: Int64[np.ndarray, "a 3"]
     ) -> "QueriedImages":
         """Those whose `packed_keys` these are."""
-        varied = keys[:, 1] < 0
-        if not varied.any():
-            return cls(images, decisions, keys)
-        partners = np.where(varied, -1 - keys[:, 1], -1)
-        return cls(images, decisions, np.column_stack([keys[:, 0], keys[:, 1].clip(min=-1), keys[:, 2]]), partners)
+        return cls(images, decisions, *unpack_keys(keys))
 
     @property
     def packed_keys(self) -> Int64[np.ndarray, "a 3"]:
         """Keys and partners as one array, as files hold them: of a variation (sample, −1 − other sample, turn)."""
-        if self.partners is None:
-            return self.keys
-        kind = np.where(self.partners < 0, self.keys[:, 1], -1 - self.partners)
-        return np.column_stack([self.keys[:, 0], kind, self.keys[:, 2]])
+        return self.keys if self.partners is None else pack_keys(self.keys, self.partners)
 
     def chosen(self, rows: Int64[np.ndarray, " r"]) -> "QueriedImages":
         """Those in these places."""
         partners = None if self.partners is None else self.partners[rows]
         return QueriedImages(self.images[rows], self.decisions[rows], self.keys[rows], partners)
+
+
+def pack_keys(keys: Int64[np.ndarray, "a 3"], partners: Int64[np.ndarray, " a"]) -> Int64[np.ndarray, "a 3"]:
+    """Keys and partners as one array: of a variation (sample, −1 − other sample, turn)."""
+    return np.column_stack([keys[:, 0], np.where(partners < 0, keys[:, 1], -1 - partners), keys[:, 2]])
+
+
+def unpack_keys(packed: Int64[np.ndarray, "a 3"]) -> tuple[Int64[np.ndarray, "a 3"], Int64[np.ndarray, " a"] | None]:
+    """Keys and partners that `pack_keys` made one array of; no partners where there are no variations."""
+    varied = packed[:, 1] < 0
+    if not varied.any():
+        return packed, None
+    keys = np.column_stack([packed[:, 0], packed[:, 1].clip(min=-1), packed[:, 2]])
+    return keys, np.where(varied, -1 - packed[:, 1], -1)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ def test_a_search_instead() -> None:
     given = {"samples.method": "real", "samples.count": 100, "query.method": "bd", "query.budget": 5}
     found = plan(120, 5000, held_out=20, settings=given)
     assert (found.samples, found.searches) == (100, 100 * 9 * 5)
+    every = plan(120, 5000, held_out=20, settings=given | {"samples.count": None})
+    assert (every.samples, every.searches) == (100, 100 * 9 * 5)
     with pytest.raises(ConfigError, match=r"4,500 for searches make 4,620: raise queries, or lower query\.budget"):
         plan(120, 4000, held_out=20, settings=given)
 

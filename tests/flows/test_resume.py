@@ -141,7 +141,7 @@ def test_after_a_torn_lock_the_finished_stages_come_back_from_the_run_cache(dvc_
     lock, kept = dvc_project.folder / "dvc.lock", shards(dvc_project.folder)
     whole = lock.read_bytes()
     lock.write_bytes(b"")
-    assert "dvc.lock' validation failed" in dvc_project.python(*REPRO[1:]).stderr
+    assert "dvc.lock' validation failed" in dvc_project.python("-m", "dvc", "repro").stderr
     forget_a_torn_lock(dvc_project.folder)
     again = dvc_project.python("-m", "dvc", "repro")
     assert "is cached" in again.stdout, again.stderr

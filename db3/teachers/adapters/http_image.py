@@ -189,7 +189,8 @@ def fetch_http_image(description: ModelDescription, folder: Path, link: Link) ->
     elif description.input_shape[0] not in (1, 3):
         raise ConfigError(f"images have {description.input_shape[0]} channels; expected 1 or 3: set dataset.channels")
     auth = Auth.declared(http)
-    auth.secret(), auth.signer()
+    auth.secret()
+    auth.signer()
     own = {name: http[name] for name in ("answer", "body", "field", "format")}
     own |= {name: http[name] for name in ("request", "each", "model", "prompt", "constant") if http.get(name)}
     model = {"url": str(http["url"]), "version": description.version, **own}
