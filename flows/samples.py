@@ -38,7 +38,7 @@ def samples(config: Config, data: Path) -> str:
     card, asking = read_card(data / "teacher"), Asking(config, data, "samples")
     check_budget(config)
     drawn = drawn_images(config, card["dataset"]["digest"]) if config.samples.method in DRAWN else None
-    manifest = take_samples(config, data, asking, card["class_names"], drawn, skip=card.get("unclear") == "skip")
+    manifest = take_samples(config, data, asking, card["class_names"], drawn, card.get("unclear"))
     costs = write_costs(data, "samples", manifest.digest, asking, config.runtime.price)
     missing = [name for name, count in manifest.decided.items() if not count]
     never = f"; never decided: {listed(missing)}" if missing else ""
@@ -52,8 +52,7 @@ def take_samples(
     asking: Asking,
     class_names: Sequence[str],
     drawn: Drawn | None,
-    *,
-    skip: bool = False,
+    unclear: str | None,
 ) -> SamplesManifest:
     """Write data/samples, whoever answers; its manifest.
 
@@ -63,21 +62,21 @@ def take_samples(
         asking: how the teacher is asked.
         class_names: of classes 0, 1, …
         drawn: images of the training split and their places in it, where the method is one of DRAWN.
-        skip: whether images that the teacher gave no class are left out.
+        unclear: policy for answers that are no single class; `skip` leaves those images out.
 
     Raises:
         ConfigError: budget.total ends before there is a sample of every kind.
         DataError: a class was never decided, and samples.missing_classes does not allow that.
     """
-    if skip and config.samples.method == "zsdb3":
+    if unclear == "skip" and config.samples.method == "zsdb3":
         raise ConfigError("teacher.unclear is skip, but zsdb3 moves all its samples together: set it to reject")
     taken = _take(config, asking, drawn)
-    if skip:
+    if unclear == "skip":
         taken = _without_rejected(taken, len(class_names) - 1, config.samples.method)
     flips = _flips(config, asking, taken.arrays)
     more = "samples.count" if config.samples.method == "real" else "samples.budget"
     allowed = config.samples.missing_classes == "allow"
-    decisions, own = taken.arrays["decisions"], own_classes(class_names)
+    decisions, own = taken.arrays["decisions"], own_classes(class_names, unclear)
     check_classes(decisions[decisions < len(own)], own, allowed, more=more)
     _write(data / "samples", taken.arrays, asking)
     manifest = _manifest(config, class_names, asking, taken, flips)

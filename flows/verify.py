@@ -106,7 +106,7 @@ def replay_samples(config: Config, data: Path, own: Path) -> tuple[TeacherSpec, 
     teacher = read_manifest(folder / "teacher.json", TeacherCard) if folder.is_dir() else None
     names = _class_names(data, samples, teacher, manifest, given)
     drawn = _drawn(config, data, _pool(config, data, samples, manifest), teacher, manifest, given)
-    take_samples(config, own, samples, names, drawn, skip=config.teacher.unclear == "skip")
+    take_samples(config, own, samples, names, drawn, config.teacher.unclear)
     samples.check_used()
     compare(own, data, "samples")
     return samples.spec, tuple(given)

@@ -128,8 +128,8 @@ def _distill(
     if held is None:
         images, held = hold_out(images, teacher.spec.input_shape, plan)
     measured = TransferImages(held, ask(asking, held, "held-out"))
-    pool, skipped = take_samples(asking, images, plan, skips=teacher.skips)
-    own, allowed = own_classes(classes), plan.settings.samples.missing_classes == "allow"
+    pool, skipped = take_samples(asking, images, plan, skips=teacher.unclear == "skip")
+    own, allowed = own_classes(classes, teacher.unclear), plan.settings.samples.missing_classes == "allow"
     check_classes(pool.decisions[pool.decisions < len(own)], own, allowed, more="queries")
     transfer = search_transfer_set(asking, pool, plan, device)
     network, trained = train_student(asking, transfer, plan, teacher.parameters, device)

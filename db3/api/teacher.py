@@ -57,7 +57,8 @@ class ModelTeacher:
         spec: what is known of it without asking.
         class_names: of classes 0, 1, …
         parameters: its weights; None: unknown.
-        skips: whether samples that it decides as the last class, which unclear answers count as, are left out.
+        unclear: what becomes of answers that are no single class: `error`, or they count as the last one (`reject`),
+            samples of which are left out (`skip`).
         costs: of what `decide` has asked.
     """
 
@@ -69,9 +70,9 @@ class ModelTeacher:
         *,
         votes: int = 1,
         parameters: int | None = None,
-        skips: bool = False,
+        unclear: str = "error",
     ) -> None:
-        self.skips = skips
+        self.unclear = unclear
         self._adapter, self._account, self._votes = adapter, account, votes
         self.spec, self.class_names, self.parameters = adapter().spec, tuple(class_names), parameters
         self._plain = self.open()
@@ -256,8 +257,8 @@ def _of_folder(folder: Path, device: str, link: Link | None) -> ModelTeacher:
     card = read_card(folder)
     names = card.get("class_names") or [str(number) for number in range(card["classes"])]
     adapter, parameters = partial(late_adapter, folder, device, link), card.get("parameters")
-    skips, account, votes = card.get("unclear") == "skip", account_of(folder), votes_of(folder)
-    return ModelTeacher(adapter, account, names, votes=votes, parameters=parameters, skips=skips)
+    unclear, account, votes = card.get("unclear") or "error", account_of(folder), votes_of(folder)
+    return ModelTeacher(adapter, account, names, votes=votes, parameters=parameters, unclear=unclear)
 
 
 def _of_function(
@@ -289,8 +290,8 @@ def _of_function(
         return _rounded(Batching(asked, pad=False, sending=sending, answered=answered, link=link))
 
     account = Account(key, len(decided), f"function {who}")
-    late, skips = partial(LateAdapter, spec, opened), checked.unclear == "skip"
-    return ModelTeacher(late, account, decided, votes=checked.votes, skips=skips)
+    late = partial(LateAdapter, spec, opened)
+    return ModelTeacher(late, account, decided, votes=checked.votes, unclear=checked.unclear)
 
 
 def _of_network(

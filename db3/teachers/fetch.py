@@ -164,9 +164,14 @@ def clear_of(decisions: Int64[np.ndarray, " n"], rejected: int) -> Bool[np.ndarr
     return clear
 
 
-def own_classes(class_names: Sequence[str]) -> list[str]:
-    """The names without the one that unclear answers count as, of which no sample is needed."""
-    return list(class_names[:-1] if class_names[-1] == REJECTED else class_names)
+def own_classes(class_names: Sequence[str], unclear: str | None) -> list[str]:
+    """The names without the one that unclear answers count as, of which no sample is needed.
+
+    Args:
+        class_names: with that one, where there is one.
+        unclear: the policy; `error` or None: none of them.
+    """
+    return list(class_names if unclear in (None, "error") else class_names[:-1])
 
 
 def fetch_model(description: ModelDescription, folder: Path, link: Link | None = None) -> FetchedTeacher:
