@@ -26,6 +26,7 @@ def test_the_digests_are_the_pinned_ones(part: str) -> None:
     assert " ".join(digests(part, COUNT)) == PINNED[part]
 
 
+@pytest.mark.slow
 def test_the_digests_are_the_pinned_ones_with_other_kernels_and_two_threads() -> None:
     other = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}
     assert printed(sys.executable, **other, OMP_NUM_THREADS="2") == PINNED

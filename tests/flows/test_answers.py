@@ -129,6 +129,7 @@ def killed(clone: Clone, server: Counting, draw: random.Random, share: int) -> b
     return process.returncode != 0
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_what_was_in_flight_is_known_exactly(tmp_path: Path) -> None:
     """DB3_KILLS says how often; `pytest -s` shows the figures."""
     more = f"query.budget={max(4, KILLS)}"

@@ -92,6 +92,7 @@ def killed(clone: Clone, draw: random.Random, share: int) -> bool:
     return process.returncode != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SEARCHES)
 def test_killed_at_random_moments_it_ends_with_the_same_bytes_and_pays_nothing_twice(
     method: str, begun: Path, tmp_path: Path

@@ -131,6 +131,7 @@ def test_a_run_cancelled_in_the_interface_stops_its_stage_and_can_be_resumed(ser
     _goes_on(server, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["prefect.engine", "prefect worker start"])
 def test_when_its_process_or_the_worker_is_killed_a_run_ends_and_the_next_goes_on(server: Server, victim: str) -> None:
     run, stage = _in_the_middle(server, 101)

@@ -94,6 +94,7 @@ def test_every_file_is_listed_and_as_listed(clone: Clone) -> None:
     assert {path for path in missing if "boundary_points" not in path} <= others
 
 
+@pytest.mark.slow
 def test_from_scratch_in_another_folder_order_and_number_of_workers_the_lock_is_the_same(
     clone: Clone, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_nothing_reruns_unless_it_changed_and_a_learning_rate_asks_no_query(clon
     assert clone.lock() == first
 
 
+@pytest.mark.slow
 def test_interrupted_in_the_middle_of_the_queries_it_goes_on_with_the_finished_shards(
     clone: Clone, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def _digest(threads: int, settings: dict[str, str]) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
+@pytest.mark.slow
 def test_a_training_has_the_same_bytes_under_every_kernel_setting_and_with_two_threads() -> None:
     digests = [_digest(1, {}), _digest(2, {}), _digest(1, PORTABLE), _digest(2, {**PORTABLE, **NUMPY})]
     assert len(digests[0].strip()) == 64

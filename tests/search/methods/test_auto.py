@@ -97,6 +97,7 @@ def test_a_pair_alone_finds_the_same_bits_and_its_answers_replay(
     assert torch.equal(again.best, alone.best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "budget"), [("guided", 25), ("auto", 80)])
 def test_a_surrogate_of_few_decisions_finds_nearer_points_than_bd_with_few_queries(
     real_teacher: RealTeacher, name: MethodName, budget: int
