@@ -58,10 +58,11 @@ PEERS = {"foolbox": foolbox_hop_skip_jump, "art": art_hop_skip_jump}
 _POOL_SHARE = 0.4  # of the surrogates' decisions: `search_distances` asks 1.5 more for each image of the pool
 _SHARED = Path("../shared/data")  # of the dataset, where nothing names another folder
 _CALL = 256  # images that a teacher trained here decides at a time
-_STEPS = {5000: (1000, 400), 0: (600, 300)}
-"""Steps of the surrogates' first training and of later ones, by the least number of decisions they are for."""
+_TRAINED = {5000: (1000, 400, 6), 0: (600, 300, 3)}
+"""Steps of the surrogates' first training and of later ones, and how many surrogates, by the least number of decisions
+they are for."""
 
-_SAME = ("teacher", "device", "seed", "pairs", "decisions", "surrogates", "arithmetic")
+_SAME = ("teacher", "device", "seed", "pairs", "decisions", "surrogates", "networks", "arithmetic")
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _check(options: argparse.Namespace) -> None:
     for name in _algorithms(options):
         if name not in {*OWN, *PEERS}:
             raise unknown_name("algorithm", name, (*OWN, *PEERS))
+    if options.networks is not None and not 1 <= options.networks <= 64:
+        raise ConfigError(f"--networks is {options.networks}; expected 1 to 64")
     for name, least in {"pairs": 1, "decisions": 2, "budget": CHECKPOINTS[0], "threads": 1, "seed": 0}.items():
         if getattr(options, name) < least:
             raise ConfigError(f"--{name} is {getattr(options, name)}; expected {least} or more")
@@ -161,6 +164,7 @@ def _described(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
         "pairs": len(problem.pairs),
         "decisions": options.decisions,
         "arithmetic": options.arithmetic,
+        "networks": problem.surrogate.networks,
         "surrogates": list(surrogate_architectures(problem.surrogate.architecture, problem.teacher.spec.input_shape)),
         "minimum": float(problem.minimum.mean()),
         **{part: {} for part in ("ratio", "median", "distance", "asked", "below_minimum", "measured_pairs", "seconds")},
@@ -236,6 +240,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=540, help="of all class combinations; whole samples, rounded up")
     parser.add_argument("--decisions", type=int, default=20000, help="that surrogates are trained on before the search")
     parser.add_argument("--surrogates", help="architectures, comma-separated; default: the library's for the shape")
+    parser.add_argument("--networks", type=int, help="surrogates, which take the architectures in turn; default: 6 or 3")
     parser.add_argument("--arithmetic", choices=("exact", "float32"), default="exact", help="of the surrogates")
     parser.add_argument("--budget", type=int, default=1000, help="queries per pair")
     parser.add_argument("--algorithms", default=",".join((*OWN, *PEERS)), help="comma-separated")
@@ -263,9 +268,10 @@ def _opened(options: argparse.Namespace, dataset: Dataset) -> tuple[nn.Module, T
 
 
 def _surrogates(options: argparse.Namespace) -> SurrogateSettings:
-    steps, retrain = next(steps for least, steps in _STEPS.items() if options.decisions >= least)
+    steps, retrain, networks = next(how for least, how in _TRAINED.items() if options.decisions >= least)
+    networks = networks if options.networks is None else options.networks
     named = {"architecture": tuple(options.surrogates.split(","))} if options.surrogates else {}
-    how = {"steps": steps, "retrain": retrain, "arithmetic": options.arithmetic}
+    how = {"steps": steps, "retrain": retrain, "networks": networks, "arithmetic": options.arithmetic}
     return SurrogateSettings(**named, **how, seed=options.seed)
 
 
