@@ -240,7 +240,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=540, help="of all class combinations; whole samples, rounded up")
     parser.add_argument("--decisions", type=int, default=20000, help="that surrogates are trained on before the search")
     parser.add_argument("--surrogates", help="architectures, comma-separated; default: the library's for the shape")
-    parser.add_argument("--networks", type=int, help="surrogates, which take the architectures in turn; default: 6 or 3")
+    parser.add_argument("--networks", type=int, help="surrogates; default: 6, or 3 where decisions are few")
     parser.add_argument("--arithmetic", choices=("exact", "float32"), default="exact", help="of the surrogates")
     parser.add_argument("--budget", type=int, default=1000, help="queries per pair")
     parser.add_argument("--algorithms", default=",".join((*OWN, *PEERS)), help="comma-separated")

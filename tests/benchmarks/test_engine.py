@@ -15,7 +15,7 @@ TINY = ["--dataset", "digits", "--steps", "30", "--pairs", "10", "--decisions", 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Few steps and few queries: the same code, much sooner."""
-    monkeypatch.setattr(engine, "_STEPS", {0: (4, 2)})
+    monkeypatch.setattr(engine, "_TRAINED", {0: (4, 2, 3)})
     monkeypatch.setattr(throughput, "_QUERIES", 500)
     monkeypatch.setattr(throughput, "_FEWEST_PAIRS", 9)
     monkeypatch.setattr(local_teacher, "KEPT", tmp_path / "teachers")
@@ -30,10 +30,11 @@ def run(path: Path, *more: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("short", "few_steps", "unchecked")
 def test_the_file_tells_what_was_measured(tmp_path: Path) -> None:
-    named = ["--surrogates", "lenet5_fifth,compact_half", "--seed", "3"]
+    named = ["--surrogates", "lenet5_fifth,compact_half", "--networks", "2", "--seed", "3"]
     result = run(tmp_path / "a.json", "--algorithms", "bd,auto", *named)
     assert result["pairs"] == 18  # whole samples
     assert (result["seed"], result["device"], result["decisions"]) == (3, "cpu", 250)
+    assert result["networks"] == 2
     assert result["surrogates"] == ["lenet5_fifth", "compact_half"]
     assert len(result["teacher"]) == 64
     assert result["throughput_share"].keys() == {"lenet5_cpu"}
@@ -52,6 +53,7 @@ def test_the_file_tells_what_was_measured(tmp_path: Path) -> None:
         (["--algorithms", "bd,atuo"], "unknown algorithm 'atuo'; did you mean auto?"),
         (["--pairs", "0"], "--pairs is 0; expected 1 or more"),
         (["--budget", "7"], "--budget is 7; expected 25 or more"),
+        (["--networks", "0"], "--networks is 0; expected 1 to 64"),
         (["--surrogates", "lenet"], "unknown architecture 'lenet'"),
         (["--surrogates", "lenet5_half,"], "architecture"),
         (["--teacher", "nowhere"], "nowhere"),
