@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from db3.errors import ConfigError, DataError
 from db3.teachers.answers.place import main_workspace, open_answers, resolve_place
 from db3.teachers.answers.repair import repair_answers
-from db3.teachers.answers.sqlite import SqliteDatabase, refuse_remote
+from db3.teachers.answers.sqlite import _APPLICATION, SqliteDatabase, _require_ours, refuse_remote
 from db3.teachers.answers.store import AnswerStore
 from tests.contracts.answer_store import ACCOUNT, AnswerStoreContract, image
 
@@ -55,6 +56,29 @@ def test_a_newer_version_and_another_database_are_refused(tmp_path: Path) -> Non
     assert "is a database of something else: set runtime.answers to another file" in refusal(tmp_path / "other")
     (tmp_path / "text").write_text("no database at all\n" * 100)
     assert "it is damaged, or no store of answers" in refusal(tmp_path / "text")
+
+
+def test_a_store_that_another_process_makes_meanwhile_is_no_stranger(tmp_path: Path) -> None:
+    """Its tables appear between the look at whose file it is and the look at these, as far as SQLite lets them."""
+    filled(tmp_path / "made", 1)
+    with sqlite3.connect(tmp_path / "made") as made:
+        script = [*made.iterdump(), f"PRAGMA application_id = {_APPLICATION};"]
+    connection, other = (sqlite3.connect(tmp_path / "new", timeout=0, isolation_level=None) for _ in range(2))
+
+    def make_it(sql: str) -> None:
+        if "sqlite_master" in sql:
+            with suppress(sqlite3.OperationalError):  # «database is locked»
+                other.executescript("\n".join(script))
+            other.rollback()
+
+    connection.set_trace_callback(make_it)
+    _require_ours(connection, "new")
+    connection.set_trace_callback(None)
+    other.execute("CREATE TABLE songs (name TEXT)")  # and is free again
+    with pytest.raises(DataError, match="something else"):
+        _require_ours(connection, "new")
+    connection.close()
+    other.close()
 
 
 def test_a_place_that_cannot_be_made_is_told(tmp_path: Path) -> None:
@@ -215,6 +239,7 @@ KILLED = """
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from db3.teachers.answers.repair import repair_answers
 from db3.teachers.answers.sqlite import SqliteDatabase
