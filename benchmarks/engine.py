@@ -58,7 +58,7 @@ PEERS = {"foolbox": foolbox_hop_skip_jump, "art": art_hop_skip_jump}
 _POOL_SHARE = 0.4  # of the surrogates' decisions: `search_distances` asks 1.5 more for each image of the pool
 _SHARED = Path("../shared/data")  # of the dataset, where nothing names another folder
 _CALL = 256  # images that a teacher trained here decides at a time
-_TRAINED = {5000: (1000, 400, 6), 0: (600, 300, 3)}
+_TRAINED = {5000: (1000, 800, 6), 0: (600, 300, 3)}
 """Steps of the surrogates' first training and of later ones, and how many surrogates, by the least number of decisions
 they are for."""
 
