@@ -47,6 +47,10 @@ class SqliteDatabase:
         self._opened: sqlite3.Connection | None = None
         self._process, self._file, self._durable = 0, 0, False
 
+    def __del__(self) -> None:
+        if hasattr(self, "_opened"):  # Python >= 3.13 warns of connections that nobody closed
+            self.close()
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         with self._lock, self._told():

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -61,7 +61,7 @@ def test_a_newer_version_and_another_database_are_refused(tmp_path: Path) -> Non
 def test_a_store_that_another_process_makes_meanwhile_is_no_stranger(tmp_path: Path) -> None:
     """Its tables appear between the look at whose file it is and the look at these, as far as SQLite lets them."""
     filled(tmp_path / "made", 1)
-    with sqlite3.connect(tmp_path / "made") as made:
+    with closing(sqlite3.connect(tmp_path / "made")) as made:
         script = [*made.iterdump(), f"PRAGMA application_id = {_APPLICATION};"]
     connection, other = (sqlite3.connect(tmp_path / "new", timeout=0, isolation_level=None) for _ in range(2))
 
