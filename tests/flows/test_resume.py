@@ -128,12 +128,10 @@ def killed_in(stage: str, order: Sequence[str], seconds: float, folder: Path, en
 def forget_a_torn_lock(folder: Path) -> None:
     """What docs/guides/orchestration.md tells to do: DVC writes dvc.lock in place, and a kill may strike just then."""
     lock = folder / "dvc.lock"
-    try:
-        torn = "schema" not in (yaml.safe_load(lock.read_bytes()) or {})
-    except (FileNotFoundError, yaml.YAMLError):
-        torn = True
-    if torn:
-        lock.unlink(missing_ok=True)
+    with suppress(FileNotFoundError, yaml.YAMLError):
+        if "schema" in (yaml.safe_load(lock.read_bytes()) or {}):
+            return
+    lock.unlink(missing_ok=True)
 
 
 def test_after_a_torn_lock_the_finished_stages_come_back_from_the_run_cache(dvc_project: Project) -> None:

@@ -239,7 +239,6 @@ KILLED = """
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from db3.teachers.answers.repair import repair_answers
 from db3.teachers.answers.sqlite import SqliteDatabase
