@@ -116,8 +116,6 @@ def _check(options: argparse.Namespace) -> None:
     for name in _algorithms(options):
         if name not in {*OWN, *PEERS}:
             raise unknown_name("algorithm", name, (*OWN, *PEERS))
-    if options.networks is not None and not 1 <= options.networks <= 64:
-        raise ConfigError(f"--networks is {options.networks}; expected 1 to 64")
     for name, least in {"pairs": 1, "decisions": 2, "budget": CHECKPOINTS[0], "threads": 1, "seed": 0}.items():
         if getattr(options, name) < least:
             raise ConfigError(f"--{name} is {getattr(options, name)}; expected {least} or more")

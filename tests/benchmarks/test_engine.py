@@ -53,7 +53,7 @@ def test_the_file_tells_what_was_measured(tmp_path: Path) -> None:
         (["--algorithms", "bd,atuo"], "unknown algorithm 'atuo'; did you mean auto?"),
         (["--pairs", "0"], "--pairs is 0; expected 1 or more"),
         (["--budget", "7"], "--budget is 7; expected 25 or more"),
-        (["--networks", "0"], "--networks is 0; expected 1 to 64"),
+        (["--networks", "0"], "networks is 0; expected a whole number of 1 or more, 64 at most"),
         (["--surrogates", "lenet"], "unknown architecture 'lenet'"),
         (["--surrogates", "lenet5_half,"], "architecture"),
         (["--teacher", "nowhere"], "nowhere"),
