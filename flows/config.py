@@ -34,6 +34,10 @@ class Evaluate:
 
     seeds: Annotated[int, Ge(1), Le(100), Doc("students per variant; accuracy is mean and sd over them")] = 3
     batch: Annotated[int, Ge(1), Doc("images a call when students are measured")] = 256
+    questions: Annotated[
+        Annotated[int, Ge(2)] | None,
+        Doc("test images, drawn at random, that the teacher is asked about; null: all of them"),
+    ] = None
 
 
 @settings

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from db3.datasets.subset import draw_questions
 from db3.errors import BudgetSpent
 from db3.files import read_json
 from db3.images.augmented import decide_augmented
@@ -129,12 +130,19 @@ def _count_known(config: Config, data: Path, augmented: int) -> int:
         with suppress(BudgetSpent):
             decide_all(teacher, drawn_images(config, card["dataset"]["digest"])[0], 1)
     with suppress(BudgetSpent):
-        decide_all(teacher, dataset_of(config, card["dataset"]["digest"]).test().images, 1)
+        tested = dataset_of(config, card["dataset"]["digest"]).test().images
+        decide_all(teacher, tested[draw_questions(len(tested), config.evaluate.questions)], 1)
     return teacher.costs.known
 
 
 def _sizes(config: Config, data: Path) -> tuple[int, int, int]:
-    """Samples, classes and test images."""
+    """Samples, classes and test images to ask about."""
+    count, classes, tested = _known_sizes(config, data)
+    return count, classes, min(tested, config.evaluate.questions or tested)
+
+
+def _known_sizes(config: Config, data: Path) -> tuple[int, int, int]:
+    """Samples, classes and test images, from the files that are there, else from the parameters and the dataset."""
     path = data / "teacher" / "teacher.json"
     card = read_json(path) if path.is_file() else None
     path = data / "samples" / "manifest.json"

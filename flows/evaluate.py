@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int
 from torch import nn
 
 from db3.arithmetic import to_exact
 from db3.datasets.base import Part
+from db3.datasets.subset import draw_questions
 from db3.digest import digest_array
 from db3.errors import ConfigError
 from db3.evaluation import (
@@ -20,6 +20,7 @@ from db3.evaluation import (
     Metrics,
     RunFacts,
     Size,
+    TeacherDecisions,
     VariantStudents,
     build_summary,
     evaluate_students,
@@ -28,6 +29,8 @@ from db3.evaluation import (
     write_confusion,
     write_curve,
 )
+from db3.evaluation.certified import CertifiedAgreement, certify_agreement
+from db3.evaluation.results import DECIMALS
 from db3.files import read_json
 from db3.gate.curve import CoveragePoint, coverage_curve, write_coverage
 from db3.gate.scores import student_probabilities, sureness
@@ -48,6 +51,8 @@ from flows.inputs import dataset_of
 from flows.manifests import Latency, StudentCard, TransferManifest, VariantEntry, read_manifest, to_json, write_manifest
 from flows.student_files import check_student_file, check_variant
 
+_SHARES = ("estimate", "low", "high", "effective")  # rounded as every number of metrics.json
+
 
 @stage("evaluate")
 def evaluate(config: Config, data: Path) -> str:
@@ -56,7 +61,7 @@ def evaluate(config: Config, data: Path) -> str:
     transfer = read_manifest(data / "transfer" / "manifest.json", TransferManifest)
     student = read_manifest(data / "student" / "student.json", StudentCard)
     test = dataset_of(config, card["dataset"]["digest"]).test()
-    decisions, asked = _teacher(config, data, test, transfer)
+    teacher, asked = _teacher(config, data, test, transfer)
     facts = RunFacts(
         teacher=Size(card["parameters"], card["bytes"], card["multiply_adds"]),
         student=Size(student.parameters, student.bytes, student.multiply_adds),
@@ -69,40 +74,44 @@ def evaluate(config: Config, data: Path) -> str:
     check_student_file(data / "student" / "student.safetensors", student.digest)
     variants = list(_variants(data / "student", student))
     classes, batch = card["classes"], config.evaluate.batch
-    found = evaluate_students(variants, test.images, test.labels, decisions, facts, classes=classes, batch=batch)
-    metrics = replace(found.metrics, int8=_int8(data / "student", student, test, decisions))
+    found = evaluate_students(variants, test.images, test.labels, teacher, facts, classes=classes, batch=batch)
+    scores, own = sureness(_probabilities(student, data / "student" / "student.safetensors", test))
+    certified = _certified(scores, own, teacher) if config.evaluate.questions else None
+    metrics = replace(found.metrics, int8=_int8(data / "student", student, test, teacher), certified=certified)
     write_manifest(folder / "metrics.json", metrics)
     write_manifest(folder / "summary.json", build_summary(found.metrics))
     write_confusion(folder / "confusion.csv", found.confusion)
-    write_accuracy(folder / "accuracy.csv", decisions, found.variants, test.labels)
+    write_accuracy(folder / "accuracy.csv", teacher, found.variants, test.labels)
     write_curve(folder / "curve.csv", found.variants, test.labels)
-    own = _decider(student, data / "student" / "student.safetensors")
-    write_coverage(folder / "coverage.csv", _coverage(own, test.images, decisions))
+    write_coverage(folder / "coverage.csv", _coverage(scores, own, teacher))
     latency = _latency(config, data, student)
     if config.runtime.sinks:
         tell_sinks(config.runtime.sinks, _record(config, data, metrics))
     return f"{_summary(metrics)}; {asked}{latency}"
 
 
-def _teacher(
-    config: Config, data: Path, test: Part, transfer: TransferManifest
-) -> tuple[npt.NDArray[np.int64] | None, str]:
-    """The teacher's decisions on the test split, each asked once, and what is to be said of them.
+def _teacher(config: Config, data: Path, test: Part, transfer: TransferManifest) -> tuple[TeacherDecisions | None, str]:
+    """The teacher's decisions on the test images, each asked once, and what is to be said of them.
 
-    None where the budget cannot pay for all of them: then students are measured against the labels alone.
+    None where the budget cannot pay for all that are wanted: then students are measured against the labels alone.
     """
     made_by = {"samples": transfer.samples, "query_decisions": transfer.decisions}
     asking = Asking(config, data, "evaluate", 0, sent_before(data, made_by, transfer.queries.votes))
-    count = len(test.images)
+    rows = draw_questions(len(test.images), config.evaluate.questions)
+    count = len(rows)
     affordable = asking.affordable("test images", count)
     if affordable == count:
-        decisions = decide_images(asking, test.images, "test images", asking.run)
+        images = test.images if count == len(test.images) else test.images[rows]
+        decisions = decide_images(asking, images, "test images", asking.run)
         costs = write_costs(data, "evaluate", digest_array(decisions), asking, config.runtime.price)
-        return decisions, f"the teacher was asked about {count:,} test images{costs}; "
+        return TeacherDecisions(rows, decisions), f"the teacher was asked about {count:,} test images{costs}; "
     few = f"budget.total of {config.budget.total:,} leaves {affordable:,} queries for {count:,} test images"
     if test.labels is None:
-        raise ConfigError(f"{few}, which have no labels either: raise it to measure agreement with the teacher")
-    return None, f"{few}: agreement with the teacher is not measured; "
+        raise ConfigError(
+            f"{few}, which have no labels either: raise it to measure agreement with the teacher, or ask about fewer "
+            "by evaluate.questions"
+        )
+    return None, f"{few}: agreement with the teacher is not measured (evaluate.questions asks about fewer); "
 
 
 def _variants(folder: Path, card: StudentCard) -> Iterator[VariantStudents]:
@@ -125,24 +134,38 @@ def _decider(card: StudentCard, path: Path) -> nn.Module:
     return to_exact(network) if card.arithmetic == "exact" else network
 
 
+def _probabilities(card: StudentCard, path: Path, test: Part) -> Float[np.ndarray, "n k"]:
+    """The exported student's, of every test image."""
+    return student_probabilities(_decider(card, path), test.images)
+
+
 def _coverage(
-    student: nn.Module, images: UInt8[np.ndarray, "n c h w"], decisions: Int[np.ndarray, " n"] | None
+    scores: Float[np.ndarray, " n"], own: Int[np.ndarray, " n"], teacher: TeacherDecisions | None
 ) -> list[CoveragePoint]:
     """How much the exported student would answer itself, against how often the teacher decides likewise."""
-    if decisions is None:
-        return []
-    scores, own = sureness(student_probabilities(student, images))
-    return coverage_curve(scores, own == decisions)
+    return [] if teacher is None else coverage_curve(scores[teacher.rows], own[teacher.rows] == teacher.decisions)
 
 
-def _int8(folder: Path, card: StudentCard, test: Part, decisions: npt.NDArray[np.int64] | None) -> Int8Metrics | None:
+def _certified(
+    scores: Float[np.ndarray, " n"], own: Int[np.ndarray, " n"], teacher: TeacherDecisions | None
+) -> CertifiedAgreement | None:
+    """The exported student's agreement: its scores on the images that were not asked narrow the interval."""
+    if teacher is None:
+        return None
+    agrees, others = own[teacher.rows] == teacher.decisions, np.delete(scores, teacher.rows)
+    powered = {"scores": scores[teacher.rows], "undecided": others} if len(others) else {}
+    found = certify_agreement(agrees, **powered)
+    return replace(found, **{name: round(getattr(found, name), DECIMALS) for name in _SHARES})
+
+
+def _int8(folder: Path, card: StudentCard, test: Part, teacher: TeacherDecisions | None) -> Int8Metrics | None:
     """What the int8 file decides beside the float32 one, where there is one."""
     if card.int8 is None or card.onnx is None:
         return None
     model = check_student_file(folder / "student.onnx", card.onnx.digest).read_bytes()
     quantised = check_student_file(folder / "student.int8.onnx", card.int8.digest).read_bytes()
     own, plain = onnx_decisions(quantised, test.images), onnx_decisions(model, test.images)
-    return int8_metrics(own, plain, decisions, test.labels, sizes=(len(quantised), len(model)))
+    return int8_metrics(own, plain, teacher, test.labels, sizes=(len(quantised), len(model)))
 
 
 def _summary(metrics: Metrics) -> str:
@@ -153,6 +176,8 @@ def _summary(metrics: Metrics) -> str:
     }
     scores = {name: getattr(measured, kind) for name, measured in shown.items()}
     shares = [f"{name} {100 * s.mean:.2f} ± {100 * s.sd:.2f} % {kind}" for name, s in scores.items()]
+    if metrics.certified is not None:
+        shares.append(f"its first seed {metrics.certified}")
     if metrics.int8 is not None:
         shares.append(f"int8 {100 * (getattr(metrics.int8, kind) or 0):.2f} % {kind}")
     return ", ".join(shares)

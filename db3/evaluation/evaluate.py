@@ -8,7 +8,7 @@ from jaxtyping import Int, UInt8
 from torch import nn
 
 from db3.evaluation.measures import confusion
-from db3.evaluation.results import Metrics, RunFacts, VariantDecisions, build_metrics
+from db3.evaluation.results import Metrics, RunFacts, TeacherDecisions, VariantDecisions, build_metrics
 from db3.teachers.decide import decide_all
 
 
@@ -49,7 +49,7 @@ def evaluate_students(
     variants: Iterable[VariantStudents],
     images: UInt8[np.ndarray, "n c h w"],
     labels: Int[np.ndarray, " n"] | None,
-    teacher_decisions: Int[np.ndarray, " n"] | None,
+    teacher: TeacherDecisions | None,
     facts: RunFacts,
     *,
     classes: int,
@@ -61,7 +61,7 @@ def evaluate_students(
         variants: and their students; one is named `student`.
         images: of the test split.
         labels: their true classes, if there are any.
-        teacher_decisions: on them; None: it was not asked.
+        teacher: its decisions on them, or on some of them; None: it was not asked.
         facts: what the metrics tell beside.
         classes: K.
         batch: images a call.
@@ -78,9 +78,9 @@ def evaluate_students(
         )
         for variant in variants
     ]
-    metrics = build_metrics(teacher_decisions, decided, labels, facts)
+    metrics = build_metrics(teacher, decided, labels, facts)
     counts = np.zeros((0, 0), np.int64)
-    if teacher_decisions is not None:
+    if teacher is not None:
         own = next(variant for variant in decided if variant.name == "student")
-        counts = confusion(teacher_decisions, own.decisions[min(own.decisions)], classes)
+        counts = confusion(teacher.decisions, own.decisions[min(own.decisions)][teacher.rows], classes)
     return Evaluation(metrics, counts, decided)

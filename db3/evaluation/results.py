@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from db3.errors import DataError
+from db3.evaluation.certified import CertifiedAgreement
 from db3.evaluation.measures import accuracy, agreement, summary
 
 DECIMALS = 6  # finer than one image in a million, coarser than any float noise
@@ -15,6 +16,28 @@ SHOWN_BASELINES = ("hard", "smoothing", "augmented")  # the strongest competitor
 
 Measure = Literal["accuracy", "agreement"]
 Labels = Int[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class TeacherDecisions:
+    """The teacher's decisions on the test images that it was asked about.
+
+    Attributes:
+        rows: int64 [m], places in the test split.
+        decisions: int64 [m].
+    """
+
+    rows: Int[np.ndarray, " m"]
+    decisions: Int[np.ndarray, " m"]
+
+    @classmethod
+    def on_all(cls, decisions: Labels) -> "TeacherDecisions":
+        """On every test image, in their order."""
+        return cls(np.arange(len(decisions)), decisions)
+
+    def agreement(self, others: Labels) -> float:
+        """Share of the images asked that `others`, decisions on the whole test split, decide alike."""
+        return agreement(others[self.rows], self.decisions)
 
 
 @dataclass(frozen=True)
@@ -72,7 +95,7 @@ class TeacherMetrics:
     """The teacher.
 
     Attributes:
-        accuracy: on the test split; null without labels, or where the budget did not pay for its decisions.
+        accuracy: on the test images that it was asked about; null without labels, or where the budget did not pay.
         parameters: null where unknown.
         bytes: likewise.
         multiply_adds: likewise, for one image.
@@ -90,7 +113,7 @@ class StudentMetrics:
 
     Attributes:
         accuracy: on the test split; null without labels.
-        agreement: share of test images that it decides as the teacher; null where the teacher was not asked.
+        agreement: share of the test images asked that it decides as the teacher; null where none was.
         parameters: weights.
         bytes: of its file.
         multiply_adds: for one image.
@@ -169,7 +192,7 @@ class Int8Metrics:
 
     Attributes:
         accuracy: on the test split; null without labels.
-        agreement: share of test images that it decides as the teacher; null where the teacher was not asked.
+        agreement: share of the test images asked that it decides as the teacher; null where none was.
         alike: share that it decides as the float32 file.
         bytes: of student.int8.onnx.
         float32_bytes: of student.onnx.
@@ -184,7 +207,7 @@ class Int8Metrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Every number of a run. Fields never come and go, but for `int8`: what is not known is null.
+    """Every number of a run. Fields never come and go, but for the last two: what is not known is null.
 
     Attributes:
         teacher: its worth and size.
@@ -196,6 +219,8 @@ class Metrics:
         test_images: in the test split.
         seeds: students of each variant.
         int8: the int8 file beside the others.
+        certified: the exported student's agreement with its interval, where `evaluate.questions` says how many test
+            images to ask about.
     """
 
     teacher: TeacherMetrics
@@ -207,6 +232,7 @@ class Metrics:
     test_images: int
     seeds: int
     int8: Int8Metrics | None = None
+    certified: CertifiedAgreement | None = None
 
     @property
     def measure(self) -> Measure:
@@ -265,12 +291,12 @@ class RunFacts:
 
 
 def build_metrics(
-    teacher_decisions: Labels | None, variants: Sequence[VariantDecisions], labels: Labels | None, facts: RunFacts
+    teacher: TeacherDecisions | None, variants: Sequence[VariantDecisions], labels: Labels | None, facts: RunFacts
 ) -> Metrics:
     """Every number of a run, shares rounded to six decimals.
 
     Args:
-        teacher_decisions: on the test split; None: it was not asked.
+        teacher: its decisions on test images; None: it was not asked.
         variants: decisions of their students on the test split.
         labels: true classes of the test split, if there are any.
         facts: what else the metrics hold.
@@ -289,9 +315,9 @@ def build_metrics(
         (variant for variant in variants if variant is own or variant.is_checkpoint),
         key=lambda variant: variant.queries_per_sample,
     )
-    scores = {variant.name: _scores(variant, teacher_decisions, labels) for variant in variants}
-    known = None if labels is None or teacher_decisions is None else accuracy(teacher_decisions, labels)
-    asked = 0 if teacher_decisions is None else len(teacher_decisions)
+    scores = {variant.name: _scores(variant, teacher, labels) for variant in variants}
+    known = None if labels is None or teacher is None else accuracy(teacher.decisions, labels[teacher.rows])
+    asked = 0 if teacher is None else len(teacher.rows)
     return Metrics(
         TeacherMetrics(None if known is None else _rounded(known), **asdict(facts.teacher)),
         StudentMetrics(*scores["student"], **asdict(facts.student), digest=facts.student_digest),
@@ -332,18 +358,18 @@ def accuracies(variant: VariantDecisions, labels: Labels) -> list[float]:
     return [accuracy(variant.decisions[seed], labels) for seed in sorted(variant.decisions)]
 
 
-def agreements(variant: VariantDecisions, teacher_decisions: Int[np.ndarray, " n"]) -> list[float]:
+def agreements(variant: VariantDecisions, teacher: TeacherDecisions) -> list[float]:
     """Agreement of each seed's student with the teacher, in the order of the seeds."""
-    return [agreement(variant.decisions[seed], teacher_decisions) for seed in sorted(variant.decisions)]
+    return [teacher.agreement(variant.decisions[seed]) for seed in sorted(variant.decisions)]
 
 
 def _scores(
-    variant: VariantDecisions, teacher_decisions: Labels | None, labels: Labels | None
+    variant: VariantDecisions, teacher: TeacherDecisions | None, labels: Labels | None
 ) -> tuple[Spread | None, Spread | None]:
     """Accuracy and agreement."""
     return (
         None if labels is None else _spread(accuracies(variant, labels)),
-        None if teacher_decisions is None else _spread(agreements(variant, teacher_decisions)),
+        None if teacher is None else _spread(agreements(variant, teacher)),
     )
 
 
@@ -356,19 +382,17 @@ def _rounded(value: int | float) -> float:
 
 
 def int8_metrics(
-    quantised: Labels, plain: Labels, teacher: Labels | None, labels: Labels | None, *, sizes: tuple[int, int]
+    quantised: Labels, plain: Labels, teacher: TeacherDecisions | None, labels: Labels | None, *, sizes: tuple[int, int]
 ) -> Int8Metrics:
     """The int8 file beside the float32 one.
 
     Args:
         quantised: what the int8 file decided on the test split.
         plain: what the float32 file did.
-        teacher: its decisions; None: not asked.
+        teacher: its decisions on test images; None: it was not asked.
         labels: of the test images; None: there are none.
         sizes: bytes of the int8 file and of the float32 one.
     """
-
-    def share(other: Labels | None) -> float | None:
-        return None if other is None else round(agreement(quantised, other), DECIMALS)
-
-    return Int8Metrics(share(labels), share(teacher), round(agreement(quantised, plain), DECIMALS), *sizes)
+    right = None if labels is None else round(accuracy(quantised, labels), DECIMALS)
+    alike = None if teacher is None else round(teacher.agreement(quantised), DECIMALS)
+    return Int8Metrics(right, alike, round(agreement(quantised, plain), DECIMALS), *sizes)

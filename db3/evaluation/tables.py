@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from db3.evaluation.measures import summary
-from db3.evaluation.results import DECIMALS, Labels, VariantDecisions, accuracies, agreements
+from db3.evaluation.results import DECIMALS, Labels, TeacherDecisions, VariantDecisions, accuracies, agreements
 from db3.files import write_text
 
 
@@ -21,7 +21,7 @@ def write_confusion(path: Path, counts: Int[np.ndarray, "k k"]) -> None:
 
 
 def write_accuracy(
-    path: Path, teacher_decisions: Labels | None, variants: Sequence[VariantDecisions], labels: Labels | None
+    path: Path, teacher: TeacherDecisions | None, variants: Sequence[VariantDecisions], labels: Labels | None
 ) -> None:
     """accuracy.csv: `variant,seed,accuracy,agreement`, every variant and seed.
 
@@ -32,8 +32,8 @@ def write_accuracy(
         seeds = sorted(variant.decisions)
         right = [""] * len(seeds) if labels is None else [_number(value) for value in accuracies(variant, labels)]
         alike = [""] * len(seeds)
-        if teacher_decisions is not None:
-            alike = [_number(value) for value in agreements(variant, teacher_decisions)]
+        if teacher is not None:
+            alike = [_number(value) for value in agreements(variant, teacher)]
         lines += [f"{variant.name},{seed},{a},{b}" for seed, a, b in zip(seeds, right, alike, strict=True)]
     _write(path, "variant,seed,accuracy,agreement", lines)
 

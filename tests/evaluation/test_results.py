@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from db3.errors import DataError
-from db3.evaluation import Metrics, RunFacts, Size, VariantDecisions, accuracy, build_metrics, build_summary
+from db3.evaluation import (
+    Metrics,
+    RunFacts,
+    Size,
+    TeacherDecisions,
+    VariantDecisions,
+    accuracy,
+    build_metrics,
+    build_summary,
+)
 from flows.manifests import to_json
 
 N, K = 40, 4
@@ -30,6 +39,15 @@ VARIANTS = [
     variant("student@5", 5),
 ]
 
+FACTS = RunFacts(
+    teacher=Size(187_780, 751_120, 2_293_000),
+    student=Size(47_645, 190_580, 591_500),
+    student_digest="57" * 32,
+    queries_asked=36_600,
+    queries_per_sample=91.5,
+    transfer_digest="ab" * 32,
+)
+
 
 def build(
     labels: np.ndarray | None,
@@ -44,15 +62,8 @@ def measured(
     variants: list[VariantDecisions] = VARIANTS,
     teacher_decisions: np.ndarray | None = TEACHER,
 ) -> Metrics:
-    facts = RunFacts(
-        teacher=Size(187_780, 751_120, 2_293_000),
-        student=Size(47_645, 190_580, 591_500),
-        student_digest="57" * 32,
-        queries_asked=36_600,
-        queries_per_sample=91.5,
-        transfer_digest="ab" * 32,
-    )
-    return build_metrics(teacher_decisions, variants, labels, facts)
+    teacher = None if teacher_decisions is None else TeacherDecisions.on_all(teacher_decisions)
+    return build_metrics(teacher, variants, labels, FACTS)
 
 
 def summarised(*given: object) -> dict:
@@ -62,7 +73,7 @@ def summarised(*given: object) -> dict:
 def test_keys_are_those_of_the_contract() -> None:
     metrics = build(LABELS)
     named = {"teacher", "student", "queries", "transfer", "baselines", "curve", "test_images", "seeds"}
-    assert set(metrics) == {*named, "int8"}  # which metrics.json leaves out where it was not asked for
+    assert set(metrics) == {*named, "int8", "certified"}  # metrics.json leaves those two out where not asked for
     assert metrics["int8"] is None
     assert set(metrics["teacher"]) == {"accuracy", "parameters", "bytes", "multiply_adds"}
     assert set(metrics["student"]) == {"accuracy", "agreement", "parameters", "bytes", "multiply_adds", "digest"}
@@ -132,3 +143,16 @@ def test_one_seed_has_no_spread() -> None:
 def test_a_missing_student_is_named() -> None:
     with pytest.raises(DataError, match=r"\['hard'\] hold no `student`"):
         build(LABELS, [variant("hard", 1)])
+
+
+def test_the_teacher_may_have_been_asked_about_some() -> None:
+    rows = np.array([3, 5, 8, 13, 21])
+    teacher = TeacherDecisions(rows, TEACHER[rows])
+    found = build_metrics(teacher, VARIANTS[:1], LABELS, FACTS)
+    decided = VARIANTS[0].decisions
+    agreed = [float((decided[seed][rows] == TEACHER[rows]).mean()) for seed in sorted(decided)]
+    assert found.student.agreement is not None
+    assert found.student.agreement.mean == pytest.approx(np.mean(agreed), abs=1e-6)
+    assert found.teacher.accuracy == pytest.approx((TEACHER[rows] == LABELS[rows]).mean())
+    assert found.student.accuracy == build_metrics(None, VARIANTS[:1], LABELS, FACTS).student.accuracy
+    assert (found.queries.evaluation, found.test_images) == (5, N)

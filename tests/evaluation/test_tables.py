@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from db3.evaluation import VariantDecisions, write_accuracy, write_confusion, write_curve
+from db3.evaluation import TeacherDecisions, VariantDecisions, write_accuracy, write_confusion, write_curve
 
-TEACHER = np.array([0, 1, 1, 0])
+TEACHER = TeacherDecisions.on_all(np.array([0, 1, 1, 0]))
 LABELS = np.array([0, 1, 0, 0])
 VARIANTS = [
     VariantDecisions("student", 12.25, True, {0: np.array([0, 1, 1, 0]), 1: np.array([0, 1, 0, 1])}),

@@ -45,6 +45,12 @@ def test_the_lines_give_queries_time_and_cost(data: Path) -> None:
     )
 
 
+def test_few_questions_are_few_test_images(data: Path) -> None:
+    told = estimate(configured("query.method=mbd", "evaluate.questions=7"), data)
+    assert re.search(r"test images +7 to measure", told)
+    assert re.search(r"test images +50 to measure", estimate(configured("evaluate.questions=700"), data))
+
+
 def test_where_tokens_are_billed_those_of_an_image_so_far_tell(data: Path) -> None:
     chosen = ("query.method=mbd", "runtime.price.input_tokens=3", "runtime.price.output_tokens=15")
     assert "none were counted yet: run samples first" in estimate(configured(*chosen), data)

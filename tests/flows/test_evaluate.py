@@ -89,6 +89,46 @@ def test_the_exported_students_coverage_is_written_from_the_decisions_already_pa
     assert (distilled / "evaluation" / "coverage.csv").read_bytes() == before
 
 
+def test_few_questions_give_an_interval_and_narrow_it_by_what_was_not_asked(
+    distilled: Path, arrived: list[int]
+) -> None:
+    _, whole = evaluated(distilled)
+    arrived.clear()
+    line, metrics = evaluated(distilled, "evaluate.questions=30", "runtime.answers=off")
+    found = metrics["certified"]
+    assert sum(arrived) == metrics["queries"]["evaluation"] == found["asked"] == 30
+    assert metrics["test_images"] == 50
+    assert metrics["student"]["accuracy"] == whole["student"]["accuracy"]  # labels cost nothing: of all images
+    assert "certified" not in whole
+    assert found["method"] == "prediction-powered"
+    assert 0 <= found["low"] <= found["estimate"] <= found["high"] <= 1
+    assert found["low"] <= whole["student"]["agreement"]["mean"] <= found["high"]
+    assert "30 questions, prediction-powered)" in line
+    with (distilled / "evaluation" / "confusion.csv").open(newline="") as file:
+        assert sum(int(row["count"]) for row in csv.DictReader(file)) == 30
+    (distilled / "report").mkdir()
+    report(configured(*SMALL), distilled)
+    page = (distilled / "report" / "index.html").read_text()
+    assert "The teacher was asked about 30 of 50 test images, drawn at random." in page
+    assert "on 30 of 50 test images" in page
+
+
+def test_questions_for_all_images_ask_each_and_the_interval_is_exact(distilled: Path, arrived: list[int]) -> None:
+    _, whole = evaluated(distilled)
+    _, metrics = evaluated(distilled, "evaluate.questions=50")
+    found = metrics.pop("certified")
+    assert metrics == whole
+    assert (found["method"], found["asked"], found["effective"]) == ("exact", 50, 50)
+    assert sum(arrived) == 50
+
+
+def test_a_budget_too_small_for_all_test_images_pays_for_a_few(distilled: Path, arrived: list[int]) -> None:
+    before = json.loads((distilled / "transfer" / "manifest.json").read_text())["queries"]["votes"]
+    _, metrics = evaluated(distilled, f"budget.total={before + 20}", "evaluate.questions=20")
+    assert sum(arrived) == metrics["queries"]["evaluation"] == 20
+    assert metrics["student"]["agreement"]["mean"] > 0
+
+
 def test_without_labels_nothing_is_left_to_measure(
     distilled: Path, arrived: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +136,7 @@ def test_without_labels_nothing_is_left_to_measure(
 
     whole = Dataset.test
     monkeypatch.setattr(Dataset, "test", lambda self: Part(whole(self).images, None))
-    with pytest.raises(ConfigError, match="50 test images, which have no labels either: raise it"):
+    with pytest.raises(ConfigError, match=r"50 test images, which have no labels either: .* evaluate.questions"):
         evaluated(distilled, "budget.total=1")
     assert arrived == []
 

@@ -12,6 +12,7 @@ import pytest
 from db3.evaluation import (
     RunFacts,
     Size,
+    TeacherDecisions,
     VariantDecisions,
     build_metrics,
     confusion,
@@ -262,8 +263,9 @@ def _evaluation(plan: Plan, folder: Path, random: Any, variants: list[dict[str, 
         for variant in variants
     ]
     labels = truth if plan.labelled else None
+    decisions = TeacherDecisions.on_all(teacher)
     metrics = build_metrics(
-        teacher,
+        decisions,
         told,
         labels,
         RunFacts(
@@ -277,7 +279,7 @@ def _evaluation(plan: Plan, folder: Path, random: Any, variants: list[dict[str, 
     )
     write_manifest(folder / "metrics.json", metrics)
     write_confusion(folder / "confusion.csv", confusion(teacher, told[0].decisions[0], classes))
-    write_accuracy(folder / "accuracy.csv", teacher, told, labels)
+    write_accuracy(folder / "accuracy.csv", decisions, told, labels)
     write_curve(folder / "curve.csv", told, labels)
     agrees = told[0].decisions[0] == teacher
     scores = np.where(agrees, 1 - 0.3 * random.random(tests) ** 4, 1 - 0.6 * random.random(tests))
