@@ -121,7 +121,8 @@ def _search(manifest: DecisionsManifest) -> SearchFacts:
 
 def _choice(choice: Choice) -> ChoiceFacts:
     agreed = {candidate.name: candidate.agreed for candidate in choice.candidates}
-    return ChoiceFacts(choice.name, choice.samples, agreed, choice.reason)
+    leads = {candidate.name: candidate.lead for candidate in choice.candidates}
+    return ChoiceFacts(choice.name, choice.samples, agreed, choice.reason, leads)
 
 
 def _transfer(manifest: TransferManifest) -> TransferFacts:

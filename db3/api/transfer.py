@@ -84,7 +84,8 @@ def train_student(
     """
     learn, seed, classes = plan.settings.distill, plan.settings.samples.seed, transfer.classes
     settings = student_settings(learn, transfer, teacher_parameters, [seed])
-    variant = student_variant(transfer, asking.counts["votes"] / len(transfer.images), **vars(learn.weights))
+    cost = asking.counts["votes"] / len(transfer.images)
+    variant = student_variant(transfer, cost, **vars(learn.weights), smoothing=learn.smoothing)
     if learn.assistants.networks:
         last = replace(settings.training, select="last")
         variant = label_by_assistants(variant, classes, learn.assistants, last, seed, asking.run)

@@ -12,7 +12,7 @@ from db3.report.made_samples import story
 from db3.report.matrices import confusion_matrix, distance_matrix
 from db3.report.pages import page
 from db3.report.pseudo import snapshot_grid
-from db3.report.recommended import boundary_warning, choice_line
+from db3.report.recommended import boundary_warning, choice_line, queries_warning
 from db3.report.results_table import query_marks, results_table, titles
 from db3.report.run import Run
 from db3.report.summary import summary_line
@@ -48,7 +48,7 @@ def _results(run: Run) -> dict[str, Any]:
         "summary_line": summary_line(run.metrics, named),
         "results_table": results_table(run),
         "choice_line": choice_line(run.choice, named),
-        "boundary_warning": boundary_warning(run.boundary),
+        "warnings": [*boundary_warning(run.boundary), *queries_warning(run.choice, run.metrics, named)],
         "marks": marks,
         "unit": unit,
         "queries_chart": both(lambda width: queries_chart(marks, measure, width, unit)) if drawn else None,

@@ -115,12 +115,14 @@ class ChoiceFacts:
         agreed: how many of these each candidate decides as the teacher did, the student of the searches first; none
             where nothing was there to choose from.
         reason: why nothing was; None where it is not told.
+        leads: of each candidate over the student of the searches, in standard errors.
     """
 
     name: str
     samples: int
     agreed: Mapping[str, int]
     reason: str | None = None
+    leads: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

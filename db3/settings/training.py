@@ -137,6 +137,9 @@ class VariantSettings:
     )
     temperature: Annotated[Positive | Literal["auto"], Doc("student's inside the KL; auto: the recipe's")] = "auto"
     weights: LossWeights = LossWeights()
+    smoothing: Annotated[
+        Share, Doc("student: mass of its bare decisions spread over all classes; 0.1 helps where a teacher is noisy")
+    ] = 0.0
     label_smoothing: Annotated[float, Gt(0), Lt(1), Doc("baseline smoothing: mass spread over all classes")] = 0.1
     noise: Annotated[Positive, Doc("baseline noise: standard deviation of the random logits")] = 1.0
     kd_temperature: Annotated[Positive, Doc("baseline kd: temperature of teacher and student")] = 8.0

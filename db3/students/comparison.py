@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
@@ -92,12 +92,17 @@ def build_variants(
     Raises:
         ConfigError: `augmented` is wanted beside a search, but no augmented image was asked.
     """
-    own = {**vars(settings.weights), "starts": sources.starts}
-    student = student_variant(sources.transfer, sources.queries_per_sample, **own)
+    own, starts = _own(settings), sources.starts
+    student = student_variant(sources.transfer, sources.queries_per_sample, starts=starts, **own)
     absent = left_out(sources, settings.baselines)
     wanted = [name for name in settings.baselines if name not in absent]
     curve = _curve(sources, settings, soft_labels) if settings.curve else []
     return [student, *(_baseline(name, sources, settings, soft_labels, seed) for name in wanted), *curve]
+
+
+def _own(settings: VariantSettings) -> dict[str, Any]:
+    """How the student learns, at each point of its curve too."""
+    return {**vars(settings.weights), "smoothing": settings.smoothing}
 
 
 def left_out(sources: VariantSources, wanted: Sequence[VariantName]) -> dict[VariantName, str]:
@@ -167,9 +172,9 @@ def _augmented(held: TransferSet, decided: Int64[np.ndarray, " m"] | None, seed:
 
 def _curve(sources: VariantSources, settings: VariantSettings, soft_labels: SoftLabelSettings) -> list[Variant]:
     if sources.distances is None:
-        return (
-            [] if sources.rounds is None else _by_rounds(sources.transfer, sources.rounds, sources.queries_per_sample)
-        )
+        if sources.rounds is None:
+            return []
+        return _by_rounds(sources.transfer, sources.rounds, sources.queries_per_sample, settings.smoothing)
     if sources.progress is None:
         return []
     return _by_checkpoints(sources.transfer, sources.progress, settings, soft_labels)
@@ -184,16 +189,19 @@ def _by_checkpoints(
         transfer = transfer_set_at(held, checkpoint, progress.asked, np.array(distances), scale)
         cost = progress.queries_before + float(np.minimum(progress.asked, checkpoint).sum()) / len(progress.asked)
         name, title = f"student@{checkpoint}", f"the student after {checkpoint} queries per pair"
-        variants.append(student_variant(transfer, cost, name=name, title=title, **vars(settings.weights)))
+        variants.append(student_variant(transfer, cost, name=name, title=title, **_own(settings)))
     return variants
 
 
-def _by_rounds(held: TransferSet, rounds: Int[np.ndarray, " n"], queries_per_sample: float) -> list[Variant]:
+def _by_rounds(
+    held: TransferSet, rounds: Int[np.ndarray, " n"], queries_per_sample: float, smoothing: float
+) -> list[Variant]:
     """The student as it would be had the rounds that made the samples ended after a quarter or half of them, about."""
     variants, total = [], len(held.images)
     ends = np.flatnonzero(np.diff(rounds)) + 1  # images decided when each round ended
     for count in sorted({int(ends[np.abs(ends - share * total).argmin()]) for share in _SHARES if len(ends)}):
         first = TransferSet(alone("hard"), None, held.images[:count], held.decisions[:count], held.soft_labels[:count])
         name, title = f"student@{count}", f"the student of the first {count:,} images"
-        variants.append(student_variant(first, queries_per_sample * count / total, name=name, title=title))
+        cost = queries_per_sample * count / total
+        variants.append(student_variant(first, cost, name=name, title=title, smoothing=smoothing))
     return variants

@@ -5,14 +5,16 @@ learns from. A variant says what that is, what it cost, and whether a black box 
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from db3.soft_labels import TransferSet
-from db3.training.examples import Examples, Group, Parents
+from db3.training.examples import Examples, Group, Parents, smoothed
 from db3.training.train import TrainSettings
 
+_Part = TypeVar("_Part", "Variant", Group)
 _MAPPINGS = {
     "margin": "boundary distances, margin mapping",
     "inverse": "boundary distances, paper's inverse mapping",
@@ -59,6 +61,7 @@ def student_variant(
     title: str | None = None,
     ce: float = 0.0,
     kl: float = 1.0,
+    smoothing: float = 0.0,
     starts: Int64[np.ndarray, "n k q"] | None = None,
 ) -> Variant:
     """The student of a transfer set: the samples, and a group of each batch for what the set holds beside them.
@@ -70,13 +73,29 @@ def student_variant(
         title: see `Variant`; None: what the set holds, in words.
         ce: weight of the cross-entropy with the decision, beside soft labels; bare decisions have nothing else.
         kl: weight of the divergence from the soft labels.
+        smoothing: mass of bare decisions, of samples and images asked, that is spread over all classes.
         starts: of each pair's search, which what it asked descends from too; see `nearest_starts`.
     """
     bare, temperature = transfer.recipe.mapping == "hard", transfer.recipe.temperature
     examples = Examples(transfer.images, transfer.decisions, None if bare else transfer.soft_labels)
     ce, kl = (1.0, 0.0) if bare else (ce, kl)
     title = _title(transfer) if title is None else title
-    return Variant(name, title, examples, ce, kl, temperature, queries_per_sample, groups=_groups(transfer, starts))
+    variant = Variant(name, title, examples, ce, kl, temperature, queries_per_sample, groups=_groups(transfer, starts))
+    return _smoothed(variant, transfer.classes, smoothing) if smoothing else variant
+
+
+def _smoothed(variant: Variant, classes: int, share: float) -> Variant:
+    """With soft labels in place of bare decisions."""
+
+    def soft(examples: Examples) -> Examples:
+        return Examples(examples.images, examples.decisions, smoothed(examples.decisions, classes, share))
+
+    def softly(part: _Part) -> _Part:
+        if part.examples.soft_labels is not None:  # softened by whoever made them
+            return part
+        return replace(part, examples=soft(part.examples), ce=0.0, kl=1.0)
+
+    return softly(replace(variant, groups=tuple(softly(group) for group in variant.groups)))
 
 
 def _title(transfer: TransferSet) -> str:

@@ -1,9 +1,17 @@
 """The sentence on the student recommended, and the warning of boundaries that tell nothing."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
-from db3.report.recommended import boundary_warning, choice_line
+from db3.evaluation import RunFacts, Size, VariantDecisions, build_metrics
+from db3.evaluation.results import BaselineMetrics, QueryMetrics
+from db3.report.recommended import boundary_warning, choice_line, queries_warning
 from db3.report.run import ChoiceFacts
+
+_NONE = RunFacts(Size(), Size(), "5", queries_asked=0, queries_per_sample=1, transfer_digest="7")
+METRICS = build_metrics(None, [VariantDecisions("student", 1, True, {0: np.zeros(4, np.int64)})], None, _NONE)
 
 
 def test_a_choice_that_is_not_told_says_nothing() -> None:
@@ -37,4 +45,23 @@ def test_another_variant_is_named_with_both_shares() -> None:
 
 @pytest.mark.parametrize(("boundary", "warned"), [(None, False), (0.3, False), (0.004, True)])
 def test_boundaries_at_dust_are_warned_of(boundary: float | None, warned: bool) -> None:
-    assert (boundary_warning(boundary) is not None) == warned
+    assert bool(boundary_warning(boundary)) == warned
+
+
+def test_where_one_query_a_sample_does_as_well_that_is_said() -> None:
+    def told(lead: float, per_sample: float = 58.0, name: str = "student") -> list[str]:
+        cheap = BaselineMetrics(None, None, 1.0, black_box=True)
+        queries = QueryMetrics(5800, per_sample, spent=False, evaluation=50)
+        metrics = replace(
+            METRICS, queries=queries, baselines={"smoothing": cheap, "kd": replace(cheap, black_box=False)}
+        )
+        agreed = {"student": 290, "smoothing": 289, "kd": 300}
+        choice = ChoiceFacts(name, 300, agreed, None, {"student": 0.0, "smoothing": lead, "kd": 5.0})
+        return queries_warning(choice, metrics, {"smoothing": "uniform label smoothing"})
+
+    (line,) = told(-0.3)
+    assert line.startswith("“Uniform label smoothing”, at one query a sample,")
+    assert "96.3" in line
+    assert "the other 57 queries a sample" in line
+    assert told(-1.5) == told(-0.3, per_sample=1.0) == told(-0.3, name="smoothing") == []
+    assert queries_warning(None, METRICS, {}) == queries_warning(ChoiceFacts("student", 0, {}), METRICS, {}) == []

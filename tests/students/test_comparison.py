@@ -50,6 +50,23 @@ def test_bare_decisions_are_learnt_by_cross_entropy_whatever_the_weights(found: 
     assert (variant.ce, variant.kl, variant.examples.soft_labels) == (1.0, 0.0, None)
 
 
+def test_bare_decisions_are_smoothed_and_soft_labels_left_as_they_are(found: SearchedSamples) -> None:
+    bare = replace(sources(found, Recipe("hard", 2.0, 1.0, 0.0, 0.0, 0.9)), progress=None)
+    student, *_ = build_variants(bare, VariantSettings((), curve=False, smoothing=0.2))
+    classes = bare.transfer.classes
+    for part in (student, *student.groups):
+        assert (part.ce, part.kl, part.temperature) == (0.0, 1.0, 1.0)
+        assert part.examples.soft_labels is not None
+        assert part.examples.soft_labels.argmax(axis=1).tolist() == part.examples.decisions.tolist()
+        assert part.examples.soft_labels.max(axis=1) == pytest.approx(np.full(len(part.examples), 0.8 + 0.2 / classes))
+    mixed, *_ = build_variants(sources(found), VariantSettings((), curve=False, smoothing=0.2))
+    points, queried = mixed.groups
+    plain = student_variant(sources(found).transfer, 17.0)
+    assert np.array_equal(mixed.examples.soft_labels, plain.examples.soft_labels)
+    assert np.array_equal(points.examples.soft_labels, plain.groups[0].examples.soft_labels)
+    assert queried.examples.soft_labels is not None
+
+
 def test_every_baseline_is_built_in_the_order_wanted(found: SearchedSamples) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
     whole = replace(sources(found), augmented=np.zeros(7, np.int64), network=network)
