@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from db3.datasets.subset import draw_questions
 from db3.errors import BudgetSpent
+from db3.evaluation.certified import draw_questions
 from db3.files import read_json
 from db3.images.augmented import decide_augmented
 from db3.search import search_pairs

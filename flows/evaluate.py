@@ -12,7 +12,6 @@ from torch import nn
 
 from db3.arithmetic import to_exact
 from db3.datasets.base import Part
-from db3.datasets.subset import draw_questions
 from db3.digest import digest_array
 from db3.errors import ConfigError
 from db3.evaluation import (
@@ -29,7 +28,7 @@ from db3.evaluation import (
     write_confusion,
     write_curve,
 )
-from db3.evaluation.certified import CertifiedAgreement, certify_agreement
+from db3.evaluation.certified import CertifiedAgreement, certify_agreement, draw_questions
 from db3.evaluation.results import DECIMALS
 from db3.files import read_json
 from db3.gate.curve import CoveragePoint, coverage_curve, write_coverage

@@ -1,4 +1,4 @@
-"""Images drawn from a part of a dataset without a look at any label: samples, and test images to ask about."""
+"""Real samples: images drawn from the training part of a dataset."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -23,13 +23,3 @@ def draw_samples(available: int, count: int | None, seed: int) -> Int64[np.ndarr
             f"samples.count is {count}, but the training part has {available} images: lower it, or null for all"
         )
     return np.sort(np.array(rng.permutation(available, seed, Purpose.SAMPLES)[:count], dtype=np.int64))
-
-
-def draw_questions(available: int, count: int | None) -> Int64[np.ndarray, " m"]:
-    """Sorted places of the test images that the teacher is asked about: `count` drawn at random, all where there are no
-    more, or `count` is None. A smaller draw is part of a larger one.
-    """
-    if count is None or count >= available:
-        return np.arange(available)
-    order = rng.permutation(available, 0, Purpose.QUESTIONS, "test images")
-    return np.sort(np.array(order[:count], dtype=np.int64))

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from db3.errors import ConfigError, DataError
 from db3.evaluation.binomial import check_share, clopper_pearson
-from db3.rng import Purpose, uniform
+from db3.rng import Purpose, permutation, uniform
 
 Method = Literal["exact", "prediction-powered", "chosen questions"]
 _CAP = 4  # times as many questions as were asked: no score earns more trust than that
@@ -81,6 +81,16 @@ class Questions:
     weights: Float64[np.ndarray, " n"]
     scores: Float64[np.ndarray, " n"]
     pool: Float64[np.ndarray, " pool"]
+
+
+def draw_questions(available: int, count: int | None) -> Int64[np.ndarray, " m"]:
+    """Sorted places of the test images that a teacher is asked about: `count` of them drawn at random, all where there
+    are no more, or `count` is None. A smaller draw is part of a larger one.
+    """
+    if count is None or count >= available:
+        return np.arange(available)
+    order = permutation(available, 0, Purpose.QUESTIONS, "test images")
+    return np.sort(np.array(order[:count], dtype=np.int64))
 
 
 def choose_questions(scores: Float[np.ndarray, " pool"], count: int, *, seed: int = 0) -> Questions:

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from db3.datasets.subset import draw_questions, draw_samples
+from db3.datasets.subset import draw_samples
 from db3.errors import ConfigError
 
 
@@ -53,12 +53,3 @@ def test_more_than_there_are_is_refused_in_one_line() -> None:
     ) as error:
         draw_samples(7, 8, seed=0)
     assert "\n" not in str(error.value)
-
-
-def test_questions_are_drawn_at_random_and_a_smaller_draw_is_part_of_a_larger() -> None:
-    few, many = draw_questions(1000, 20), draw_questions(1000, 200)
-    assert len(few) == 20
-    assert set(few) <= set(many)
-    assert (np.diff(many) > 0).all()
-    assert abs(many.mean() - 500) < 60
-    assert draw_questions(7, None).tolist() == draw_questions(7, 9).tolist() == list(range(7))

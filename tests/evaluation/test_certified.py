@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from db3.errors import ConfigError, DataError
-from db3.evaluation.certified import certify_agreement, choose_questions
+from db3.evaluation.certified import certify_agreement, choose_questions, draw_questions
 
 AGREEMENT = 1 - 0.25 * (1 - np.exp(-18)) / 18 - 0.001
 
@@ -95,3 +95,12 @@ def test_what_does_not_belong_together_is_refused() -> None:
         certify_agreement(agrees[questions.rows], questions=questions, scores=scores[:20], undecided=scores)
     with pytest.raises(DataError, match="50 decided images beside 20 scores"):
         certify_agreement(agrees, questions=replace(questions))
+
+
+def test_questions_are_drawn_at_random_and_a_smaller_draw_is_part_of_a_larger() -> None:
+    few, many = draw_questions(1000, 20), draw_questions(1000, 200)
+    assert len(few) == 20
+    assert set(few) <= set(many)
+    assert (np.diff(many) > 0).all()
+    assert abs(many.mean() - 500) < 60
+    assert draw_questions(7, None).tolist() == draw_questions(7, 9).tolist() == list(range(7))

@@ -109,7 +109,7 @@ def test_few_questions_give_an_interval_and_narrow_it_by_what_was_not_asked(
     (distilled / "report").mkdir()
     report(configured(*SMALL), distilled)
     page = (distilled / "report" / "index.html").read_text()
-    assert "The teacher was asked about 30 of 50 test images, drawn at random." in page
+    assert "The teacher was asked about 30 of 50 test images, drawn at random" in page
     assert "on 30 of 50 test images" in page
 
 
