@@ -116,9 +116,8 @@ def draw(figure: Any, rows: list[Row]) -> None:
         right.barh(place, row["ratio"]["mean"], xerr=row["ratio"]["sd"], capsize=2, color=colour)
     left.set_xticks(range(len(measures)), ("nearest boundary,\nover images", "which class is nearer,\nwithin an image"))
     pictures.finish(left, ylabel="Spearman's correlation with the teacher", ylim=(0, 1.2))
-    left.legend(
-        frameon=False, fontsize=7, ncols=3, loc="upper center", handlelength=1.2, columnspacing=1
-    )  # above the bars
+    # Above the bars.
+    left.legend(frameon=False, fontsize=7, ncols=3, loc="upper center", handlelength=1.2, columnspacing=1)
     right.axvline(1, color="0.3", linewidth=0.8)
     right.set_yticks(range(len(series)), [pictures.NAMES.get(kind, kind) for kind in series], fontsize=8)
     right.invert_yaxis()
