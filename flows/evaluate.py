@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import UInt8
 from torch import nn
 
 from db3.arithmetic import to_exact
@@ -74,15 +74,15 @@ def evaluate(config: Config, data: Path) -> str:
     variants = list(_variants(data / "student", student))
     classes, batch = card["classes"], config.evaluate.batch
     found = evaluate_students(variants, test.images, test.labels, teacher, facts, classes=classes, batch=batch)
-    scores, own = sureness(_probabilities(student, data / "student" / "student.safetensors", test))
-    certified = _certified(scores, own, teacher) if config.evaluate.questions else None
+    own = _decider(student, data / "student" / "student.safetensors")
+    coverage, certified = _trust(own, test.images, teacher, certify=config.evaluate.questions is not None)
     metrics = replace(found.metrics, int8=_int8(data / "student", student, test, teacher), certified=certified)
     write_manifest(folder / "metrics.json", metrics)
     write_manifest(folder / "summary.json", build_summary(found.metrics))
     write_confusion(folder / "confusion.csv", found.confusion)
     write_accuracy(folder / "accuracy.csv", teacher, found.variants, test.labels)
     write_curve(folder / "curve.csv", found.variants, test.labels)
-    write_coverage(folder / "coverage.csv", _coverage(scores, own, teacher))
+    write_coverage(folder / "coverage.csv", coverage)
     latency = _latency(config, data, student)
     if config.runtime.sinks:
         tell_sinks(config.runtime.sinks, _record(config, data, metrics))
@@ -133,28 +133,22 @@ def _decider(card: StudentCard, path: Path) -> nn.Module:
     return to_exact(network) if card.arithmetic == "exact" else network
 
 
-def _probabilities(card: StudentCard, path: Path, test: Part) -> Float[np.ndarray, "n k"]:
-    """The exported student's, of every test image."""
-    return student_probabilities(_decider(card, path), test.images)
-
-
-def _coverage(
-    scores: Float[np.ndarray, " n"], own: Int[np.ndarray, " n"], teacher: TeacherDecisions | None
-) -> list[CoveragePoint]:
-    """How much the exported student would answer itself, against how often the teacher decides likewise."""
-    return [] if teacher is None else coverage_curve(scores[teacher.rows], own[teacher.rows] == teacher.decisions)
-
-
-def _certified(
-    scores: Float[np.ndarray, " n"], own: Int[np.ndarray, " n"], teacher: TeacherDecisions | None
-) -> CertifiedAgreement | None:
-    """The exported student's agreement: its scores on the images that were not asked narrow the interval."""
+def _trust(
+    student: nn.Module, images: UInt8[np.ndarray, "n c h w"], teacher: TeacherDecisions | None, *, certify: bool
+) -> tuple[list[CoveragePoint], CertifiedAgreement | None]:
+    """How much the exported student would answer itself, against how often the teacher decides likewise; and, where
+    wanted, its agreement, whose interval its scores on the images that were not asked narrow.
+    """
     if teacher is None:
-        return None
-    agrees, others = own[teacher.rows] == teacher.decisions, np.delete(scores, teacher.rows)
-    powered = {"scores": scores[teacher.rows], "undecided": others} if len(others) else {}
-    found = certify_agreement(agrees, **powered)
-    return replace(found, **{name: round(getattr(found, name), DECIMALS) for name in _SHARES})
+        return [], None
+    scores, own = sureness(student_probabilities(student, images))
+    asked, agrees = scores[teacher.rows], own[teacher.rows] == teacher.decisions
+    coverage = coverage_curve(asked, agrees)
+    if not certify:
+        return coverage, None
+    others = np.delete(scores, teacher.rows)
+    found = certify_agreement(agrees, **({"scores": asked, "undecided": others} if len(others) else {}))
+    return coverage, replace(found, **{name: round(getattr(found, name), DECIMALS) for name in _SHARES})
 
 
 def _int8(folder: Path, card: StudentCard, test: Part, teacher: TeacherDecisions | None) -> Int8Metrics | None:
