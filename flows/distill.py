@@ -56,6 +56,7 @@ _logger = logging.getLogger("flows.distill")  # __name__ is __main__ where DVC r
 _ARITHMETIC = {
     "exact": "exact: the same bytes on every machine",
     "float32": "float32: the same bytes on this kind of machine only",
+    "bfloat16": "bfloat16: the same bytes on this kind of machine only",
 }
 _PARITY_SAMPLES = 256  # real samples on which the ONNX file is held against PyTorch
 

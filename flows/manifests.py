@@ -107,7 +107,7 @@ class TeacherCard:
         multiply_adds: for one image; null where unknown.
         identity: digest of all that decides an answer.
         memory_format: of a call, where `teacher.call_batch` is `auto`.
-        arithmetic: of a network of db3, part of the identity; `float32`: the same answers on this kind of machine only.
+        arithmetic: of a network of db3, part of the identity; `exact`: the same on every machine, else on this kind.
         model: of a model from elsewhere: `kind`, `preprocessing`, `labels`, `classes_map` and `unclear` where it has
             one, and what its kind needs (`input`, `output`, `file`, `url`, `name`, `version`, `interface`, `metadata`,
             `answer`, `request`, `each`, `model`, `prompt`, `function`, `source`, `command`, `files`); all of it part of
@@ -199,7 +199,7 @@ class SamplesManifest:
         tried: of `zsdb3`: what was asked for start images, in words.
         skipped: where `teacher.unclear` is skip: images left out, because the teacher gave them no class.
         edition: of the rules by which answers become samples; absent: 1, of the first release.
-        arithmetic: made by rounds: of their surrogates; `float32`: the same bytes on this kind of machine only.
+        arithmetic: made by rounds: of their surrogates; `exact`: the same bytes on every machine, else on this kind.
     """
 
     method: str
@@ -264,7 +264,7 @@ class DecisionsManifest:
         samples: digest of data/samples.
         digest: of all arrays but the augmented baseline's.
         edition: of the rules by which answers become distances; absent: 1, of the first release.
-        arithmetic: of the surrogates, where the method has any; `float32`: the same bytes on this kind of machine only.
+        arithmetic: of the surrogates, where a method has any; `exact`: same bytes on every machine, else on this kind.
         boundary: where the boundaries found lie, as a share of the way to the nearest sample of the other class: half
             of them nearer; absent where none was.
     """
@@ -375,7 +375,7 @@ class StudentCard:
         transfer: digest of the transfer set.
         teacher: identity.
         onnx: how closely the ONNX file follows PyTorch; null where there is none.
-        arithmetic: it was trained in; `float32`: the same bytes on this kind of machine only.
+        arithmetic: it was trained in; `exact`: the same bytes on every machine, else on this kind.
         int8: what student.int8.onnx is beside student.onnx; absent where there is none.
     """
 

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from db3.errors import DataError, one_line
 from db3.files import read_array, read_json
 from db3.search.catalogue import WITH_SURROGATES, resolve_search
 from db3.settings.samples import ROUNDED
+from db3.settings.training import Arithmetic
 from db3.teachers.answers.recorded import OtherQueriesError
 from db3.teachers.answers.recording import read_whole
 from flows.config import Config
@@ -54,7 +55,7 @@ def check_rules(config: Config, data: Path) -> None:
                 "it anew with `dvc repro`, which sends nothing that .db3 knows"
             )
         made = said.get("arithmetic")
-        if wanted and made in ("exact", "float32") and made != wanted:
+        if wanted and made in get_args(Arithmetic) and made != wanted:
             raise DataError(
                 f"{path} was made with {name}: {made}, but params.yaml says {wanted}: verify it with the parameters "
                 "that it was made with"
@@ -63,12 +64,14 @@ def check_rules(config: Config, data: Path) -> None:
 
 def explained(config: Config, error: OtherQueriesError) -> DataError:
     """Why other images may be asked: float32 networks choose them, which differ from machine to machine."""
-    inexact = [name for name, arithmetic in _arithmetic(config).items() if arithmetic == "float32"]
+    inexact = [
+        f"{name}: {arithmetic}" for name, arithmetic in _arithmetic(config).items() if arithmetic not in (None, "exact")
+    ]
     if not inexact:
         return error
     here = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
     return DataError(
-        f"{error}. Or: the set was made with {' and '.join(inexact)}: float32, which asks the same images only on the "
+        f"{error}. Or: the set was made with {' and '.join(inexact)}, which asks the same images only on the "
         "kind of machine, with the versions and runtime.threads that made it (told in its data/environment.json; this "
         f"one is {here}): verify it there, or make one with arithmetic exact, which any machine proves"
     )

@@ -117,7 +117,8 @@ def _pathless(text: str) -> str:
 
 def _arithmetic(run: Run) -> str:
     """What is promised of the bytes, and of which networks."""
-    promised = {"float32": "the same bytes on this kind of machine only", "exact": "the same bytes on every machine"}
+    here = "the same bytes on this kind of machine only"
+    promised = {"float32": here, "bfloat16": here, "exact": "the same bytes on every machine"}
     parts = []
     for kind, promise in promised.items():
         names = [name for name, used in run.arithmetic.items() if used == kind]

@@ -25,7 +25,7 @@ class Rounds:
     architecture: Annotated[str, Doc("of the surrogate; auto: by the images' shape")] = "auto"
     steps: Annotated[int, Ge(1), Doc("the surrogate's optimiser steps a round, from the last round's weights")] = 150
     arithmetic: Annotated[
-        Arithmetic, Doc("of the surrogate; float32: the same bytes on this kind of machine only, but faster")
+        Arithmetic, Doc("of the surrogate; all but exact: the same bytes on this kind of machine only, but faster")
     ] = "exact"
 
 

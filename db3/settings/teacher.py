@@ -278,7 +278,8 @@ class TeacherSettings(Descent, PixelSettings, ModelSettings):
     label_smoothing: Annotated[Share, Doc("kind train: share of each true label spread over all classes")] = 0.0
     seed: Annotated[int, Ge(0), Doc("kind train: of weights and order")] = 0
     arithmetic: Annotated[
-        Arithmetic, Doc("of a network of db3, to train and to decide; float32: same bytes on this kind of machine only")
+        Arithmetic,
+        Doc("of a network of db3, to train and to decide (bfloat16: in float32); exact: the same bytes everywhere"),
     ] = "exact"
 
     def __post_init__(self) -> None:

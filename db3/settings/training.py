@@ -8,8 +8,9 @@ from db3.settings.declare import Doc, Ge, Gt, Le, Lt, settings
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
 Portion = Annotated[float, Ge(0), Le(1)]
-Arithmetic = Literal["exact", "float32"]
-"""exact: the same bytes on every machine (db3.arithmetic); float32: on the same kind of machine only."""
+Arithmetic = Literal["exact", "float32", "bfloat16"]
+"""exact: the same bytes on every machine (db3.arithmetic); float32: on the same kind of machine only; bfloat16: so too,
+and a training multiplies numbers of 16 bits, for which some processors have units. What it made decides in float32."""
 Steps = Annotated[
     Annotated[int, Ge(1)] | Literal["auto"],
     Doc("optimiser steps, the same for the student and every baseline; auto: by the number of decided images"),
@@ -61,7 +62,8 @@ class Schedule(Descent, Pace):
     ] = "last"
     holdout: Annotated[float, Gt(0), Lt(1), Doc("select best: share of the transfer set kept aside")] = 0.1
     arithmetic: Annotated[
-        Arithmetic, Doc("exact: the same bytes on every machine; float32: on this kind of machine only, but faster")
+        Arithmetic,
+        Doc("exact: same bytes on every machine; float32, bfloat16: on this kind of machine only, but faster"),
     ] = "exact"
 
     def rules(self) -> None:

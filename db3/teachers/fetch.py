@@ -73,7 +73,7 @@ def fetch_network(
         input_shape: (C, H, W).
         classes: K.
         calls: the shape of its calls; no `memory_format`: the usual one.
-        arithmetic: in which it decides.
+        arithmetic: in which it decides; bfloat16, in which it was trained, decides in float32.
 
     Raises:
         ConfigError: exact arithmetic of a layer that has no twin.
@@ -84,7 +84,8 @@ def fetch_network(
     size = (folder / WEIGHTS).stat().st_size
     operations = multiply_adds(network, input_shape)
     parameters, layout = count_parameters(network), calls.memory_format or None
-    return FetchedTeacher(calls.batch, parameters, size, operations, layout, arithmetic)
+    decides: Arithmetic = "exact" if arithmetic == "exact" else "float32"
+    return FetchedTeacher(calls.batch, parameters, size, operations, layout, decides)
 
 
 def describe_model(settings: TeacherSettings, shape: ImageShape, class_names: Sequence[str]) -> ModelDescription:

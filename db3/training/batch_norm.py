@@ -54,7 +54,8 @@ class WholeBatchNorm(TorchFunctionMode):
     ) -> Tensor:
         if not training:
             return F.batch_norm(values, running_mean, running_var, weight, bias, False, momentum, eps)
-        each = self._rows.require_each(len(values), "a batch normalisation sees")
+        each, kind = self._rows.require_each(len(values), "a batch normalisation sees"), values.dtype
+        values = values.float()  # numbers of 16 bits are normalised in 32
         count = each * self._rows.total * values[0, 0].numel()
         scale = values.new_ones(values.shape[1]) if weight is None else weight
         shift = values.new_zeros(values.shape[1]) if bias is None else bias
@@ -63,7 +64,7 @@ class WholeBatchNorm(TorchFunctionMode):
         if running_mean is not None and running_var is not None:
             running_mean.lerp_(mean, momentum)
             running_var.lerp_(variance * (count / max(1, count - 1)), momentum)
-        return normed
+        return normed.to(kind)
 
 
 class _WholeBatchNorm(torch.autograd.Function):

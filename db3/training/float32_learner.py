@@ -1,4 +1,4 @@
-"""Training in float32: as fast as the machine's kernels are, and the same bytes on the same kind of machine only."""
+"""Training in float32 or bfloat16: as fast as the machine's kernels, and the same bytes on the same kind of it only."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -18,6 +18,9 @@ from db3.training.ranks import Rank
 class Float32Learner:
     """See `Learner`; the network itself is trained.
 
+    With `arithmetic: bfloat16` convolutions and matrix products take numbers of 16 bits (torch's autocast), forwards
+    and backwards; weights, statistics, the loss and all that the optimiser does stay float32, as does `decide`.
+
     Args:
         network: float32.
         seed: of dropout.
@@ -34,11 +37,14 @@ class Float32Learner:
         mine = rank.rows(settings.batch)
         self._randomness = KeyedRandomness(seed, mine)
         self._norms = nullcontext() if mine.all else WholeBatchNorm(mine)
+        self._short = torch.autocast(
+            torch.device(device).type, torch.bfloat16, enabled=settings.arithmetic == "bfloat16"
+        )
 
     def step(self, images: Tensor, targets: Sequence[Targets], step: int, lr: float) -> Tensor:
         self._optimiser.zero_grad()
-        with self._randomness, self._norms:
-            logits = self._joined(images)
+        with self._randomness, self._norms, self._short:
+            logits = self._joined(images).float()
         loss = self._loss(logits, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step(step, lr)

@@ -27,6 +27,7 @@ _PLANS = {
     "exact": _PLAN,
     "float32": TrainSettings(steps=40, batch=7, lr=1e-2, arithmetic="float32"),
     "sgd": TrainSettings(steps=40, batch=7, lr=1e-2, arithmetic="float32", **_RECORD),  # type: ignore[arg-type]
+    "bfloat16": TrainSettings(steps=40, batch=7, lr=1e-2, arithmetic="bfloat16", **_RECORD),  # type: ignore[arg-type]
 }
 
 

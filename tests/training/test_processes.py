@@ -155,6 +155,21 @@ def test_a_network_with_batch_norm_and_residuals_takes_the_same_step() -> None:
             assert float(((one - other).abs() > 1e-4).double().mean()) < 1e-3, name
 
 
+def test_processes_with_short_products_take_the_same_step_but_for_their_rounding() -> None:
+    drawn = np.random.default_rng(0)
+    examples = Examples(drawn.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8), drawn.integers(0, 4, 20))
+    plan = TrainSettings(steps=1, batch=8, lr=1e-2, warmup=0, arithmetic="bfloat16")
+    networks = [build("resnet18_small", (3, 16, 16), 4, seed=1) for _ in range(2)]
+    losses = [
+        train_together(network, examples, plan, 0, processes=processes)[0].loss
+        for network, processes in zip(networks, (1, 2), strict=True)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    first, second = (network.state_dict() for network in networks)
+    for name in (name for name in first if "running" in name):
+        torch.testing.assert_close(second[name], first[name], rtol=0.05, atol=0.01)
+
+
 def test_a_killed_process_ends_the_others_and_is_named(small_network: Network, bars: Bars) -> None:
     me, seen = psutil.Process(), list[tuple[str, str]]()
     others = ranks_of(me)

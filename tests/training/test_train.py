@@ -34,6 +34,20 @@ def test_a_separable_problem_is_learnt(small_network: Network, bars: Bars) -> No
     assert history[-1].loss < 0.3 * history[0].loss
 
 
+def test_short_products_learn_as_well_and_are_truly_short(small_network: Network, bars: Bars, weights: Weights) -> None:
+    """bfloat16 keeps 8 bits of a number: its losses differ from float32's from the first step on, by a little."""
+    runs = {}
+    for arithmetic in ("float32", "bfloat16", "bfloat16"):
+        network = small_network()
+        plan = replace(_SHORT, steps=150, arithmetic=arithmetic)
+        rows = train(network, bars(200), plan, seed=1)
+        assert {each.dtype for each in network.parameters()} == {torch.float32}
+        assert _accuracy(network, bars(300, seed=9)) > 0.95
+        assert runs.setdefault(arithmetic, (weights(network), rows)) == (weights(network), rows)
+    first, short = (runs[name][1][0].loss for name in ("float32", "bfloat16"))
+    assert first != short == pytest.approx(first, rel=0.02)
+
+
 def test_soft_labels_are_learnt_too(small_network: Network, bars: Bars) -> None:
     examples = bars(200)
     soft = np.full((200, 3), 0.1, dtype=np.float32)
