@@ -58,7 +58,8 @@ def ask_variations(
         affordable: what the budget pays for.
         run: brings the pieces about (`db3.work`).
     """
-    numbers = range(count_variations(query.variations, searched))
+    pairs = len(pool.decisions) * (teacher.spec.classes - 1)
+    numbers = range(count_variations(query.variations, searched, pairs * query.budget))
     return _ask(teacher, pool, "variations", numbers, query.seed, affordable, run)
 
 

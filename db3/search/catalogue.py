@@ -23,9 +23,12 @@ WITH_SURROGATES = ("guided", "auto")
 
 def resolve_search(query: Query, samples: SamplesMethod) -> SearchSettings:
     """The search of samples that were made by this method: after rounds `auto` is none, since more rounds teach more
-    for the same queries (docs/guides/zero-shot.md); none asks nothing.
+    for the same queries (docs/guides/zero-shot.md); none asks nothing. Where augmented images get all of the queries,
+    none is searched either, and the budget says how many these are.
     """
     settings = SearchSettings(**shared(SearchSettings, query))
+    if query.variations == 1:
+        return replace(settings, method="none", checkpoints=())
     if settings.method == "none" or (settings.method == "auto" and samples in ROUNDED):
         return replace(settings, method="none", budget=0, checkpoints=())
     return settings

@@ -47,7 +47,7 @@ def plan_queries(
     """What `search_pairs` may ask for.
 
     Args:
-        settings: how distances are searched.
+        settings: how distances are searched, see `resolve_search`.
         samples: how many are searched.
         classes: K; each sample has K − 1 pairs.
         surrogate: of `guided` and `auto`; None: the default.
@@ -59,19 +59,20 @@ def plan_queries(
     synthetic = (surrogate or SurrogateSettings()).synthetic(samples) if guided else 0
     each = min(budget, _closing(settings.tolerance) * settings.starts) if settings.method == "bd" else budget
     searched = [synthetic + pairs * asked for asked in (budget, each)]
-    varied = [count_variations(variations, count) for count in searched]
+    varied = [count_variations(variations, count, pairs * settings.budget) for count in searched]
     more = [count_augmented(augmented, *counts) for counts in zip(searched, varied, strict=True)]
     return QueryPlan(synthetic, pairs * budget, pairs * each, varied[0], more[0], varied[1], more[1])
 
 
-def count_variations(share: float, searched: int) -> int:
+def count_variations(share: float, searched: int, whole: int) -> int:
     """Augmented images that the student's queries are to hold, beside those of the searches.
 
     Args:
         share: of all of the student's queries.
         searched: queries of the searches.
+        whole: queries that the budgets of all pairs make: with a share of 1 these images get them.
     """
-    return round(searched * share / (1 - share))
+    return whole if share == 1 else round(searched * share / (1 - share))
 
 
 def count_augmented(wanted: int | Literal["same"], searched: int, variations: int) -> int:

@@ -67,8 +67,18 @@ class Query(SearchSettings):
 
     surrogate: Surrogates = Surrogates()
     variations: Annotated[
-        float, Ge(0), Lt(1), Doc("share of the student's queries that ask augmented images of the samples instead")
+        float,
+        Ge(0),
+        Le(1),
+        Doc("share of the student's queries that ask augmented images of the samples instead; 1: all, and no search"),
     ] = 0.0
     augmented: Annotated[
         Annotated[int, Ge(0)] | Literal["same"], Doc("queries of the augmented baseline; same: the search's; 0: none")
     ] = "same"
+
+    def rules(self) -> None:
+        if self.variations == 1 and not self.asked:
+            raise ConfigError(
+                f"variations is 1, but pairs of method {self.method} with budget {self.budget} have no query to give "
+                "them: name a search and its budget, such as auto and 3"
+            )

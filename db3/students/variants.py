@@ -123,7 +123,7 @@ def _parents(
     """The samples that what was asked of each pair descends from, or that were varied."""
     samples: Parents = pairs[:, 0].copy()
     if starts is None:
-        return samples
+        return samples if partners is None else np.column_stack([samples, partners])
     of_pairs = starts[samples, np.maximum(pairs[:, 1], 0)]
     if partners is None:
         return np.column_stack([samples, of_pairs])

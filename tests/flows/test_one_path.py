@@ -40,7 +40,7 @@ def test_a_search_without_the_pipeline_gives_the_pipelines_bytes(data: Path, met
     assert np.array_equal(augmented, np.load(data / "decisions" / "augmented.npy"))
 
 
-@pytest.mark.parametrize(("method", "variations"), [("bd", 0.5), ("auto", 0.0)])
+@pytest.mark.parametrize(("method", "variations"), [("bd", 0.5), ("auto", 0.0), ("auto", 1.0)])
 def test_the_front_door_gives_the_pipelines_transfer_set(
     data: Path, tmp_path: Path, method: str, variations: float
 ) -> None:

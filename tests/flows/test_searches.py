@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from db3.errors import ConfigError
 from db3.search.methods.auto import SurrogateSearch
 from db3.teachers.answers.recording import read_whole
 from flows.compose import compose
@@ -224,3 +225,34 @@ def test_votes_and_rechecks_are_counted_and_a_steady_teacher_never_flips(
     assert "warning" not in capsys.readouterr().err
     # Whoever computed a shard, its votes were sent: a run that finds all of them says the same.
     assert searched(data, "query.method=bd", *chosen) == found
+
+
+def test_augmented_images_alone_get_what_the_searches_might_ask(data: Path) -> None:
+    told = searched(data, "query.variations=1", "query.budget=3")
+    folder, classes = data / "decisions", len(manifest(data, "samples")["decided"])
+    assert told["method"] == "none"
+    assert told["queries"] | {"votes": 0} == {
+        "asked": 20 * (classes - 1) * 3,
+        "votes": 0,
+        "synthetic_queries": 0,
+        "augmented": 0,
+        "per_sample": (classes - 1) * 3.0,
+        "per_pair": 3.0,
+        "variations": 20 * (classes - 1) * 3,
+    }
+    assert not (folder / "starts.npy").exists()
+
+    (data / "transfer").mkdir()
+    soft_labels(configured("query.variations=1", "query.budget=3"), data)
+    transfer = manifest(data, "transfer")
+    assert transfer["samples_of"] == {"images": 20, "queried_images": told["queries"]["asked"]}
+    assert transfer["recipe"]["mapping"] == "hard"
+    # The first of those that a run with searches asks: whoever changes the share pays for none of them twice.
+    first = np.load(folder / "variation_images.npy")[:20]
+    searched(data, "query.method=bd", "query.budget=3", "query.variations=0.5")
+    assert np.array_equal(np.load(folder / "variation_images.npy")[:20], first)
+
+
+def test_augmented_images_need_a_budget_of_a_search() -> None:
+    with pytest.raises(ConfigError, match="variations is 1, but pairs of method none with budget 9 have no query"):
+        configured("query=none", "query.variations=1")
