@@ -25,7 +25,7 @@ from db3.soft_labels import (
     choose_recipe,
     given_scale,
 )
-from db3.students import StudentSettings, label_by_assistants, student_variant, train_variants
+from db3.students import StudentSettings, label_by_assistants, student_variant, terms_of, train_variants
 from db3.students.choices import student_settings
 from db3.types import TransferImages
 from db3.work import cut
@@ -85,7 +85,7 @@ def train_student(
     learn, seed, classes = plan.settings.distill, plan.settings.samples.seed, transfer.classes
     settings = student_settings(learn, transfer, teacher_parameters, [seed])
     cost = asking.counts["votes"] / len(transfer.images)
-    variant = student_variant(transfer, cost, **vars(learn.weights), smoothing=learn.smoothing)
+    variant = student_variant(transfer, cost, **terms_of(learn))
     if learn.assistants.networks:
         last = replace(settings.training, select="last")
         variant = label_by_assistants(variant, classes, learn.assistants, last, seed, asking.run)

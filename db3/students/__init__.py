@@ -5,7 +5,7 @@ from db3.students.assistants import label_by_assistants
 from db3.students.choose import Choice, candidates, choose_variant, recommend, why_no_choice
 from db3.students.comparison import SearchProgress, VariantSources, build_variants, left_out
 from db3.students.train import StudentSettings, TrainedStudent, train_variants
-from db3.students.variants import Variant, student_variant
+from db3.students.variants import Variant, student_variant, terms_of
 
 __all__ = [
     "AssistantSettings",
@@ -23,6 +23,7 @@ __all__ = [
     "left_out",
     "recommend",
     "student_variant",
+    "terms_of",
     "train_variants",
     "why_no_choice",
 ]

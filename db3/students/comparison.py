@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
@@ -23,7 +23,7 @@ from db3.soft_labels import (
 from db3.students import baselines
 from db3.students.baselines import TITLES
 from db3.students.teacher_logits import teacher_logits
-from db3.students.variants import Variant, student_variant
+from db3.students.variants import Variant, student_variant, terms_of
 
 _BY_RECIPE = SoftLabelSettings()
 _SHARES = (1 / 4, 1 / 2)  # of the images made: points of their curve
@@ -92,17 +92,12 @@ def build_variants(
     Raises:
         ConfigError: `augmented` is wanted beside a search, but no augmented image was asked.
     """
-    own, starts = _own(settings), sources.starts
+    own, starts = terms_of(settings), sources.starts
     student = student_variant(sources.transfer, sources.queries_per_sample, starts=starts, **own)
     absent = left_out(sources, settings.baselines)
     wanted = [name for name in settings.baselines if name not in absent]
     curve = _curve(sources, settings, soft_labels) if settings.curve else []
     return [student, *(_baseline(name, sources, settings, soft_labels, seed) for name in wanted), *curve]
-
-
-def _own(settings: VariantSettings) -> dict[str, Any]:
-    """How the student learns, at each point of its curve too."""
-    return {**vars(settings.weights), "smoothing": settings.smoothing}
 
 
 def left_out(sources: VariantSources, wanted: Sequence[VariantName]) -> dict[VariantName, str]:
@@ -189,7 +184,7 @@ def _by_checkpoints(
         transfer = transfer_set_at(held, checkpoint, progress.asked, np.array(distances), scale)
         cost = progress.queries_before + float(np.minimum(progress.asked, checkpoint).sum()) / len(progress.asked)
         name, title = f"student@{checkpoint}", f"the student after {checkpoint} queries per pair"
-        variants.append(student_variant(transfer, cost, name=name, title=title, **_own(settings)))
+        variants.append(student_variant(transfer, cost, name=name, title=title, **terms_of(settings)))
     return variants
 
 

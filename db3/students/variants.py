@@ -5,11 +5,12 @@ learns from. A variant says what that is, what it cost, and whether a black box 
 """
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+from db3.settings.training import VariantSettings
 from db3.soft_labels import TransferSet
 from db3.training.examples import Examples, Group, Parents, smoothed
 from db3.training.train import TrainSettings
@@ -82,6 +83,11 @@ def student_variant(
     title = _title(transfer) if title is None else title
     variant = Variant(name, title, examples, ce, kl, temperature, queries_per_sample, groups=_groups(transfer, starts))
     return _smoothed(variant, transfer.classes, smoothing) if smoothing else variant
+
+
+def terms_of(settings: VariantSettings) -> dict[str, Any]:
+    """What of a run's settings is the student's own, at each point of its curve: arguments of `student_variant`."""
+    return {**vars(settings.weights), "smoothing": settings.smoothing}
 
 
 def _smoothed(variant: Variant, classes: int, share: float) -> Variant:
