@@ -3,10 +3,10 @@
     python -m benchmarks.exact --json FILE
     python -m benchmarks.exact --networks lenet5,lenet5_half --batches 64,128 --steps 300 --dataset mnist --settings all
 
-For each network and batch: milliseconds of processor time a step of the exact and of the float32 training, in turns
-(medians), their ratio, accuracy of both on the test split after `--steps` steps from the same weights, and the bits
-per operand. Then, for each kernel setting that this processor offers, digests of the weights of both after a few
-steps of every network, in one process a setting; one that fails is reported as such.
+For each network and batch: milliseconds of processor time a step of the exact, the float32 and the bfloat16 training,
+in turns (medians), the ratios to float32, accuracy of each on the test split after `--steps` steps from the same
+weights, and the bits per operand. Then, for each kernel setting that this processor offers, digests of the exact and
+the float32 weights after a few steps of every network, in one process a setting; one that fails is reported as such.
 """
 
 import argparse
@@ -18,19 +18,25 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from db3.arithmetic import AdamW, float32_weights, initialise, student_loss, to_exact, warmup_cosine
 from db3.arithmetic import grid as exact_grid
+from db3.arithmetic import initialise
 from db3.datasets import open_dataset
 from db3.digest import digest_bytes
 from db3.files import write_json
 from db3.networks import build
-from db3.training.losses import student_loss as float32_loss
+from db3.settings.training import Arithmetic
+from db3.training.exact_learner import ExactLearner
+from db3.training.examples import pixels
+from db3.training.float32_learner import Float32Learner
+from db3.training.learner import Targets
+from db3.training.ranks import ALONE
+from db3.training.train import TrainSettings
 
 _LR, _WARMUP, _TURNS, _DIGEST_STEPS, _DIGEST_BATCH = 2e-3, 20, 15, 3, 64
 _SETTINGS: tuple[dict[str, str], ...] = (
@@ -45,56 +51,44 @@ _SETTINGS: tuple[dict[str, str], ...] = (
     {"MKL_CBWR": "COMPATIBLE"},
     {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"},
 )
+_DIGESTED: tuple[Arithmetic, ...] = ("exact", "float32")
 _FEW = (0, 1, 9)  # places of the settings that a short run tries: the most unlike
 _NEEDS = {"avx2": ("AVX2", "AVX512"), "avx512": ("AVX512",)}
 
 
 class Training:
-    """One training, exact or float32, step by step."""
+    """One training step by step, by the learner that the library trains with."""
 
     def __init__(
-        self, network: nn.Module, images: Tensor, decisions: Tensor, batch: int, steps: int, exact: bool
+        self, network: nn.Module, images: Tensor, decisions: Tensor, batch: int, steps: int, arithmetic: Arithmetic
     ) -> None:
-        self.exact, self._images, self._decisions, self._batch = exact, images, decisions, batch
-        self._rates, self._step = warmup_cosine(steps, _LR, _WARMUP), 0
+        settings = TrainSettings(
+            steps=steps, batch=batch, lr=_LR, warmup=min(_WARMUP, steps // 2), arithmetic=arithmetic
+        )
+        kind = ExactLearner if arithmetic == "exact" else Float32Learner
+        self.network, self._learner = network, kind(network, 0, settings, "cpu", ALONE)
+        self._images, self._decisions, self._batch = images, decisions, batch
+        self._rates, self._step = settings.rates(), 0
         self._draw = torch.Generator().manual_seed(1)
-        if exact:
-            self.network, self._optimiser = to_exact(network), None
-            self._exact = AdamW(self.network.parameters(), weight_decay=1e-4)
-        else:
-            self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._optimiser = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=1e-4, fused=True)
 
     def step(self) -> None:
         rows = torch.randint(len(self._images), (self._batch,), generator=self._draw)
-        images, decisions = self._images[rows], self._decisions[rows]
-        lr, self._step = self._rates[min(self._step, len(self._rates) - 1)], self._step + 1
-        if self._optimiser is None:
-            self._exact.zero_grad()
-            images = images.to(torch.float64) / 255
-            student_loss(self.network(images), decisions, None, ce=1.0, kl=0.0, temperature=1.0).backward()
-            self._exact.step(lr)
-        else:
-            self._optimiser.param_groups[0]["lr"] = lr
-            self._optimiser.zero_grad()
-            images = images.to(torch.float32, memory_format=torch.channels_last) / 255
-            float32_loss(self.network(images), decisions, None, ce=1.0, kl=0.0, temperature=1.0).backward()
-            self._optimiser.step()
+        targets = Targets(self._decisions[rows], None, self._batch, 1.0, 0.0, 1.0)
+        self._learner.step(pixels(self._images[rows].numpy()), [targets], self._step, self._rates[self._step])
+        self._step += 1
 
     def accuracy(self, images: Tensor, decisions: Tensor) -> float:
         """Share of the test images decided right."""
-        self.network.eval()
         right = 0
-        with torch.no_grad():
-            for start in range(0, len(images), 256):
-                part = images[start : start + 256].to(torch.float64 if self.exact else torch.float32) / 255
-                right += int((self.network(part).argmax(dim=1) == decisions[start : start + 256]).sum())
-        self.network.train()
+        for start in range(0, len(images), 256):
+            decided = self._learner.decide(pixels(images[start : start + 256].numpy()))
+            right += int((decided == decisions[start : start + 256]).sum())
         return right / len(images)
 
     def digest(self) -> str:
-        """Of the weights as a file holds them."""
-        weights = float32_weights(self.network)
+        """Of the weights as a file holds them; the training ends."""
+        self._learner.finish(None)
+        weights = self.network.state_dict()
         return digest_bytes(b"".join(weights[name].numpy().tobytes() for name in sorted(weights)))[:16]
 
 
@@ -102,26 +96,26 @@ def measure(name: str, batch: int, steps: int, dataset: str, root: str | None) -
     """One row of the table."""
     images, decisions, test, truth = _data(dataset, root)
     trainings = {
-        exact: Training(_network(name, images), images, decisions, batch, steps, exact) for exact in (True, False)
+        kind: Training(_network(name, images), images, decisions, batch, steps, kind) for kind in get_args(Arithmetic)
     }
-    times: dict[bool, list[float]] = {True: [], False: []}
-    bits = _recorded(trainings[True].step)
-    trainings[False].step()
+    times: dict[str, list[float]] = {kind: [] for kind in trainings}
+    bits = _recorded(trainings["exact"].step)
+    for kind in ("float32", "bfloat16"):
+        trainings[kind].step()
     for number in range(1, steps):
-        for exact, training in trainings.items():
+        for kind, training in trainings.items():
             began = time.process_time()
             training.step()
             if number <= _TURNS:
-                times[exact].append((time.process_time() - began) * 1000)
-    exact_ms, float32_ms = (statistics.median(times[exact]) for exact in (True, False))
+                times[kind].append((time.process_time() - began) * 1000)
+    took = {kind: statistics.median(each) for kind, each in times.items()}
     return {
         "network": name,
         "batch": batch,
-        "exact_ms": round(exact_ms, 2),
-        "float32_ms": round(float32_ms, 2),
-        "ratio": round(exact_ms / float32_ms, 2),
-        "exact_accuracy": trainings[True].accuracy(test, truth),
-        "float32_accuracy": trainings[False].accuracy(test, truth),
+        **{f"{kind}_ms": round(each, 2) for kind, each in took.items()},
+        "ratio": round(took["exact"] / took["float32"], 2),
+        "bfloat16_ratio": round(took["bfloat16"] / took["float32"], 2),
+        **{f"{kind}_accuracy": training.accuracy(test, truth) for kind, training in trainings.items()},
         "bits": bits,
     }
 
@@ -158,8 +152,8 @@ def _own_digests(names: Sequence[str], dataset: str, root: str | None) -> dict[s
     found: dict[str, list[str]] = {}
     for name in names:
         found[name] = []
-        for exact in (True, False):
-            training = Training(_network(name, images), images, decisions, _DIGEST_BATCH, _DIGEST_STEPS, exact)
+        for kind in _DIGESTED:
+            training = Training(_network(name, images), images, decisions, _DIGEST_BATCH, _DIGEST_STEPS, kind)
             for _ in range(_DIGEST_STEPS):
                 training.step()
             found[name].append(training.digest())
@@ -224,8 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             row = measure(name, batch, given.steps, given.dataset, given.root)
             rows.append(row)
             print(
-                f"{name} batch {batch}: exact {row['exact_ms']} ms, float32 {row['float32_ms']} ms, "
-                f"ratio {row['ratio']}; accuracy {row['exact_accuracy']:.4f} / {row['float32_accuracy']:.4f}",
+                f"{name} batch {batch}: "
+                + ", ".join(f"{kind} {row[f'{kind}_ms']} ms" for kind in get_args(Arithmetic))
+                + f", ratio {row['ratio']}, of bfloat16 {row['bfloat16_ratio']}; accuracy "
+                + " / ".join(f"{row[f'{kind}_accuracy']:.4f}" for kind in get_args(Arithmetic)),
                 flush=True,
             )
     if given.json:  # kept if the settings below are cut off
