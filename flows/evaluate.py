@@ -168,7 +168,8 @@ def _summary(metrics: Metrics) -> str:
         name: metrics.baselines[name] for name in ("hard",) if name in metrics.baselines
     }
     scores = {name: getattr(measured, kind) for name, measured in shown.items()}
-    shares = [f"{name} {100 * s.mean:.2f} ± {100 * s.sd:.2f} % {kind}" for name, s in scores.items()]
+    about = {name: f" ± {100 * score.sd:.2f}" if metrics.seeds > 1 else "" for name, score in scores.items()}
+    shares = [f"{name} {100 * score.mean:.2f}{about[name]} % {kind}" for name, score in scores.items()]
     if metrics.certified is not None:
         shares.append(f"its first seed {metrics.certified}")
     if metrics.int8 is not None:

@@ -141,10 +141,11 @@ def _list(folder: Path) -> str:
 
 
 def _told(record: Record) -> str:
-    ours, seconds = record["ours"], record["seconds"]
-    named = ", ".join(f"{name} {spread(record[name]['accuracy'])}" for name in ("kd", "hard") if name in record)
+    ours, seconds, seeds = record["ours"], record["seconds"], record["seeds"]
+    named = ", ".join(f"{name} {spread(record[name]['accuracy'], seeds)}" for name in ("kd", "hard") if name in record)
+    told = f"student {spread(ours['accuracy'], seeds)}, {named}, agreement {spread(ours['agreement'], seeds)}"
     return (
-        f"{record['row']}: student {spread(ours['accuracy'])}, {named}, agreement {spread(ours['agreement'])}, "
+        f"{record['row']}: {told}, "
         f"{record['queries']['per_sample']:,.0f} queries a sample, {duration(seconds['total'])}"
     )
 

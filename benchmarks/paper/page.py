@@ -15,8 +15,9 @@ Published numbers: {source}.
 
 - Every row is an experiment of `conf/experiment/`, run through the whole pipeline: teacher trained here, samples,
   search, transfer set, students. No number was picked on the test set, no seed dropped.
-- Accuracy on the test split in per cent, mean ± sample standard deviation over the students' seeds. *agreement*: test
-  images that student and teacher decide alike. *queries*: asked for each sample, the sample's own included.
+- Accuracy on the test split in per cent, mean ± sample standard deviation over the students' seeds (one seed has none).
+  *agreement*: test images that student and teacher decide alike. *queries*: asked for each sample, the sample's own
+  included.
 - *KD* is our standard distillation from the teacher's own logits on the same images, which no black box offers; *hard*
   and *smoothing* learn the samples' decisions alone; *inverse* is the paper's mapping and *margin* ours on the same
   distances; *augmented* learns decisions on variations of the samples at as many queries as the search.
@@ -58,9 +59,11 @@ def page(
     return "\n".join(parts)
 
 
-def spread(value: Mapping[str, float] | None) -> str:
-    """`98.78 ± 0.08`: a share in per cent; nothing of none."""
-    return "" if value is None else f"{100 * value['mean']:.2f} ± {100 * value['sd']:.2f}"
+def spread(value: Mapping[str, float] | None, seeds: int) -> str:
+    """`98.78 ± 0.08`: a share in per cent; nothing of none; one seed has no deviation."""
+    if value is None:
+        return ""
+    return f"{100 * value['mean']:.2f}" + (f" ± {100 * value['sd']:.2f}" if seeds > 1 else "")
 
 
 def _table(table: Table, records: Mapping[str, Record], absent: Sequence[str]) -> str:
@@ -75,12 +78,13 @@ def _row(row: Row, found: Record | None, absent: Sequence[str]) -> list[str]:
     if found is None:
         missing = any(row.experiment.startswith(name) for name in absent)
         return [*about, "", "", *[""] * len(BASELINES), NO_DATA if missing else NOT_RUN, "", "", "", ""]
-    others = [spread(found[name]["accuracy"]) if name in found else "" for name in ("kd", *BASELINES)]
+    seeds = found["seeds"]
+    others = [spread(found[name]["accuracy"], seeds) if name in found else "" for name in ("kd", *BASELINES)]
     ours = found["ours"]
     teacher = "" if found["teacher"]["accuracy"] is None else f"{100 * found['teacher']['accuracy']:.2f}"
     queries = f"{found['queries']['per_sample']:,.0f}"
-    numbers = [spread(ours["agreement"]), queries, duration(found["seconds"]["total"])]
-    return [*about, teacher, *others, f"**{spread(ours['accuracy'])}**", ours["learns"], *numbers]
+    numbers = [spread(ours["agreement"], seeds), queries, duration(found["seconds"]["total"])]
+    return [*about, teacher, *others, f"**{spread(ours['accuracy'], seeds)}**", ours["learns"], *numbers]
 
 
 def _published(found: Published | None, name: str) -> str:
@@ -100,9 +104,9 @@ def _samples(curve: Sequence[Record], picture: str | None) -> str:
     rows = [
         [
             f"{record['samples']['count']:,}",
-            *(spread(record[name]["accuracy"]) if name in record else "" for name in names),
-            f"**{spread(record['ours']['accuracy'])}**",
-            spread(record["ours"]["agreement"]),
+            *(spread(record[name]["accuracy"], record["seeds"]) if name in record else "" for name in names),
+            f"**{spread(record['ours']['accuracy'], record['seeds'])}**",
+            spread(record["ours"]["agreement"], record["seeds"]),
             f"{record['queries']['per_sample']:,.0f}",
         ]
         for record in curve

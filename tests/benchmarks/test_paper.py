@@ -121,8 +121,9 @@ def test_the_committed_page_is_the_benchmarks() -> None:
 
 
 def test_a_spread_is_told_in_per_cent() -> None:
-    assert spread({"mean": 0.98784, "sd": 0.00084}) == "98.78 ± 0.08"
-    assert spread(None) == ""
+    assert spread({"mean": 0.98784, "sd": 0.00084}, 3) == "98.78 ± 0.08"
+    assert spread({"mean": 0.98784, "sd": 0.0}, 1) == "98.78"
+    assert spread(None, 3) == ""
 
 
 def test_the_clock_adds_up_what_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
