@@ -84,7 +84,7 @@ def choose_recipe(
     """
     if not distances and settings.mapping not in ("auto", "hard"):
         raise ConfigError(
-            f"soft_labels.mapping is {settings.mapping}, but query.method is none, so there are no distances: "
+            f"soft_labels.mapping is {settings.mapping}, but nothing was searched, so there are no distances: "
             "take soft_labels=auto, or another query"
         )
     best = recipe(queries_per_pair, points, answers, distances)

@@ -104,9 +104,9 @@ def left_out(sources: VariantSources, wanted: Sequence[VariantName]) -> dict[Var
     """Baselines wanted that the sources have nothing for, each with the reason."""
     reasons: dict[VariantName, str] = {}
     if sources.distances is None:
-        reasons |= dict.fromkeys(("inverse", "margin"), "query.method is none, so there is no distance")
+        reasons |= dict.fromkeys(("inverse", "margin"), "nothing was searched, so there is no distance")
         if sources.augmented is None:
-            reasons["augmented"] = "query.method is none, so there is no number of queries to ask likewise"
+            reasons["augmented"] = "nothing was searched, so there is no number of queries to ask likewise"
     if sources.network is None:
         reasons["kd"] = "it needs the teacher's scores, and this teacher tells none"
     return {name: reasons[name] for name in wanted if name in reasons}

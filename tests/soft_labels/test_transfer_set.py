@@ -132,7 +132,7 @@ def test_what_is_given_goes_before_the_rule() -> None:
     assert choose_recipe(SoftLabelSettings(), 16.0, temperature=4.0).temperature == 4.0
     scales = SoftLabelSettings(beta=0.5, temperature=20.0)
     assert [given_scale(scales, mapping) for mapping in ("margin", "inverse", "hard")] == [0.5, 20.0, None]
-    with pytest.raises(ConfigError, match=r"soft_labels.mapping is margin, but query.method is none"):
+    with pytest.raises(ConfigError, match=r"soft_labels.mapping is margin, but nothing was searched"):
         choose_recipe(given, 0.0, distances=False)
 
 
