@@ -31,12 +31,9 @@ from db3.digest import digest_bytes
 from db3.files import write_json
 from db3.networks import build
 from db3.settings.training import Arithmetic
-from db3.training.exact_learner import ExactLearner
 from db3.training.examples import pixels
-from db3.training.float32_learner import Float32Learner
 from db3.training.learner import Targets
-from db3.training.ranks import ALONE
-from db3.training.train import TrainSettings
+from db3.training.train import TrainSettings, learner_of
 
 _LR, _WARMUP, _TURNS, _DIGEST_STEPS, _DIGEST_BATCH = 2e-3, 20, 15, 3, 64
 _SETTINGS: tuple[dict[str, str], ...] = (
@@ -65,8 +62,7 @@ class Training:
         settings = TrainSettings(
             steps=steps, batch=batch, lr=_LR, warmup=min(_WARMUP, steps // 2), arithmetic=arithmetic
         )
-        kind = ExactLearner if arithmetic == "exact" else Float32Learner
-        self.network, self._learner = network, kind(network, 0, settings, "cpu", ALONE)
+        self.network, self._learner = network, learner_of(network, settings, 0, "cpu")
         self._images, self._decisions, self._batch = images, decisions, batch
         self._rates, self._step = settings.rates(), 0
         self._draw = torch.Generator().manual_seed(1)

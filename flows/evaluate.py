@@ -168,8 +168,10 @@ def _summary(metrics: Metrics) -> str:
         name: metrics.baselines[name] for name in ("hard",) if name in metrics.baselines
     }
     scores = {name: getattr(measured, kind) for name, measured in shown.items()}
-    about = {name: f" ± {100 * score.sd:.2f}" if metrics.seeds > 1 else "" for name, score in scores.items()}
-    shares = [f"{name} {100 * score.mean:.2f}{about[name]} % {kind}" for name, score in scores.items()]
+    shares = []
+    for name, score in scores.items():
+        deviation = f" ± {100 * score.sd:.2f}" if metrics.seeds > 1 else ""
+        shares.append(f"{name} {100 * score.mean:.2f}{deviation} % {kind}")
     if metrics.certified is not None:
         shares.append(f"its first seed {metrics.certified}")
     if metrics.int8 is not None:

@@ -99,7 +99,7 @@ def train(
         require_float64(device)
     keep_freed_memory()
     learnt, held = _split(len(examples), settings, seed)
-    learner = _learner(network, settings, seed, device, rank)
+    learner = learner_of(network, settings, seed, device, rank)
     course = _resumed(learner, checkpoint)
     drawn = parts(
         examples,
@@ -154,7 +154,8 @@ def _resumed(learner: Learner, checkpoint: Checkpoint | None) -> Course:
     return course
 
 
-def _learner(network: nn.Module, settings: TrainSettings, seed: int, device: str, rank: Rank) -> Learner:
+def learner_of(network: nn.Module, settings: TrainSettings, seed: int, device: str, rank: Rank = ALONE) -> Learner:
+    """The network in the arithmetic that the settings name, about to be trained."""
     kind = ExactLearner if settings.arithmetic == "exact" else Float32Learner
     return kind(network, seed, settings, device, rank)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,12 @@ Weights = Callable[[nn.Module], bytes]
 KEY = "0123456789abcdef"
 _PLAN = TrainSettings(steps=40, batch=7, lr=1e-2, warmup=3, select="best", balance=0.5)
 _RECORD = {"optimiser": "sgd", "lookahead": 4, "schedule": "linear", "momentum": 0.8}
+_SGD = TrainSettings(steps=40, batch=7, lr=1e-2, arithmetic="float32", **_RECORD)  # type: ignore[arg-type]
 _PLANS = {
     "exact": _PLAN,
     "float32": TrainSettings(steps=40, batch=7, lr=1e-2, arithmetic="float32"),
-    "sgd": TrainSettings(steps=40, batch=7, lr=1e-2, arithmetic="float32", **_RECORD),  # type: ignore[arg-type]
-    "bfloat16": TrainSettings(steps=40, batch=7, lr=1e-2, arithmetic="bfloat16", **_RECORD),  # type: ignore[arg-type]
+    "sgd": _SGD,
+    "bfloat16": replace(_SGD, arithmetic="bfloat16"),
 }
 
 

@@ -135,18 +135,23 @@ def test_a_batch_that_no_number_divides_has_every_image_once(small_network: Netw
     assert difference(*networks) < 1e-5
 
 
-def test_a_network_with_batch_norm_and_residuals_takes_the_same_step() -> None:
-    """One step: rounding grows fast in such networks, between one and two threads of one process as well."""
+def _one_step(arithmetic: Arithmetic, batch: int) -> tuple[list[float], list[dict[str, torch.Tensor]]]:
+    """Loss and state after a step of a network with batch normalisation and residuals, in one process and in two."""
     drawn = np.random.default_rng(0)
     examples = Examples(drawn.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8), drawn.integers(0, 4, 20))
-    plan = TrainSettings(steps=1, batch=9, lr=1e-2, warmup=0, arithmetic="float32")
+    plan = TrainSettings(steps=1, batch=batch, lr=1e-2, warmup=0, arithmetic=arithmetic)
     networks = [build("resnet18_small", (3, 16, 16), 4, seed=1) for _ in range(2)]
     losses = [
         train_together(network, examples, plan, 0, processes=processes)[0].loss
         for network, processes in zip(networks, (1, 2), strict=True)
     ]
+    return losses, [network.state_dict() for network in networks]
+
+
+def test_a_network_with_batch_norm_and_residuals_takes_the_same_step() -> None:
+    """One step: rounding grows fast in such networks, between one and two threads of one process as well."""
+    losses, states = _one_step("float32", batch=9)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    states = [network.state_dict() for network in networks]
     for name, one in states[0].items():
         other = states[1][name]
         if "running" in name:
@@ -156,16 +161,8 @@ def test_a_network_with_batch_norm_and_residuals_takes_the_same_step() -> None:
 
 
 def test_processes_with_short_products_take_the_same_step_but_for_their_rounding() -> None:
-    drawn = np.random.default_rng(0)
-    examples = Examples(drawn.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8), drawn.integers(0, 4, 20))
-    plan = TrainSettings(steps=1, batch=8, lr=1e-2, warmup=0, arithmetic="bfloat16")
-    networks = [build("resnet18_small", (3, 16, 16), 4, seed=1) for _ in range(2)]
-    losses = [
-        train_together(network, examples, plan, 0, processes=processes)[0].loss
-        for network, processes in zip(networks, (1, 2), strict=True)
-    ]
+    losses, (first, second) = _one_step("bfloat16", batch=8)
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
-    first, second = (network.state_dict() for network in networks)
     for name in (name for name in first if "running" in name):
         torch.testing.assert_close(second[name], first[name], rtol=0.05, atol=0.01)
 
