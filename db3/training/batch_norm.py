@@ -55,7 +55,7 @@ class WholeBatchNorm(TorchFunctionMode):
         if not training:
             return F.batch_norm(values, running_mean, running_var, weight, bias, False, momentum, eps)
         each, kind = self._rows.require_each(len(values), "a batch normalisation sees"), values.dtype
-        values = values.float()  # numbers of 16 bits are normalised in 32
+        values = values.to(torch.promote_types(kind, torch.float32))  # numbers of 16 bits are normalised in 32
         count = each * self._rows.total * values[0, 0].numel()
         scale = values.new_ones(values.shape[1]) if weight is None else weight
         shift = values.new_zeros(values.shape[1]) if bias is None else bias
