@@ -6,12 +6,12 @@
 `--samples priors` sees no real image and no statistic of one; `augmented` begins with `--real` training images, drawn
 without a look at a label; `generator` trains one against students after the first prior images, `generator_alone`
 without these. Several budgets, comma-separated, give the curve. A seed decides images, choices, teacher assistants and
-student; `--seed` is the first of them. With `--arithmetic float32` surrogates, teacher assistants and student are
-trained several times faster, and to the same bytes on the same kind of machine only. `--searched SHARE` spends a share
-of the budget on boundary searches from some of the images (`auto`, 8 queries a pair), whose every asked image is learnt
-as a decided one. `validation` is agreement with the teacher on synthetic images asked for that purpose alone and
-counted apart (`queries.validation`): settings are chosen by it. The test split is looked at once a student, to report.
-With no `--teacher` one is trained on the dataset's training part.
+student; `--seed` is the first of them. With `--arithmetic float32` or `bfloat16` surrogates, teacher assistants and
+student are trained several times faster, and to the same bytes on the same kind of machine only. `--searched SHARE`
+spends a share of the budget on boundary searches from some of the images (`auto`, 8 queries a pair), whose every asked
+image is learnt as a decided one. `validation` is agreement with the teacher on synthetic images asked for that purpose
+alone and counted apart (`queries.validation`): settings are chosen by it. The test split is looked at once a student,
+to report. With no `--teacher` one is trained on the dataset's training part.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from db3.datasets.subset import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import count_parameters
 from db3.search import SearchSettings, search_distances
-from db3.settings.training import AssistantSettings
+from db3.settings.training import Arithmetic, AssistantSettings
 from db3.students.assistants import assisted, beside
 from db3.students.choices import choose_steps
 from db3.teachers.adapters.batching import Batching
@@ -108,7 +108,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--assistant-steps", type=int, default=AssistantSettings().steps)
     parser.add_argument("--unasked", type=int, default=AssistantSettings().images, help="images that they label")
     parser.add_argument("--surrogate", default=RoundSettings().architecture, help="architecture of the rounds' network")
-    parser.add_argument("--arithmetic", default="exact", choices=("exact", "float32"))
+    parser.add_argument("--arithmetic", default="exact", choices=get_args(Arithmetic))
     parser.add_argument("--rounds", type=int, default=RoundSettings().count)
     parser.add_argument("--searched", type=float, default=0.0, help="share of the budget that boundary searches get")
     parser.add_argument("--fresh", type=float, help="share of prior images; default: by the number of real images")
@@ -160,6 +160,7 @@ def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
         "recalls": recalls,
         "validated": float((decide_all(student, held, 500) == answers).mean()) if len(held) else None,
         "missing": list(found.missing),
+        "foretold": list(found.foretold),
         "decided": np.bincount(found.decisions, minlength=spec.classes).tolist(),
         "sources": dict(zip(SOURCES, np.bincount(found.sources, minlength=len(SOURCES)).tolist(), strict=True)),
         "student_parameters": count_parameters(student),

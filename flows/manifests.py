@@ -194,6 +194,7 @@ class SamplesManifest:
         digest: of images and decisions.
         sources: made by rounds: images asked of each source (`real`, `prior`, `variation`).
         proposed: made by rounds: candidates in all, asked or not.
+        foretold: made by rounds: share of the last round's decisions that the surrogate had foretold.
         purposes: of `zsdb3`: queries by purpose (`noise`, `source`, `search`, `moves`).
         snapshots: of `zsdb3`: the states in snapshots.npy.
         tried: of `zsdb3`: what was asked for start images, in words.
@@ -212,6 +213,7 @@ class SamplesManifest:
     digest: str
     sources: dict[str, int] | None = None
     proposed: int | None = None
+    foretold: float | None = None
     purposes: dict[str, int] | None = None
     snapshots: tuple[Snapshot, ...] | None = None
     tried: str | None = None

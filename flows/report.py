@@ -104,6 +104,7 @@ def _samples(manifest: SamplesManifest) -> SampleFacts:
         manifest.sources or {},
         manifest.proposed or 0,
         manifest.purposes or {},
+        manifest.foretold,
     )
 
 

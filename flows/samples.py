@@ -126,7 +126,10 @@ def _rounds(config: Config, asking: Asking, drawn: Drawn | None) -> Taken:
     found = gather(asking, group.budget or 0, settings, seed=group.seed, real=real, run=asking.run)
     arrays = {name: getattr(found, name) for name in ("images", "decisions", "rounds", "sources")}
     sources = {name: int((found.sources == number).sum()) for number, name in enumerate(SOURCES)}
-    facts = {"sources": sources, "proposed": found.proposed, "arithmetic": group.rounds.arithmetic}
+    facts = {
+        **{"sources": sources, "proposed": found.proposed, "arithmetic": group.rounds.arithmetic},
+        "foretold": found.foretold[-1] if found.foretold else None,
+    }
     return Taken(arrays | ({} if index is None else {"index": index}), facts)
 
 

@@ -8,7 +8,7 @@ from db3.report import provenance
 from db3.report.boundaries import asked_histogram, class_distances, descent
 from db3.report.charts import asked_chart, both, coverage_chart, descent_chart, loss_panel, queries_chart
 from db3.report.examples import ambiguous, typical
-from db3.report.made_samples import story
+from db3.report.made_samples import made_warning, story
 from db3.report.matrices import confusion_matrix, distance_matrix
 from db3.report.pages import page
 from db3.report.pseudo import snapshot_grid
@@ -48,7 +48,11 @@ def _results(run: Run) -> dict[str, Any]:
         "summary_line": summary_line(run.metrics, named),
         "results_table": results_table(run),
         "choice_line": choice_line(run.choice, named),
-        "warnings": [*boundary_warning(run.boundary), *queries_warning(run.choice, run.metrics, named)],
+        "warnings": [
+            *made_warning(run.samples),
+            *boundary_warning(run.boundary),
+            *queries_warning(run.choice, run.metrics, named),
+        ],
         "marks": marks,
         "unit": unit,
         "queries_chart": both(lambda width: queries_chart(marks, measure, width, unit)) if drawn else None,

@@ -1,7 +1,9 @@
 """What the report tells of samples that were made, in words."""
 
-from db3.report.formatting import number
+from db3.report.formatting import HARD, number, percent
 from db3.report.run import SampleFacts
+
+_FORETOLD = 0.45  # digits and MNIST foretell 0.48 to 0.76, CIFAR-10 0.34 to 0.42: docs/guides/zero-shot.md
 
 
 def story(samples: SampleFacts) -> str:
@@ -22,6 +24,24 @@ def story(samples: SampleFacts) -> str:
             own = " No image of the dataset was used." if method == "priors" else ""
             return (
                 f"Made and chosen round by round: {parts}; {number(samples.proposed)} were proposed, {asked} "
-                f"asked.{own}"
+                f"asked.{_foretold(samples.foretold)}{own}"
             )
     return ""
+
+
+def made_warning(samples: SampleFacts) -> list[str]:
+    """What to know where decisions on made images are hardly foretold by what was learnt of the others."""
+    if samples.foretold is None or samples.foretold >= _FORETOLD:
+        return []
+    return [
+        f"A network that had learnt all decisions before foretold only {percent(samples.foretold, 0)}{HARD}% of those "
+        "on the last round’s images: the made images tell it little of where this teacher’s classes end, and a student "
+        "will know even less of real ones than its decisions on made ones suggest. Bring real images, however few "
+        "(samples=augmented), or raise samples.budget."
+    ]
+
+
+def _foretold(share: float | None) -> str:
+    if share is None:
+        return ""
+    return f" The surrogate had foretold {percent(share, 0)}{HARD}% of the last round’s decisions."

@@ -42,6 +42,7 @@ class SampleFacts:
         asked: queries.
         sources: how many of each kind, of samples made by rounds.
         proposed: images that these chose from.
+        foretold: share of the last round's decisions that the surrogate had foretold; None: not told.
         purposes: what queries were spent on, of pseudo samples.
     """
 
@@ -51,6 +52,7 @@ class SampleFacts:
     sources: Mapping[str, int] = field(default_factory=dict)
     proposed: int = 0
     purposes: Mapping[str, int] = field(default_factory=dict)
+    foretold: float | None = None
 
 
 @dataclass(frozen=True)

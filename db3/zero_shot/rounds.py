@@ -72,6 +72,7 @@ class Gathered:
         sources: what each is, a place in `SOURCES`.
         missing: classes that the teacher never said.
         proposed: candidates made in all, asked or not: what was tried for the missing classes.
+        foretold: of each round, share of the images whose decision the surrogate had foretold.
     """
 
     images: UInt8[np.ndarray, "n c h w"]
@@ -80,6 +81,7 @@ class Gathered:
     sources: Int64[np.ndarray, " n"]
     missing: tuple[int, ...]
     proposed: int
+    foretold: tuple[float, ...] = ()
 
     @property
     def asked(self) -> int:
@@ -136,7 +138,9 @@ def gather(
     (found,) = run(Work("made", compute, decided_by, [budget], _CODE, machine_bound=bound))
     counts = np.bincount(found["decisions"], minlength=spec.classes)
     missing = tuple(np.flatnonzero(counts == 0).tolist())
-    return Gathered(**{name: found[name] for name in _ARRAYS}, missing=missing, proposed=int(found["proposed"]))
+    foretold = tuple(map(float, found["foretold"]))
+    arrays = {name: found[name] for name in _ARRAYS}
+    return Gathered(**arrays, missing=missing, proposed=int(found["proposed"]), foretold=foretold)
 
 
 class _Known:
@@ -157,6 +161,7 @@ class _Known:
         self._rounds, self._sources = np.empty(0, np.int64), np.empty(0, np.int64)
         self._surrogate: nn.Module | None = None
         self._turn = self._priors = self._children = self._real = 0
+        self._foretold: list[float] = []
         self._fresh = 0.5
 
     def begin(self, budget: int, real: Images | None) -> Iterator[int]:
@@ -192,17 +197,17 @@ class _Known:
         self._turn += 1
         self._learn()
         fresh = round(count * self._fresh)
-        pool = self._settings.pool
-        self._ask(
-            [
-                (self._chosen(self._prior(pool * fresh), fresh, "prior"), PRIOR),
-                (self._chosen(self._variations(pool * (count - fresh)), count - fresh, "variation"), VARIATION),
-            ]
-        )
+        pool, asked = self._settings.pool, len(self._decisions)
+        priors, guessed = self._chosen(self._prior(pool * fresh), fresh, "prior")
+        children, guessed_too = self._chosen(self._variations(pool * (count - fresh)), count - fresh, "variation")
+        self._ask([(priors, PRIOR), (children, VARIATION)])
+        right = np.concatenate([guessed, guessed_too]) == self._decisions[asked:]
+        self._foretold.append(float(right.mean()))
 
     def arrays(self) -> Arrays:
         found = self._images, self._decisions, self._rounds, self._sources
-        return {**dict(zip(_ARRAYS, found, strict=True)), "proposed": np.array(self._priors + self._children)}
+        told = {"proposed": np.array(self._priors + self._children), "foretold": np.array(self._foretold)}
+        return {**dict(zip(_ARRAYS, found, strict=True)), **told}
 
     def _prior(self, count: int) -> Images:
         numbers = range(self._priors, self._priors + count)
@@ -215,14 +220,16 @@ class _Known:
         parents = draw_parents(self._decisions, numbers, self._seed, self._real, self._settings.loyalty)
         return variations(self._images, parents, numbers, self._seed, self._settings.strength)
 
-    def _chosen(self, images: Images, wanted: int, what: str) -> Images:
+    def _chosen(self, images: Images, wanted: int, what: str) -> tuple[Images, Int64[np.ndarray, " _"]]:
+        """Candidates chosen by quotas, and what the surrogate takes them for."""
         if self._surrogate is None or not len(images):
-            return images[:wanted]
+            return images[:0], np.empty(0, np.int64)
         counts = np.bincount(self._decisions, minlength=self._classes).astype(np.int64)
         exact = self._settings.arithmetic == "exact"
         network = to_exact(self._surrogate) if exact else self._surrogate
         predicted = decide_all(network, images, _CALL).astype(np.int64)
-        return images[choose(predicted, counts, wanted, self._seed, what, self._turn)]
+        chosen = choose(predicted, counts, wanted, self._seed, what, self._turn)
+        return images[chosen], predicted[chosen]
 
     def _ask(self, parts: list[tuple[Images, int]]) -> None:
         images = np.concatenate([part for part, _ in parts])

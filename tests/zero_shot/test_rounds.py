@@ -62,7 +62,24 @@ def test_provenance_says_which_images_are_priors() -> None:
         assert len(kinds) == 34
         assert (kinds == VARIATION).sum() == 17
     assert found.proposed == 18 + 3 * 102
+    assert len(found.foretold) == 3
     assert [SOURCES[place] for place in (REAL, PRIOR, VARIATION)] == ["real", "prior", "variation"]
+
+
+def test_what_the_surrogate_foretells_is_told_by_round() -> None:
+    """Which quarter is brightest is soon learnt; a coin that each image tosses is not."""
+
+    class Coin(Brightest):
+        def decide(self, images: torch.Tensor) -> torch.Tensor:
+            return (images * 255).round().long().flatten(1).sum(dim=1) % 2
+
+    rows = torch.arange(8) // 4
+    quarters = (rows[:, None] * 2 + rows)[None]
+    longer = replace(TINY, steps=60)
+    learnt = _gather(Budget(Batching(Brightest(quarters))), 600, settings=longer).foretold
+    guessed = _gather(Budget(Batching(Coin(quarters))), 600, settings=longer).foretold
+    assert learnt[-1] > 0.75
+    assert 0.35 < guessed[-1] < 0.65
 
 
 def test_real_images_come_first_and_no_more_than_their_share() -> None:
