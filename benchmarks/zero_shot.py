@@ -1,23 +1,24 @@
-"""A student from a teacher's decisions on made images, at a budget of queries.
+"""Students from a teacher's decisions on made images, at a budget of queries.
 
     python -m benchmarks.zero_shot --dataset mnist --queries 25000 --seeds 2 --json FILE
     python -m benchmarks.zero_shot --dataset mnist --samples augmented --real 1000 --queries 25000 --json FILE
 
 `--samples priors` sees no real image and no statistic of one; `augmented` begins with `--real` training images, drawn
 without a look at a label; `generator` trains one against students after the first prior images, `generator_alone`
-without these. Several budgets, comma-separated, give the curve. A seed decides images, choices, teacher assistants and
-student; `--seed` is the first of them. With `--arithmetic float32` or `bfloat16` surrogates, teacher assistants and
-student are trained several times faster, and to the same bytes on the same kind of machine only. `--searched SHARE`
-spends a share of the budget on boundary searches from some of the images (`auto`, 8 queries a pair), whose every asked
-image is learnt as a decided one. `validation` is agreement with the teacher on synthetic images asked for that purpose
-alone and counted apart (`queries.validation`): settings are chosen by it. The test split is looked at once a student,
-to report. With no `--teacher` one is trained on the dataset's training part.
+without these. Several budgets, comma-separated, give the curve; several students learn from the same images. A seed
+decides images, choices, teacher assistants and student; `--seed` is the first of them. With `--arithmetic float32` or
+`bfloat16` surrogates, teacher assistants and student are trained several times faster, and to the same bytes on the
+same kind of machine only. `--searched SHARE` spends a share of the budget on boundary searches from some of the images
+(`auto`, 8 queries a pair), whose every asked image is learnt as a decided one. `validation` is agreement with the
+teacher on synthetic images asked for that purpose alone and counted apart (`queries.validation`): settings are chosen
+by it. The test split is looked at once a student, to report. With no `--teacher` one is trained on the dataset's
+training part.
 """
 
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -70,20 +71,22 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     results: dict[str, Any] = read_json(options.json) if options.json.is_file() else {"runs": []}
     bench = _bench(options)
-    budgets = [int(text) for text in options.queries.split(",")]
-    print(f"teacher's accuracy {100 * float((bench.test[1] == bench.test[2]).mean()):.2f}", flush=True)
+    budgets, students = [int(text) for text in options.queries.split(",")], options.student.split(",")
+    results["teacher"] = {"accuracy": float((bench.test[1] == bench.test[2]).mean())}
+    print(f"teacher's accuracy {100 * results['teacher']['accuracy']:.2f}", flush=True)
     for budget in budgets:
         for seed in range(options.seed, options.seed + options.seeds):
-            key = _key(options, budget, seed)
-            if not any(all(run.get(name) == value for name, value in key.items()) for run in results["runs"]):
-                results["runs"].append({**key, **_run(bench, budget, seed)})
+            keys = [_key(options, student, budget, seed) for student in students]
+            missing = [key for key in keys if not any(_is_of(run, key) for run in results["runs"])]
+            for key, run in zip(missing, _runs(bench, [key["student"] for key in missing], budget, seed), strict=True):
+                results["runs"].append({**key, **run})
                 write_json(options.json, results)
-        summary = _summary(results["runs"], options, budget)
-        results.update(summary)
-        results.setdefault("curve", {})[f"{options.samples}@{budget}"] = summary
-        results["teacher"] = {"accuracy": float((bench.test[1] == bench.test[2]).mean())}
-        write_json(options.json, results)
-        _print(summary)
+        for student in students:
+            summary = _summary(results["runs"], options, student, budget)
+            results.update(summary)
+            results.setdefault("curve", {})[f"{options.samples}@{budget} {student}"] = summary
+            write_json(options.json, results)
+            _print(summary)
 
 
 def _options() -> argparse.Namespace:
@@ -96,7 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--queries", default="25000", help="budgets, comma-separated")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="the first one")
-    parser.add_argument("--student", default="lenet5_half")
+    parser.add_argument("--student", default="lenet5_half", help="architectures, comma-separated")
     parser.add_argument("--steps", type=int, help="of the student; default: by the queries")
     parser.add_argument(
         "--assistants",
@@ -141,32 +144,51 @@ def _trained(dataset: Dataset) -> Budget:
     return Budget(Batching(NetworkTeacher(network, spec)))
 
 
-def _run(bench: Bench, budget: int, seed: int) -> dict[str, Any]:
+def _runs(bench: Bench, students: Sequence[str], budget: int, seed: int) -> Iterator[dict[str, Any]]:
+    """What becomes of each of the students; they learn from the same images."""
+    if not students:
+        return
     options, spec = bench.options, bench.teacher.spec
     begun, cpu, asked = time.perf_counter(), time.process_time(), bench.teacher.costs.asked
     found = _gathered(bench, round(budget * (1 - options.searched)), seed)
-    groups = _searched(bench, found, budget - found.asked, seed) if options.searched else []
+    groups: Sequence[Group] = _searched(bench, found, budget - found.asked, seed) if options.searched else []
     queries, gathering = bench.teacher.costs.asked - asked, time.process_time() - cpu
-    student = _student(found, groups, spec.classes, options, seed, queries)
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
-    images, decided, labels = bench.test
-    tested = decide_all(student, images, 500)
-    recalls = [float((tested[labels == k] == k).mean()) for k in np.unique(labels)]
-    held, answers = bench.validation
-    return {
+    samples = {
         "asked": queries,
-        "accuracy": float((tested == labels).mean()),
-        "agreement": float((tested == decided).mean()),
-        "recalls": recalls,
-        "validated": float((decide_all(student, held, 500) == answers).mean()) if len(held) else None,
         "missing": list(found.missing),
         "foretold": list(found.foretold),
         "decided": np.bincount(found.decisions, minlength=spec.classes).tolist(),
         "sources": dict(zip(SOURCES, np.bincount(found.sources, minlength=len(SOURCES)).tolist(), strict=True)),
-        "student_parameters": count_parameters(student),
-        "seconds": seconds,
-        "cpu_seconds": cpu,
         "gather_cpu_seconds": gathering,
+    }
+    steps = options.steps or choose_steps(queries, assisted=bool(options.assistants))
+    plan = TrainSettings(steps=steps, balance=0.5, arithmetic=options.arithmetic)
+    if options.assistants:
+        groups = _assisted(found, groups, spec.classes, options, plan, seed)
+    before, cpu_before = time.perf_counter() - begun, time.process_time() - cpu
+    for architecture in students:
+        begun, cpu = time.perf_counter(), time.process_time()
+        student = network_for(architecture, found.images, spec.classes, seed)
+        train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)
+        yield {
+            **samples,
+            "seconds": before + time.perf_counter() - begun,
+            "cpu_seconds": cpu_before + time.process_time() - cpu,
+            "student_parameters": count_parameters(student),
+            **_measured(bench, student),
+        }
+
+
+def _measured(bench: Bench, student: nn.Module) -> dict[str, Any]:
+    """The student beside labels and teacher on the test split, and beside the teacher on the validation images."""
+    images, decided, labels = bench.test
+    tested = decide_all(student, images, 500)
+    held, answers = bench.validation
+    return {
+        "accuracy": float((tested == labels).mean()),
+        "agreement": float((tested == decided).mean()),
+        "recalls": [float((tested[labels == k] == k).mean()) for k in np.unique(labels)],
+        "validated": float((decide_all(student, held, 500) == answers).mean()) if len(held) else None,
     }
 
 
@@ -213,41 +235,43 @@ class _Levels:
         return self.teacher.decide(images)
 
 
-def _student(
-    found: Gathered, groups: Sequence[Group], classes: int, options: argparse.Namespace, seed: int, asked: int
-) -> nn.Module:
-    steps = options.steps or choose_steps(asked, assisted=bool(options.assistants))
-    plan = TrainSettings(steps=steps, balance=0.5, arithmetic=options.arithmetic)
+def _assisted(
+    found: Gathered,
+    groups: Sequence[Group],
+    classes: int,
+    options: argparse.Namespace,
+    plan: TrainSettings,
+    seed: int,
+) -> Sequence[Group]:
+    """The groups with what teacher assistants make of images that were never asked."""
+    settings = AssistantSettings(
+        networks=options.assistants,
+        architecture=options.assistant,
+        steps=options.assistant_steps,
+        images=options.unasked,
+    )
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
-    if options.assistants:
-        assistant = AssistantSettings(
-            networks=options.assistants,
-            architecture=options.assistant,
-            steps=options.assistant_steps,
-            images=options.unasked,
-        )
-        images, decisions = (
-            np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions")
-        )
-        decided = assisted(images, decisions, classes, assistant, plan, seed)
-        groups = beside(groups, decided, assistant)
-    student = network_for(options.student, found.images, classes, seed)
-    train(student, Examples(found.images, found.decisions), plan, seed, groups=groups)
-    return student
+    images, decisions = (np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions"))
+    return beside(groups, assisted(images, decisions, classes, settings, plan, seed), settings)
 
 
-def _key(options: argparse.Namespace, budget: int, seed: int) -> dict[str, Any]:
+def _key(options: argparse.Namespace, student: str, budget: int, seed: int) -> dict[str, Any]:
     names = (
-        *("dataset", "samples", "student", "steps", "assistants", "assistant", "assistant_steps", "unasked"),
+        *("dataset", "samples", "steps", "assistants", "assistant", "assistant_steps", "unasked"),
         *("rounds", "surrogate", "fresh", "searched", "validation", "arithmetic"),
     )
     real = options.real if options.samples == "augmented" else 0
-    return {**{name: getattr(options, name) for name in names}, "real": real, "budget": budget, "seed": seed}
+    own = {"student": student, "real": real, "budget": budget, "seed": seed}
+    return {**{name: getattr(options, name) for name in names}, **own}
 
 
-def _summary(runs: list[dict[str, Any]], options: argparse.Namespace, budget: int) -> dict[str, Any]:
-    keys = [_key(options, budget, seed) for seed in range(options.seed, options.seed + options.seeds)]
-    rows = [run for run in runs if any(all(run.get(name) == value for name, value in key.items()) for key in keys)]
+def _is_of(run: dict[str, Any], key: dict[str, Any]) -> bool:
+    return all(run.get(name) == value for name, value in key.items())
+
+
+def _summary(runs: list[dict[str, Any]], options: argparse.Namespace, student: str, budget: int) -> dict[str, Any]:
+    keys = [_key(options, student, budget, seed) for seed in range(options.seed, options.seed + options.seeds)]
+    rows = [run for run in runs if any(_is_of(run, key) for key in keys)]
     accuracy = [row["accuracy"] for row in rows]
     return {
         "samples": options.samples,
@@ -257,7 +281,7 @@ def _summary(runs: list[dict[str, Any]], options: argparse.Namespace, budget: in
         "min_recall": min(min(row["recalls"]) for row in rows),
         "recalls": np.mean([row["recalls"] for row in rows], axis=0).tolist(),
         "queries": {"asked": max(row["asked"] for row in rows), "validation": options.validation},
-        "student": {"architecture": options.student, "parameters": rows[0]["student_parameters"]},
+        "student": {"architecture": student, "parameters": rows[0]["student_parameters"]},
         "seconds": float(np.mean([row["seconds"] for row in rows])),
         "cpu_seconds": float(np.mean([row["cpu_seconds"] for row in rows])),
         "seeds": len(rows),
@@ -265,9 +289,9 @@ def _summary(runs: list[dict[str, Any]], options: argparse.Namespace, budget: in
 
 
 def _print(summary: dict[str, Any]) -> None:
-    accuracy = summary["accuracy"]
+    accuracy, told = summary["accuracy"], f"{summary['samples']} {summary['student']['architecture']}"
     print(
-        f"{summary['samples']:10} {summary['queries']['asked']:9,} queries  accuracy {100 * accuracy['mean']:.2f} ± "
+        f"{told:24}{summary['queries']['asked']:9,} queries  accuracy {100 * accuracy['mean']:.2f} ± "
         f"{100 * accuracy['sd']:.2f}  agreement {100 * summary['agreement']['mean']:.2f}  "
         f"least recall {100 * summary['min_recall']:.1f}  {summary['cpu_seconds']:.0f} s of CPU"
         f"  ({summary['seeds']} seeds)",
