@@ -55,7 +55,8 @@ def fetch_teacher(config: Config, data: Path) -> str:
     never = [names[k] for k in never_meant(own, full_map(teacher.classes_map, own))]
     more = ", …" if never[5:] else ""
     unused = f"; no class of the model's is {', '.join(never[:5])}{more}: see teacher.classes_map" if never else ""
-    return f"{teacher.architecture or teacher.kind}, {size}, {len(names)} classes{unused}"
+    what = teacher.architecture if ours else teacher.kind
+    return f"{what}, {size}, {len(names)} classes{unused}"
 
 
 def _card(config: Config, dataset: Dataset, names: list[str], found: FetchedTeacher) -> TeacherCard:

@@ -64,6 +64,7 @@ def test_classes_that_the_model_never_means_are_told(folder: Path) -> None:
     mapped = "[null,0,1,2,3,4,5,6,8,8]"  # nothing is a seven, nor a nine
     given = ["teacher=callable", "teacher.function='math:sqrt'", f"teacher.classes_map={mapped}"]
     told = fetch_teacher(configured(*given), folder / "data")
+    assert told.startswith("callable, of unknown size, 10 classes")
     assert told.endswith("; no class of the model's is 7, 9: see teacher.classes_map")
     card = read_json(folder / "data/teacher/teacher.json")
     assert card["model"]["classes_map"] == [None, 0, 1, 2, 3, 4, 5, 6, 8, 8]
