@@ -116,7 +116,9 @@ class AssistantSettings:
     """Teacher assistants: larger networks that learn the same decisions and label images nobody was asked about."""
 
     networks: Annotated[int, Ge(0), Le(16), Doc("averaged; 0: no teacher assistants")] = 0
-    architecture: Annotated[str, Doc("a name that db3.networks.build knows; auto: by the images' shape")] = "auto"
+    architecture: Annotated[
+        str, Doc("a name that db3.networks.build knows; auto: by the images' shape and how many are decided")
+    ] = "auto"
     steps: Annotated[int, Ge(1), Doc("optimiser steps of each; all else of their training is the student's")] = 2000
     images: Annotated[int, Ge(1), Doc("that they label: prior images, and variations of the decided ones")] = 100_000
     fresh: Annotated[Portion, Doc("share of these that are prior images")] = 0.3333

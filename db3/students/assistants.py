@@ -19,7 +19,7 @@ from db3.arithmetic import log_softmax, softmax
 from db3.images.parents import draw_parents
 from db3.images.priors import prior_images
 from db3.images.variations import variations
-from db3.networks.fitting import fitted
+from db3.networks.fitting import assistant_architecture
 from db3.rng import Purpose, derived_seed
 from db3.settings.training import Arithmetic, AssistantSettings
 from db3.students.teacher_logits import teacher_logits
@@ -162,6 +162,7 @@ def _assistant(
 ) -> nn.Module:
     own = derived_seed(seed, Purpose.ASSISTANT, number)
     channels, height, width = examples.images.shape[1:]
-    network = network_for(fitted(architecture, (channels, height, width)), examples.images, classes, own)
+    name = assistant_architecture(architecture, (channels, height, width), len(examples))
+    network = network_for(name, examples.images, classes, own)
     train_together(network, examples, training, own, processes=processes, on_step=on_step)
     return network

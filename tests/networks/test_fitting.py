@@ -3,7 +3,7 @@
 import pytest
 
 from db3.networks import choose_student
-from db3.networks.fitting import surrogate_architectures
+from db3.networks.fitting import assistant_architecture, surrogate_architectures
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,20 @@ def test_surrogates_that_nobody_named_are_no_teacher_of_the_papers(shape: tuple[
 def test_surrogates_that_are_named_are_taken() -> None:
     assert surrogate_architectures("lenet5", (1, 28, 28)) == ("lenet5",)
     assert surrogate_architectures(("lenet5", "auto"), (3, 32, 32)) == ("lenet5", "compact")
+
+
+@pytest.mark.parametrize(
+    ("shape", "decided", "architecture"),
+    [
+        ((3, 32, 32), 39_999, "compact"),
+        ((3, 32, 32), 40_000, "resnet9_half"),
+        ((3, 8, 8), 40_000, "compact"),
+        ((3, 224, 224), 40_000, "compact"),
+        ((1, 28, 28), 40_000, "lenet5"),
+    ],
+)
+def test_many_decisions_on_colour_images_are_given_to_a_deep_assistant(
+    shape: tuple[int, int, int], decided: int, architecture: str
+) -> None:
+    assert assistant_architecture("auto", shape, decided) == architecture
+    assert assistant_architecture("compact_half", shape, decided) == "compact_half"
