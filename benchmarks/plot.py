@@ -2,9 +2,12 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db3.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ORDER = ("auto", "guided", "semicircle", "hopskipjump", "sign_opt", "bd", "foolbox", "art")
 _NAMES = {"bd": "BD", "sign_opt": "Sign-OPT (paper)", "hopskipjump": "HopSkipJump", "foolbox": "foolbox HopSkipJump"}
@@ -35,10 +38,15 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes.set_xlabel("queries per pair")
     axes.set_ylabel("mean distance / white-box minimum")
     axes.set_title(
-        f"Boundary distance, {result['pairs']} pairs, surrogate of {result['surrogate']:,} decisions", fontsize=11
+        f"Boundary distance, {result['pairs']} pairs, surrogates of {result['decisions']:,} decisions", fontsize=11
     )
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    write_figure(figure, path)
+
+
+def write_figure(figure: "Figure", path: Path) -> None:
+    """As PNG, whole or not at all, and without the name of the program that drew it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     write_bytes(path, buffer.getvalue())

@@ -24,6 +24,7 @@ MODULES = (
     "studies.__main__",
     "throughput",
     "zero_shot",
+    "zero_shot_curve",
     "zsdb3",
 )
 PROGRAM = """
