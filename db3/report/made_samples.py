@@ -35,9 +35,8 @@ def made_warning(samples: SampleFacts) -> list[str]:
         return []
     return [
         f"A network that had learnt all decisions before foretold only {percent(samples.foretold, 0)}{HARD}% of those "
-        "on the last round’s images: the made images tell it little of where this teacher’s classes end, and a student "
-        "will know even less of real ones than its decisions on made ones suggest. Bring real images, however few "
-        "(samples=augmented), or raise samples.budget."
+        "on the last round’s images, so made images teach little of this teacher: expect a student far behind it. Real "
+        "images help, however few (samples=augmented), then a higher samples.budget and a larger student."
     ]
 
 
