@@ -33,10 +33,13 @@ def made_warning(samples: SampleFacts) -> list[str]:
     """What to know where decisions on made images are hardly foretold by what was learnt of the others."""
     if samples.foretold is None or samples.foretold >= _FORETOLD:
         return []
+    real = "More real images help, then"
+    if samples.method == "priors":
+        real = "Real images help, however few (samples=augmented), then"
     return [
         f"A network that had learnt all decisions before foretold only {percent(samples.foretold, 0)}{HARD}% of those "
-        "on the last round’s images, so made images teach little of this teacher: expect a student far behind it. Real "
-        "images help, however few (samples=augmented), then a higher samples.budget and a larger student."
+        "on the last round’s images, so made images teach little of this teacher: expect a student far behind it. "
+        f"{real} a higher samples.budget and a larger student."
     ]
 
 

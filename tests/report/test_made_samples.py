@@ -1,5 +1,6 @@
 """Made samples in the report: what is told, and which of them are shown."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ def test_decisions_that_are_hardly_foretold_are_warned_of() -> None:
     (warning,) = made_warning(samples)
     assert "foretold only 31" in warning
     assert "samples=augmented" in warning
+    assert "More real images help" in made_warning(replace(samples, method="augmented"))[0]
     assert made_warning(SampleFacts("priors", "5a", foretold=0.6)) == []
 
 
