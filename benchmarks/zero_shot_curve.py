@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from None
     for name, curve in curves.items():
         print(f"{name:48}" + "  ".join(f"{at:,}: {value:.1f}" for at, value in curve.items()))
-    _draw(curves, options.plot)
+    _draw(curves, options.published_name, options.plot)
 
 
 def read_curves(files: Iterable[Path]) -> dict[str, Curve]:
@@ -74,13 +74,13 @@ def _published(text: str) -> Curve:
         raise ConfigError(f"--published is {text!r}; expected QUESTIONS=ACCURACY[,…], as in 10000=63.5") from None
 
 
-def _draw(curves: dict[str, Curve], path: Path) -> None:
+def _draw(curves: dict[str, Curve], published: str, path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 - no need of it without a picture
 
     figure = Figure(figsize=(7.5, 4.6), layout="constrained")
     axes = figure.subplots()
     for name, curve in curves.items():
-        dashed = {} if "(" in name else {"linestyle": "--", "color": "0.5"}
+        dashed = {"linestyle": "--", "color": "0.5"} if name == published else {}
         axes.plot(list(curve), list(curve.values()), marker="o", markersize=4, label=name, **dashed)
     axes.set_xscale("log")
     ticks = sorted({at for curve in curves.values() for at in curve})
