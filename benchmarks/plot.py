@@ -1,13 +1,9 @@
 """The picture of a benchmark: distance against queries, one line an algorithm."""
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from db3.files import write_bytes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from benchmarks.picture import picture
 
 _ORDER = ("auto", "guided", "semicircle", "hopskipjump", "sign_opt", "bd", "foolbox", "art")
 _NAMES = {"bd": "BD", "sign_opt": "Sign-OPT (paper)", "hopskipjump": "HopSkipJump", "foolbox": "foolbox HopSkipJump"}
@@ -17,36 +13,28 @@ _COLOURS = dict(zip(_ORDER, ("C3", "C1", "C2", "C0", "C4", "C7", "C5", "C9"), st
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Mean distance / white-box minimum against queries per pair, both axes logarithmic, as PNG."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - no need of it without a picture
-
-    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
-    axes = figure.subplots()
-    ratios = result["ratio"]
-    for name in sorted(ratios, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)):
-        queries, values = zip(*sorted((int(at), value) for at, value in ratios[name].items()), strict=True)
-        peer = {"linestyle": "--"} if name in ("foolbox", "art") else {}
-        axes.plot(queries, values, marker="o", markersize=4, color=_COLOURS.get(name), label=_NAMES.get(name), **peer)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    ticks = sorted({int(at) for values in ratios.values() for at in values})
-    axes.set_xticks(ticks, [f"{at:,}" for at in ticks])
-    axes.set_xticks([], minor=True)
-    heights = (1, 1.05, 1.1, 1.2, 1.4, 1.7, 2, 2.5, 3)
-    axes.set_yticks(heights, [f"{height:g}" for height in heights])
-    axes.set_yticks([], minor=True)
-    axes.set_ylim(1, max(max(values.values()) for values in ratios.values()) * 1.03)
-    axes.set_xlabel("queries per pair")
-    axes.set_ylabel("mean distance / white-box minimum")
-    axes.set_title(
-        f"Boundary distance, {result['pairs']} pairs, surrogates of {result['decisions']:,} decisions", fontsize=11
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    write_figure(figure, path)
-
-
-def write_figure(figure: "Figure", path: Path) -> None:
-    """As PNG, whole or not at all, and without the name of the program that drew it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    with picture(path, (7.5, 4.6)) as figure:
+        axes = figure.subplots()
+        ratios = result["ratio"]
+        for name in sorted(ratios, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)):
+            queries, values = zip(*sorted((int(at), value) for at, value in ratios[name].items()), strict=True)
+            peer = {"linestyle": "--"} if name in ("foolbox", "art") else {}
+            axes.plot(
+                queries, values, marker="o", markersize=4, color=_COLOURS.get(name), label=_NAMES.get(name), **peer
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        ticks = sorted({int(at) for values in ratios.values() for at in values})
+        axes.set_xticks(ticks, [f"{at:,}" for at in ticks])
+        axes.set_xticks([], minor=True)
+        heights = (1, 1.05, 1.1, 1.2, 1.4, 1.7, 2, 2.5, 3)
+        axes.set_yticks(heights, [f"{height:g}" for height in heights])
+        axes.set_yticks([], minor=True)
+        axes.set_ylim(1, max(max(values.values()) for values in ratios.values()) * 1.03)
+        axes.set_xlabel("queries per pair")
+        axes.set_ylabel("mean distance / white-box minimum")
+        axes.set_title(
+            f"Boundary distance, {result['pairs']} pairs, surrogates of {result['decisions']:,} decisions", fontsize=11
+        )
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)

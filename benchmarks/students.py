@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.picture import picture
 from db3.datasets import open_dataset
 from db3.extras import needs
 from db3.files import read_array, read_json, write_array, write_json
@@ -273,31 +274,28 @@ def _spread(rows: list[dict[str, Any]], name: str) -> float:
 
 def _plot(runs: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """One panel per use, one line per algorithm; what needs no search is in every panel."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - no need of it without a picture
-
     at = [run for run in runs if run["steps"] == options.steps]
     uses = [use for use in USES if any(run["use"] == use for run in at)]
-    figure = Figure(figsize=(3.4 * len(uses), 3.6))
-    axes = figure.subplots(1, len(uses), sharex=True, sharey=True, squeeze=False)
-    for axis, use in zip(axes[0], uses, strict=True):
-        for algorithm in ALGORITHMS:
-            _line(axis, [run for run in at if (run["use"], run["algorithm"]) == (use, algorithm)], algorithm, "-")
-        _line(axis, [run for run in at if run["use"] == "augmented"], "augmented", "--")
-        for name, colour in (("hard", "0.6"), ("smoothing", "0.4"), ("kd", "0.2")):
-            rows = [run for run in at if run["use"] == name]
-            if rows:
-                axis.axhline(_mean(rows, "accuracy"), color=colour, linewidth=0.8, linestyle=":", label=name)
-        axis.set(title=use, xscale="log", xlabel="queries per sample")
-        axis.set_xticks(_TICKS, [f"{tick:,}" for tick in _TICKS])
-        axis.set_xticks([], minor=True)
-        axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("test accuracy, %")
-    drawn = {run["algorithm"] for run in at} | {run["use"] for run in at}
-    lines, names = axes[0][-1].get_legend_handles_labels()
-    kept = [(line, name) for line, name in zip(lines, names, strict=True) if name in drawn]
-    figure.tight_layout(rect=(0, 0, 1, 0.9))
-    figure.legend(*zip(*kept, strict=True), loc="upper center", ncols=6, fontsize=8, frameon=False)
-    figure.savefig(options.plot, dpi=150, metadata={"Software": None})
+    with picture(options.plot, (3.4 * len(uses), 3.6), layout=None) as figure:
+        axes = figure.subplots(1, len(uses), sharex=True, sharey=True, squeeze=False)
+        for axis, use in zip(axes[0], uses, strict=True):
+            for algorithm in ALGORITHMS:
+                _line(axis, [run for run in at if (run["use"], run["algorithm"]) == (use, algorithm)], algorithm, "-")
+            _line(axis, [run for run in at if run["use"] == "augmented"], "augmented", "--")
+            for name, colour in (("hard", "0.6"), ("smoothing", "0.4"), ("kd", "0.2")):
+                rows = [run for run in at if run["use"] == name]
+                if rows:
+                    axis.axhline(_mean(rows, "accuracy"), color=colour, linewidth=0.8, linestyle=":", label=name)
+            axis.set(title=use, xscale="log", xlabel="queries per sample")
+            axis.set_xticks(_TICKS, [f"{tick:,}" for tick in _TICKS])
+            axis.set_xticks([], minor=True)
+            axis.grid(alpha=0.3)
+        axes[0][0].set_ylabel("test accuracy, %")
+        drawn = {run["algorithm"] for run in at} | {run["use"] for run in at}
+        lines, names = axes[0][-1].get_legend_handles_labels()
+        kept = [(line, name) for line, name in zip(lines, names, strict=True) if name in drawn]
+        figure.tight_layout(rect=(0, 0, 1, 0.9))
+        figure.legend(*zip(*kept, strict=True), loc="upper center", ncols=6, fontsize=8, frameon=False)
 
 
 def _line(axis: Any, rows: list[dict[str, Any]], label: str, style: str) -> None:

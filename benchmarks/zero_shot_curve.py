@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.plot import write_figure
+from benchmarks.picture import picture
 from benchmarks.writable import require_writable
 from db3.errors import ConfigError, DataError, Db3Error
 from db3.files import read_json
@@ -75,22 +75,19 @@ def _published(text: str) -> Curve:
 
 
 def _draw(curves: dict[str, Curve], published: str, path: Path) -> None:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - no need of it without a picture
-
-    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
-    axes = figure.subplots()
-    for name, curve in curves.items():
-        dashed = {"linestyle": "--", "color": "0.5"} if name == published else {}
-        axes.plot(list(curve), list(curve.values()), marker="o", markersize=4, label=name, **dashed)
-    axes.set_xscale("log")
-    ticks = sorted({at for curve in curves.values() for at in curve})
-    axes.set_xticks(ticks, [f"{at:,}" for at in ticks])
-    axes.set_xticks([], minor=True)
-    axes.set_xlabel("questions")
-    axes.set_ylabel("accuracy on the test split in per cent")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
-    write_figure(figure, path)
+    with picture(path, (7.5, 4.6)) as figure:
+        axes = figure.subplots()
+        for name, curve in curves.items():
+            dashed = {"linestyle": "--", "color": "0.5"} if name == published else {}
+            axes.plot(list(curve), list(curve.values()), marker="o", markersize=4, label=name, **dashed)
+        axes.set_xscale("log")
+        ticks = sorted({at for curve in curves.values() for at in curve})
+        axes.set_xticks(ticks, [f"{at:,}" for at in ticks])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("questions")
+        axes.set_ylabel("accuracy on the test split in per cent")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

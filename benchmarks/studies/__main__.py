@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.picture import picture
 from benchmarks.studies import calibration, compression, label_noise, margins, pairs, transfer_images
 from benchmarks.studies.shared import Row, Setting, Study, table
 from benchmarks.writable import require_writable
@@ -111,12 +112,8 @@ def _short(value: Any) -> str:
 
 
 def _draw(study: Study, rows: list[Row], path: Path) -> None:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - no need of it without a picture
-
-    figure = Figure(figsize=(7.2, 4.0), layout="constrained")
-    study.draw(figure, rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with picture(path, (7.2, 4.0), dpi=110) as figure:
+        study.draw(figure, rows)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
