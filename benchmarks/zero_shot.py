@@ -34,7 +34,7 @@ from db3.datasets.subset import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import count_parameters
 from db3.search import SearchSettings, search_distances
-from db3.settings.training import Arithmetic, AssistantSettings
+from db3.settings.training import Arithmetic, AssistantSettings, AugmentationName
 from db3.students.assistants import assisted, beside
 from db3.students.choices import choose_steps
 from db3.teachers.adapters.batching import Batching
@@ -109,6 +109,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--assistant", default="auto", help="architecture of the teacher assistants")
     parser.add_argument("--assistant-steps", type=int, default=AssistantSettings().steps)
+    parser.add_argument("--augment", default="none", choices=get_args(AugmentationName), help="of the student's images")
+    parser.add_argument("--mix", type=float, default=0.0, help="share of the student's batches that are mixed")
+    parser.add_argument("--assistant-augment", default="auto", choices=("auto", *get_args(AugmentationName)))
     parser.add_argument("--unasked", type=int, default=AssistantSettings().images, help="images that they label")
     parser.add_argument("--surrogate", default=RoundSettings().architecture, help="architecture of the rounds' network")
     parser.add_argument("--arithmetic", default="exact", choices=get_args(Arithmetic))
@@ -138,8 +141,8 @@ def _bench(options: argparse.Namespace) -> Bench:
 def _trained(dataset: Dataset) -> Budget:
     part, classes = dataset.train(), len(dataset.class_names)
     architecture, steps, augment = _TEACHERS[dataset.image_shape[0]]
-    plan = TrainSettings(steps=min(steps, 40 * len(part.images)), lr=2e-3)
-    network, _ = train_teacher(architecture, part.images, np.array(part.labels), classes, plan, seed=0, augment=augment)
+    plan = TrainSettings(steps=min(steps, 40 * len(part.images)), lr=2e-3, augment=augment)
+    network, _ = train_teacher(architecture, part.images, np.array(part.labels), classes, plan, seed=0)
     spec = TeacherSpec(dataset.image_shape, (0.0, 1.0), classes, 256, "trained for this benchmark")
     return Budget(Batching(NetworkTeacher(network, spec)))
 
@@ -162,7 +165,8 @@ def _runs(bench: Bench, students: Sequence[str], budget: int, seed: int) -> Iter
         "gather_cpu_seconds": gathering,
     }
     steps = options.steps or choose_steps(queries, assisted=bool(options.assistants))
-    plan = TrainSettings(steps=steps, balance=0.5, arithmetic=options.arithmetic)
+    how = {"augment": options.augment, "mix": options.mix, "arithmetic": options.arithmetic}
+    plan = TrainSettings(steps=steps, balance=0.5, **how)
     if options.assistants:
         groups = _assisted(found, groups, spec.classes, options, plan, seed)
     before, cpu_before = time.perf_counter() - begun, time.process_time() - cpu
@@ -248,6 +252,7 @@ def _assisted(
         networks=options.assistants,
         architecture=options.assistant,
         steps=options.assistant_steps,
+        augment=options.assistant_augment,
         images=options.unasked,
     )
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
@@ -257,8 +262,8 @@ def _assisted(
 
 def _key(options: argparse.Namespace, student: str, budget: int, seed: int) -> dict[str, Any]:
     names = (
-        *("dataset", "samples", "steps", "assistants", "assistant", "assistant_steps", "unasked"),
-        *("rounds", "surrogate", "fresh", "searched", "validation", "arithmetic"),
+        *("dataset", "samples", "steps", "assistants", "assistant", "assistant_steps", "assistant_augment", "unasked"),
+        *("rounds", "surrogate", "fresh", "searched", "validation", "arithmetic", "augment", "mix"),
     )
     real = options.real if options.samples == "augmented" else 0
     own = {"student": student, "real": real, "budget": budget, "seed": seed}

@@ -47,6 +47,7 @@ class Purpose(IntEnum):
     AUGMENTATION = 15
     WEIGHTS = 16
     EXACT_DROPOUT = 17
+    MIXTURE = 18
     # Boundary searches
     DIRECTION = 20
     PROBE = 21

@@ -133,8 +133,6 @@ def _train(config: Config, dataset: Dataset, classes: int, folder: Path) -> nn.M
             classes,
             settings,
             seed=teacher.seed,
-            augment=teacher.augment,
-            crop=teacher.crop,
             label_smoothing=teacher.label_smoothing,
             on_step=progress.advance,
             device=device_of(config),

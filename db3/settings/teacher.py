@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from db3.errors import ConfigError, nearest_name
 from db3.settings.declare import Doc, Ge, Le, Matches, check, settings
-from db3.settings.training import Arithmetic, CropSettings, Descent, Positive, Share, require_float32
+from db3.settings.training import Arithmetic, Changes, Descent, Positive, Share, require_float32
 
 PLACEHOLDERS = ("picture", "pixels", "images", "format", "model", "prompt", "labels")
 """Of a request in JSON, each after a $."""
@@ -258,7 +258,7 @@ class PixelSettings:
 
 
 @settings
-class TeacherSettings(Descent, PixelSettings, ModelSettings):
+class TeacherSettings(Descent, Changes, PixelSettings, ModelSettings):
     """Who decides."""
 
     call_batch: Annotated[
@@ -273,8 +273,6 @@ class TeacherSettings(Descent, PixelSettings, ModelSettings):
     batch: Annotated[int, Ge(1), Doc("kind train: images a step")] = 128
     lr: Annotated[Positive, Doc("kind train: highest learning rate")] = 0.001
     weight_decay: Annotated[float, Ge(0), Doc("kind train: times the learning rate and the weight")] = 0.0001
-    augment: Annotated[Literal["none", "warp", "crop_flip"], Doc("kind train: changes of each batch")] = "none"
-    crop: CropSettings = CropSettings()
     label_smoothing: Annotated[Share, Doc("kind train: share of each true label spread over all classes")] = 0.0
     seed: Annotated[int, Ge(0), Doc("kind train: of weights and order")] = 0
     arithmetic: Annotated[

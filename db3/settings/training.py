@@ -15,6 +15,7 @@ Steps = Annotated[
     Annotated[int, Ge(1)] | Literal["auto"],
     Doc("optimiser steps, the same for the student and every baseline; auto: by the number of decided images"),
 ]
+AugmentationName = Literal["none", "warp", "crop_flip"]
 VariantName = Literal["hard", "smoothing", "noise", "inverse", "margin", "augmented", "kd"]
 
 
@@ -53,7 +54,34 @@ class Descent:
 
 
 @settings
-class Schedule(Descent, Pace):
+class CropSettings:
+    """Crops and mirror images (augment crop_flip)."""
+
+    pixels: Annotated[
+        Annotated[int, Ge(0)] | None, Doc("shifts in each direction at most; null: an eighth of the side")
+    ] = None
+    padding: Annotated[Literal["zeros", "reflection"], Doc("what enters at the border")] = "zeros"
+    flip: Annotated[
+        Literal["random", "alternating"], Doc("alternating: each image is mirrored in every other epoch")
+    ] = "random"
+
+
+@settings
+class Changes:
+    """How a training changes the images of a batch; nothing of it is asked of a teacher."""
+
+    augment: Annotated[
+        AugmentationName,
+        Doc("changes of a batch's images, targets kept; warp: small affine maps; crop_flip: shifts and mirrors"),
+    ] = "none"
+    crop: CropSettings = CropSettings()
+    mix: Annotated[
+        Portion, Doc("share of the batches whose images are mixed in pairs, their targets likewise: mixup or CutMix")
+    ] = 0.0
+
+
+@settings
+class Schedule(Descent, Changes, Pace):
     """The course of a training."""
 
     balance: Annotated[Portion, Doc("samples are drawn as (count of their class)^-balance: 1: all classes alike")] = 0.0
@@ -87,19 +115,6 @@ def require_float32(values: Any) -> None:
 
 
 @settings
-class CropSettings:
-    """Crops and mirror images of a teacher's own training (augment crop_flip)."""
-
-    pixels: Annotated[
-        Annotated[int, Ge(0)] | None, Doc("shifts in each direction at most; null: an eighth of the side")
-    ] = None
-    padding: Annotated[Literal["zeros", "reflection"], Doc("what enters at the border")] = "zeros"
-    flip: Annotated[
-        Literal["random", "alternating"], Doc("alternating: each image is mirrored in every other epoch")
-    ] = "random"
-
-
-@settings
 class LossWeights:
     """What a loss is made of."""
 
@@ -124,6 +139,14 @@ class AssistantSettings:
     fresh: Annotated[Portion, Doc("share of these that are prior images")] = 0.3333
     share: Annotated[Share, Doc("of each of the student's batches")] = 0.75
     temperature: Annotated[Positive, Doc("of teacher assistants and student in the divergence")] = 1.0
+    augment: Annotated[
+        AugmentationName | Literal["auto"],
+        Doc("changes of the images that they learn from; auto: crop_flip for colour images, else as the student's"),
+    ] = "auto"
+    mix: Annotated[
+        Portion | Literal["auto"],
+        Doc("share of their batches that are mixed; auto: 1 for colour images, else as the student's"),
+    ] = "auto"
 
 
 @settings

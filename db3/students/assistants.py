@@ -56,7 +56,7 @@ def assisted(
         on_step: called after each step of each teacher assistant.
         processes: that train each teacher assistant together, see `train_together`.
     """
-    examples, training = Examples(images, decisions), replace(training, steps=settings.steps)
+    examples, training = Examples(images, decisions), _training(settings, training, images.shape[1])
     networks = [
         _assistant(examples, classes, settings.architecture, training, seed, number, on_step, processes)
         for number in range(settings.networks)
@@ -148,6 +148,18 @@ def opinion(
         raise ValueError("there is no network; expected one or more")
     labels: Float32[np.ndarray, "n k"] = softmax(mean / temperature).float().numpy()
     return labels
+
+
+def _training(settings: AssistantSettings, student: TrainSettings, channels: int) -> TrainSettings:
+    """How each teacher assistant is trained: as the student, but for what the settings say.
+
+    A deep network learns ten thousand decisions by heart. Of colour images that it sees shifted, mirrored and mixed it
+    does not, though not every decision survives that (docs/benchmarks/zero-shot.md). Digits do not survive mirrors.
+    """
+    colour = channels == 3
+    augment = ("crop_flip" if colour else student.augment) if settings.augment == "auto" else settings.augment
+    mix = (1.0 if colour else student.mix) if settings.mix == "auto" else settings.mix
+    return replace(student, steps=settings.steps, augment=augment, mix=mix)
 
 
 def _assistant(

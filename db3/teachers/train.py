@@ -7,8 +7,6 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from torch import nn
 
-from db3.settings.training import CropSettings
-from db3.training.augmentation import augmentation
 from db3.training.checkpoint import Checkpoint
 from db3.training.examples import Examples, network_for, smoothed
 from db3.training.train import HistoryRow, TrainSettings, train
@@ -22,8 +20,6 @@ def train_teacher(
     settings: TrainSettings,
     *,
     seed: int,
-    augment: str = "none",
-    crop: CropSettings | None = None,
     label_smoothing: float = 0.0,
     on_step: Callable[[], object] | None = None,
     device: str = "cpu",
@@ -37,9 +33,7 @@ def train_teacher(
         labels: true classes, 0 … K−1.
         classes: K.
         settings: with `ce` above 0 and `kl` 0; `select: best` holds a part of the images out.
-        seed: of the weights, the order and the augmentations.
-        augment: `none`, `warp` or `crop_flip`, see `db3.training.augmentation`.
-        crop: of crop_flip, likewise.
+        seed: of the weights, the order and the changes.
         label_smoothing: share of each label that is spread evenly over all classes; 0: none.
         on_step: called after every step.
         device: where to compute; the network comes back on the CPU in evaluation mode.
@@ -47,16 +41,13 @@ def train_teacher(
 
     Raises:
         DataError: no image, or not one label per image.
-        ConfigError: an unknown architecture or augmentation.
+        ConfigError: an unknown architecture.
         Db3Error: the loss became NaN or infinite.
     """
     examples = Examples(images, labels)
     if label_smoothing:
         examples = Examples(images, labels, smoothed(examples.decisions, classes, label_smoothing))
         settings = replace(settings, ce=0.0, kl=settings.ce)
-    change = augmentation(augment, seed, crop)
     network = network_for(architecture, images, classes, seed)
-    history = train(
-        network, examples, settings, seed, on_step=on_step, augment=change, device=device, checkpoint=checkpoint
-    )
+    history = train(network, examples, settings, seed, on_step=on_step, device=device, checkpoint=checkpoint)
     return network, history

@@ -1,7 +1,7 @@
-"""Augmentations for training the local teacher: each image's change is a function of (seed, step, example).
+"""Augmentations: each image's change is a function of (seed, step, example), and its target is kept.
 
-The student never needs them: augmented images enter its transfer set as samples of their own, each decided by the
-teacher.
+A teacher's decision on the changed image may be another: where a student can afford to ask, augmented images enter its
+transfer set as samples of their own, each decided by the teacher.
 """
 
 import functools
@@ -52,7 +52,7 @@ def augmentation(name: str, seed: int, crop: CropSettings | None = None) -> Augm
 
 @dataclass(frozen=True)
 class _Keyed:
-    """A change with its seed: unlike a function inside a function, it can be sent to another process.
+    """A change with its seed.
 
     Attributes:
         apply: (images, drawn numbers) → images.

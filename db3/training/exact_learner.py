@@ -19,7 +19,7 @@ from db3.arithmetic import (
 )
 from db3.errors import ConfigError
 from db3.settings.training import Schedule
-from db3.training.learner import Targets
+from db3.training.learner import Aims, Targets, aimed
 from db3.training.ranks import Rank
 
 
@@ -51,11 +51,11 @@ class ExactLearner:
         mine = rank.rows(self._batch)
         self._first, self._reduce = mine.start, self._over(mine.stop - mine.start, self._batch)
 
-    def step(self, images: Tensor, targets: Sequence[Targets], step: int, lr: float) -> Tensor:
+    def step(self, images: Tensor, aims: Aims, step: int, lr: float) -> Tensor:
         self._optimiser.zero_grad()
         with reducing(self._reduce), drawing(self._seed, step, self._first):
             logits = self._twin(images.double())
-        loss = self._loss(logits, targets)
+        loss = aimed(aims, lambda targets: self._loss(logits, targets))
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step(lr)
         return loss.detach()

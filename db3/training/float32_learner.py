@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from db3.settings.training import Schedule
 from db3.training.batch_norm import WholeBatchNorm
 from db3.training.float32_optimiser import Float32Optimiser
-from db3.training.learner import Targets
+from db3.training.learner import Aims, Targets, aimed
 from db3.training.losses import student_loss
 from db3.training.random_layers import KeyedRandomness
 from db3.training.ranks import Rank
@@ -41,11 +41,11 @@ class Float32Learner:
             torch.device(device).type, torch.bfloat16, enabled=settings.arithmetic == "bfloat16"
         )
 
-    def step(self, images: Tensor, targets: Sequence[Targets], step: int, lr: float) -> Tensor:
+    def step(self, images: Tensor, aims: Aims, step: int, lr: float) -> Tensor:
         self._optimiser.zero_grad()
         with self._randomness, self._norms, self._short:
             logits = self._joined(images).float()
-        loss = self._loss(logits, targets)
+        loss = aimed(aims, lambda targets: self._loss(logits, targets))
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step(step, lr)
         return loss.detach()

@@ -1,6 +1,6 @@
 """What the training loop asks of an arithmetic: one step on a batch, and what the network decides by then."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -30,16 +30,29 @@ class Targets:
         return len(self.decisions)
 
 
+Aims = Sequence[tuple[float, Sequence[Targets]]]
+"""What a batch shall learn, with the weights of each; the weights sum to 1. A mixed batch has two: see `Mixture`."""
+
+
+def aimed(aims: Aims, loss: Callable[[Sequence[Targets]], Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    """The weighted sum of the losses."""
+    (weight, first), *others = aims
+    total = weight * loss(first)
+    for weight, targets in others:
+        total = total + weight * loss(targets)
+    return total
+
+
 @runtime_checkable
 class Learner(Protocol):
     """A network while it is trained in some arithmetic."""
 
-    def step(self, images: Float[Tensor, "n c h w"], targets: Sequence[Targets], step: int, lr: float) -> Tensor:
+    def step(self, images: Float[Tensor, "n c h w"], aims: Aims, step: int, lr: float) -> Tensor:
         """One optimiser step.
 
         Args:
             images: float32 in [0, 1]: this process's.
-            targets: of the parts that these images are made of.
+            aims: targets of the parts that these images are made of.
             step: from 0.
             lr: learning rate.
 

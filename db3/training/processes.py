@@ -34,7 +34,6 @@ from db3 import errors
 from db3.errors import ConfigError, Db3Error
 from db3.files import packed, read_json, write_json
 from db3.progress import counted
-from db3.training.augmentation import Augment
 from db3.training.examples import Examples, Group
 from db3.training.ranks import Rank
 from db3.training.train import HistoryRow, TrainSettings, train
@@ -56,7 +55,6 @@ def train_together(
     processes: int = 1,
     groups: Sequence[Group] = (),
     on_step: Callable[[], object] | None = None,
-    augment: Augment | None = None,
     device: str = "cpu",
 ) -> list[HistoryRow]:
     """`train` in several processes, or in this one.
@@ -70,7 +68,6 @@ def train_together(
             `device` cuda each has a GPU, the first visible ones in their order.
         groups: see `train`.
         on_step: see `train`; called in this process, a little later.
-        augment: see `train`; pickled on its way.
         device: cpu or cuda.
 
     Raises:
@@ -79,7 +76,7 @@ def train_together(
     """
     check_processes(processes, settings.batch, device)
     if processes == 1:
-        return train(network, examples, settings, seed, groups=groups, on_step=on_step, augment=augment, device=device)
+        return train(network, examples, settings, seed, groups=groups, on_step=on_step, device=device)
     with tempfile.TemporaryDirectory(prefix="db3-ranks-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         job = _Job(
@@ -88,7 +85,6 @@ def train_together(
             settings,
             seed,
             tuple(groups),
-            augment,
             device,
             processes,
             torch.get_num_threads(),
@@ -147,7 +143,6 @@ class _Job:
     settings: TrainSettings
     seed: int
     groups: tuple[Group, ...]
-    augment: Augment | None
     device: str
     processes: int
     threads: int
@@ -260,7 +255,6 @@ def _train(job: _Job, rank: Rank) -> list[HistoryRow]:
         job.seed,
         groups=job.groups,
         on_step=count_step if rank.number == 0 else None,
-        augment=job.augment,
         device=device,
         rank=rank,
     )

@@ -22,13 +22,13 @@ from db3.progress import counted
 from db3.rng import Purpose, permutation
 from db3.settings.declare import Doc, Ge, settings
 from db3.settings.training import Positive, Schedule
-from db3.training.augmentation import Augment
-from db3.training.batches import Indices, Part, parts
+from db3.training.assemble import Assembly
+from db3.training.batches import Indices, parts
 from db3.training.checkpoint import Checkpoint, Course
 from db3.training.exact_learner import ExactLearner, require_float64
 from db3.training.examples import Examples, Group, pixels
 from db3.training.float32_learner import Float32Learner
-from db3.training.learner import Learner, Targets
+from db3.training.learner import Learner
 from db3.training.ranks import ALONE, Rank
 from db3.training.rates import learning_rates
 
@@ -66,7 +66,6 @@ def train(
     *,
     groups: Sequence[Group] = (),
     on_step: Callable[[], object] | None = None,
-    augment: Augment | None = None,
     device: str = "cpu",
     rank: Rank = ALONE,
     checkpoint: Checkpoint | None = None,
@@ -78,12 +77,11 @@ def train(
             twin (`db3.arithmetic.to_exact`).
         examples: what it learns from. With `select: best` a part is kept aside, drawn by (seed).
         settings: how.
-        seed: decides the order of the examples, dropout, and the part kept aside.
+        seed: decides the order of the examples, their changes, dropout, and the part kept aside.
         groups: further examples, each with its share of every batch; `examples` have the rest. Each part runs through
             its own epochs, in an order keyed by (seed, name), and the loss is the mean over the batch. With none, a
             batch is all of `examples`.
         on_step: called after every step, e.g. `Progress.advance`; None: a long training shows its own progress.
-        augment: changes each batch, see `db3.training.augmentation`; numbers the groups' examples on after the first.
         device: where to compute.
         rank: which of the processes that train the network together this is; each of them calls this function alike.
         checkpoint: where a training of one process begins if it was begun before, and keeps how far it has come.
@@ -115,19 +113,14 @@ def train(
         balance=settings.balance,
         begun=course.step,
     )
-
+    assembly = Assembly(drawn, settings, seed, rank)
     rates, losses = settings.rates(), list[Tensor]()
     every = math.ceil(settings.steps / _ROWS)
     with counted("training", settings.steps - course.step, on_step) as told:
         for step in range(course.step, settings.steps):
-            whole = [next(part.batches) for part in drawn]
-            chosen = rank.share(whole)
-            images = _images(drawn, chosen, step, augment, rank).to(device)
-            targets = [
-                _targets(part, rows, len(all_rows)) for part, rows, all_rows in zip(drawn, chosen, whole, strict=True)
-            ]
+            images, aims = assembly.batch(step)
             with _told(step, settings, rates[step]):
-                losses.append(learner.step(images, targets, step, rates[step]))
+                losses.append(learner.step(images.to(device), aims, step, rates[step]))
             if (step + 1) % every == 0 or step + 1 == settings.steps:
                 mean = _mean_loss(learner.whole_losses(torch.stack(losses)), step, settings, rates)
                 course.step, losses = step + 1, []
@@ -169,22 +162,6 @@ def _split(count: int, settings: TrainSettings, seed: int) -> tuple[Indices, Ind
     order = np.array(permutation(count, seed, Purpose.HOLDOUT))
     kept = min(max(1, round(settings.holdout * count)), count - 1)
     return np.sort(order[kept:]), np.sort(order[:kept])
-
-
-def _images(drawn: Sequence[Part], chosen: Sequence[Indices], step: int, augment: Augment | None, rank: Rank) -> Tensor:
-    """This process's images of a batch, on the CPU: what changes them is then the same for every device."""
-    images = pixels(np.concatenate([part.examples.images[rows] for part, rows in zip(drawn, chosen, strict=True)]))
-    if augment:
-        numbers = [part.first + rows for part, rows in zip(drawn, chosen, strict=True)]
-        seen = rank.share([part.seen(step) for part in drawn])
-        images = augment(images, step, np.concatenate(numbers), np.concatenate(seen))
-    return images
-
-
-def _targets(part: Part, rows: Indices, whole: int) -> Targets:
-    at = torch.from_numpy(rows).to(part.decisions.device)
-    soft = None if part.soft is None else part.soft[at]
-    return Targets(part.decisions[at], soft, whole, part.ce, part.kl, part.temperature)
 
 
 @contextmanager

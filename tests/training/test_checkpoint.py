@@ -12,7 +12,6 @@ import pytest
 from torch import nn
 
 from db3.shard_store import ShardStore
-from db3.training.augmentation import augmentation
 from db3.training.checkpoint import Checkpoint
 from db3.training.examples import Examples, Group
 from db3.training.train import HistoryRow, TrainSettings, train
@@ -46,8 +45,8 @@ def _train(network: nn.Module, bars: Bars, plan: TrainSettings, store: Path, end
             raise _EndedError
 
     groups = [Group("more", bars(9, seed=5), 0.3)]
-    change = augmentation("crop_flip", 2)
-    return train(network, bars(30), plan, 1, groups=groups, on_step=count, augment=change, checkpoint=checkpoint)
+    plan = replace(plan, augment="crop_flip", mix=0.5)
+    return train(network, bars(30), plan, 1, groups=groups, on_step=count, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize("name", _PLANS)
@@ -101,12 +100,12 @@ KILLED = """
     images, labels = drawn.integers(0, 256, (60, 3, 17, 17), dtype=np.uint8), drawn.integers(0, 4, 60)
     plan = TrainSettings(
         steps=12, batch=20, lr=0.1, schedule="stages", optimiser="sgd", shift_rate=8.0, lookahead=3,
-        arithmetic="float32",
+        arithmetic="float32", augment="crop_flip", mix=0.5,
+        crop=CropSettings(pixels=2, padding="reflection", flip="alternating"),
     )
     count = iter(range(1, 100))
     network, _ = train_teacher(
-        "resnet9_quarter", images, labels, 4, plan, seed=0, augment="crop_flip", label_smoothing=0.2,
-        crop=CropSettings(pixels=2, padding="reflection", flip="alternating"),
+        "resnet9_quarter", images, labels, 4, plan, seed=0, label_smoothing=0.2,
         on_step=lambda: next(count) == end and os.kill(os.getpid(), signal.SIGKILL),
         checkpoint=Checkpoint(ShardStore(Path(sys.argv[1])), "0123456789abcdef"),
     )

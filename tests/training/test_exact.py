@@ -41,7 +41,6 @@ from db3.settings.training import AssistantSettings
 from db3.students.assistants import assisted
 from db3.students.baselines import noise_labels
 from db3.students.teacher_logits import teacher_logits
-from db3.training.augmentation import augmentation
 from db3.training.examples import Examples, Group, channel_statistics
 from db3.training.train import TrainSettings, train
 
@@ -51,9 +50,10 @@ images, decisions = drawn.integers(0, 256, (60, 3, 32, 32), dtype=np.uint8), dra
 soft = drawn.dirichlet(np.ones(4), 60).astype(np.float32)
 mean, std = channel_statistics(images)
 network = build("alexnet_quarter", (3, 32, 32), 4, mean=mean, std=std, seed=5)
-plan = TrainSettings(steps=6, batch=17, lr=3e-3, warmup=2, ce=0.3, kl=0.7, temperature=3.0, balance=0.5, select="best")
+plan = TrainSettings(steps=6, batch=17, lr=3e-3, warmup=2, ce=0.3, kl=0.7, temperature=3.0, balance=0.5, select="best",
+                     augment="warp", mix=0.5)
 group = Group("boundary_points", Examples(images[:20], decisions[:20], soft[:20]), 0.3, 0.0, 1.0, 2.0)
-history = train(network, Examples(images, decisions, soft), plan, 1, groups=[group], augment=augmentation("warp", 2))
+history = train(network, Examples(images, decisions, soft), plan, 1, groups=[group])
 told = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 told["history"] = np.array([[row.step, row.loss, row.lr] for row in history])
 told["logits"] = teacher_logits(network, images, 7, "exact")

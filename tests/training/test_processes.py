@@ -21,7 +21,6 @@ from db3.errors import ConfigError, Db3Error
 from db3.files import write_json
 from db3.networks import build
 from db3.settings.training import Arithmetic
-from db3.training.augmentation import augmentation
 from db3.training.examples import Examples, Group
 from db3.training.processes import _cause, check_processes, train_together
 from db3.training.train import HistoryRow, TrainSettings
@@ -79,13 +78,13 @@ def mixture(small_network: Network, bars: Bars, tmp_path_factory: pytest.TempPat
         Group("boundary_points", soft(bars(20, seed=1)), 0.3, ce=0.0, kl=0.7, temperature=2.0),
         Group("queried_images", bars(30, seed=2), 0.2, parents=np.arange(30)),
     ]
-    plan = replace(_SHORT, select="best", holdout=0.2, balance=0.5)
+    plan = replace(_SHORT, select="best", holdout=0.2, balance=0.5, augment="warp", mix=0.5)
 
     def trained(processes: int, arithmetic: Arithmetic = "float32") -> Trained:
         network, steps = small_network(dropout=0.3), list[int]()
         history = train_together(
             network, originals, replace(plan, arithmetic=arithmetic), 3, processes=processes, groups=groups,
-            augment=augmentation("warp", 5), on_step=lambda: steps.append(1),
+            on_step=lambda: steps.append(1),
         )  # fmt: skip
         return Trained(network, history, len(steps))
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from db3.errors import ConfigError, Db3Error
-from db3.training.augmentation import augmentation
+from db3.training.batches import batches
 from db3.training.examples import Examples, Group, pixels
+from db3.training.mixing import draw_mixture
 from db3.training.train import TrainSettings, _split, train
 
 Network = Callable[..., nn.Module]
@@ -62,11 +63,11 @@ def test_soft_labels_are_learnt_too(small_network: Network, bars: Bars) -> None:
 
 @pytest.mark.parametrize("select", ["last", "best"])
 def test_the_same_seed_gives_the_same_bytes(small_network: Network, bars: Bars, weights: Weights, select: str) -> None:
-    chosen = replace(_SHORT, select=select)
+    chosen = replace(_SHORT, select=select, augment="warp", mix=0.5)
 
     def run(seed: int) -> tuple[bytes, list[object]]:
         network = small_network(dropout=0.3)
-        history = train(network, bars(50), chosen, seed, augment=augmentation("warp", seed))
+        history = train(network, bars(50), chosen, seed)
         return weights(network), list(history)
 
     first = run(1)
@@ -166,7 +167,7 @@ def test_best_keeps_the_weights_that_agree_most_with_the_held_out_part(small_net
     assert kept["last"] < 0.2
 
 
-def test_the_held_out_part_is_never_learnt(small_network: Network, bars: Bars) -> None:
+def test_the_held_out_part_is_never_learnt(small_network: Network, bars: Bars, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = replace(_SHORT, select="best", holdout=0.25)
     seen: set[int] = set()
 
@@ -174,7 +175,8 @@ def test_the_held_out_part_is_never_learnt(small_network: Network, bars: Bars) -
         seen.update(examples.tolist())
         return images
 
-    train(small_network(), bars(40), plan, seed=1, augment=spy)
+    monkeypatch.setattr("db3.training.assemble.augmentation", lambda *_: spy)
+    train(small_network(), bars(40), plan, seed=1)
     learnt, _ = _split(40, plan, seed=1)
     assert seen == set(learnt.tolist())
     assert len(seen) == 30
@@ -204,6 +206,35 @@ def test_one_step_of_a_mixture_is_the_weighted_loss(small_network: Network, bars
     assert history[0].loss == pytest.approx(0.6 * float(hard) + 0.4 * 0.7 * float(divergence), rel=1e-5)
 
 
+def test_one_step_of_a_mixed_batch_is_the_weighted_loss(small_network: Network, bars: Bars) -> None:
+    """With a group of other weights; a batch of all images, so that partners are each part's neighbours."""
+    originals, others = bars(12), bars(8, seed=4)
+    soft = np.full((8, 3), 0.25, dtype=np.float32)
+    soft[:, 1] = 0.5
+    soft[:4, 0], soft[:4, 1] = 0.7, 0.05
+    group = Group("more", replace(others, soft_labels=soft), 0.4, ce=0.0, kl=0.7, temperature=2.0)
+    mixture = draw_mixture(1.0, *originals.images.shape[2:], seed=3, step=0)
+    assert mixture is not None
+    plan = replace(_SHORT, steps=1, batch=20, mix=1.0)
+    history = train(small_network(), originals, plan, seed=3, groups=[group])
+    orders = [next(batches(np.arange(12), 12, 3)), next(batches(np.arange(8), 8, 3, "more"))]
+    first, second = (
+        (pixels(each.images[rows]), pixels(each.images[np.roll(rows, 1)]))
+        for each, rows in zip((originals, others), orders, strict=True)
+    )
+    with torch.inference_mode():
+        network = small_network()
+        answers, theirs = network(mixture.mix(*first)), network(mixture.mix(*second))
+        loss = 0.0
+        for by, weight in ((0, 1 - mixture.share), (1, mixture.share)):
+            hard = torch.from_numpy(originals.decisions[np.roll(orders[0], by)])
+            p = torch.from_numpy(soft[np.roll(orders[1], by)])
+            divergence = 4 * (p * (p.log() - (theirs / 2).log_softmax(dim=1))).sum(dim=1).mean()
+            ce = torch.nn.functional.cross_entropy(answers, hard)
+            loss += weight * (0.6 * float(ce) + 0.4 * 0.7 * float(divergence))
+    assert history[0].loss == pytest.approx(loss, rel=1e-5)
+
+
 def test_a_group_teaches_what_the_originals_do_not(small_network: Network, bars: Bars) -> None:
     examples = bars(120)
     known = examples.decisions < 2
@@ -229,7 +260,9 @@ def test_a_mixture_repeats_byte_for_byte(small_network: Network, bars: Bars, wei
     assert len({run(1, 0.5), run(2, 0.5), run(1, 0.25)}) == 3
 
 
-def test_images_of_groups_are_numbered_on_for_augmentations(small_network: Network, bars: Bars) -> None:
+def test_images_of_groups_are_numbered_on_for_augmentations(
+    small_network: Network, bars: Bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: set[int] = set()
 
     def spy(images: Tensor, step: int, examples: np.ndarray, epochs: np.ndarray) -> Tensor:  # type: ignore[type-arg]
@@ -238,7 +271,8 @@ def test_images_of_groups_are_numbered_on_for_augmentations(small_network: Netwo
         return images
 
     groups = [Group("a", bars(6), 0.25), Group("b", bars(7), 0.25)]
-    train(small_network(), bars(5), _SHORT, seed=1, augment=spy, groups=groups)
+    monkeypatch.setattr("db3.training.assemble.augmentation", lambda *_: spy)
+    train(small_network(), bars(5), _SHORT, seed=1, groups=groups)
     assert seen == set(range(5 + 6 + 7))
 
 
