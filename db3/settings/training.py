@@ -76,7 +76,7 @@ class Changes:
     ] = "none"
     crop: CropSettings = CropSettings()
     mix: Annotated[
-        Portion, Doc("share of the batches whose images are mixed in pairs, their targets likewise: mixup or CutMix")
+        Portion, Doc("share of the batches whose images are averaged in pairs, their targets likewise (mixup)")
     ] = 0.0
 
 

@@ -13,7 +13,7 @@ from db3.training.augmentation import augmentation
 from db3.training.batches import Indices, Part
 from db3.training.examples import pixels
 from db3.training.learner import Aims, Targets
-from db3.training.mixing import draw_mixture
+from db3.training.mixing import draw_share, mixup
 from db3.training.ranks import Rank
 
 
@@ -37,13 +37,12 @@ class Assembly:
         """The next batch, which has to be that of `step`: images on the CPU, and their targets on the device."""
         drawn = [next(part.batches) for part in self.parts]
         images, targets = self._changed(drawn, step)
-        height, width = images.shape[2:]
-        mixture = draw_mixture(self.changes.mix, height, width, self.seed, step)
-        if mixture is None:
+        share = draw_share(self.changes.mix, self.seed, step)
+        if not share:
             return images, [(1.0, targets)]
         # Orders are random, so an image's neighbour is as good a partner as any.
         partners, theirs = self._changed(drawn, step, by=1)
-        return mixture.mix(images, partners), [(1 - mixture.share, targets), (mixture.share, theirs)]
+        return mixup(images, partners, share), [(1 - share, targets), (share, theirs)]
 
     def _changed(self, drawn: Sequence[Indices], step: int, by: int = 0) -> tuple[Tensor, list[Targets]]:
         """Images and targets, each part's turned by so many places; made on the CPU, so the same for every device."""

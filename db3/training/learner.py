@@ -31,7 +31,7 @@ class Targets:
 
 
 Aims = Sequence[tuple[float, Sequence[Targets]]]
-"""What a batch shall learn, with the weights of each; the weights sum to 1. A mixed batch has two: see `Mixture`."""
+"""What a batch shall learn, with the weights of each; the weights sum to 1. A mixed batch has two: see `mixup`."""
 
 
 def aimed(aims: Aims, loss: Callable[[Sequence[Targets]], Float[Tensor, ""]]) -> Float[Tensor, ""]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from db3.errors import ConfigError, Db3Error
 from db3.training.batches import batches
 from db3.training.examples import Examples, Group, pixels
-from db3.training.mixing import draw_mixture
+from db3.training.mixing import draw_share, mixup
 from db3.training.train import TrainSettings, _split, train
 
 Network = Callable[..., nn.Module]
@@ -213,8 +213,7 @@ def test_one_step_of_a_mixed_batch_is_the_weighted_loss(small_network: Network, 
     soft[:, 1] = 0.5
     soft[:4, 0], soft[:4, 1] = 0.7, 0.05
     group = Group("more", replace(others, soft_labels=soft), 0.4, ce=0.0, kl=0.7, temperature=2.0)
-    mixture = draw_mixture(1.0, *originals.images.shape[2:], seed=3, step=0)
-    assert mixture is not None
+    share = draw_share(1.0, seed=3, step=0)
     plan = replace(_SHORT, steps=1, batch=20, mix=1.0)
     history = train(small_network(), originals, plan, seed=3, groups=[group])
     orders = [next(batches(np.arange(12), 12, 3)), next(batches(np.arange(8), 8, 3, "more"))]
@@ -224,9 +223,9 @@ def test_one_step_of_a_mixed_batch_is_the_weighted_loss(small_network: Network, 
     )
     with torch.inference_mode():
         network = small_network()
-        answers, theirs = network(mixture.mix(*first)), network(mixture.mix(*second))
+        answers, theirs = network(mixup(*first, share)), network(mixup(*second, share))
         loss = 0.0
-        for by, weight in ((0, 1 - mixture.share), (1, mixture.share)):
+        for by, weight in ((0, 1 - share), (1, share)):
             hard = torch.from_numpy(originals.decisions[np.roll(orders[0], by)])
             p = torch.from_numpy(soft[np.roll(orders[1], by)])
             divergence = 4 * (p * (p.log() - (theirs / 2).log_softmax(dim=1))).sum(dim=1).mean()
