@@ -1,12 +1,17 @@
 """Teacher assistants on a problem that a small network learns in a few steps."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from db3.images.priors import prior_images
 from db3.networks import build
-from db3.settings.training import AssistantSettings
+from db3.settings.training import AssistantSettings, AugmentationName
+from db3.students import assistants
 from db3.students.assistants import assisted, beside, opinion, unasked_images
 from db3.students.teacher_logits import teacher_logits
 from db3.training.examples import Examples, Group
@@ -34,6 +39,27 @@ def test_images_never_asked_have_the_assistants_opinion() -> None:
     again = assisted(images, decisions, 2, SHORT, TRAINING, 0)
     assert np.array_equal(again.soft_labels, labels)
     assert np.array_equal(again.images, told.images)
+
+
+@pytest.mark.parametrize(("channels", "augment", "mix"), [(3, "crop_flip", 1.0), (1, "none", 0.25)])
+def test_those_of_colour_images_learn_them_changed(
+    channels: int, augment: AugmentationName, mix: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself; what is named stands, for colour and grey alike."""
+    images = prior_images((channels, 8, 8), range(40), 0)
+    decisions = np.arange(40) % 2
+    trained = list[TrainSettings]()
+    real = assistants.train_together
+
+    def spy(network: nn.Module, examples: Examples, training: TrainSettings, *args: Any, **named: Any) -> object:
+        trained.append(training)
+        return real(network, examples, training, *args, **named)
+
+    monkeypatch.setattr(assistants, "train_together", spy)
+    one, student = replace(SHORT, networks=1, steps=2), replace(TRAINING, mix=0.25)
+    assisted(images, decisions, 2, one, student, 0)
+    assisted(images, decisions, 2, replace(one, augment="warp", mix=0.5), student, 0)
+    assert [(each.augment, each.mix, each.steps) for each in trained] == [(augment, mix, 2), ("warp", 0.5, 2)]
 
 
 def test_they_take_their_share_and_others_divide_the_rest() -> None:
