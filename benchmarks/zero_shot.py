@@ -34,7 +34,7 @@ from db3.datasets.subset import draw_samples
 from db3.files import read_json, write_json
 from db3.networks import count_parameters
 from db3.search import SearchSettings, search_distances
-from db3.settings.training import Arithmetic, AssistantSettings, AugmentationName
+from db3.settings.training import Arithmetic, AssistantSettings, AugmentationName, OwnChanges
 from db3.students.assistants import assisted, beside
 from db3.students.choices import choose_steps
 from db3.teachers.adapters.batching import Batching
@@ -252,7 +252,7 @@ def _assisted(
         networks=options.assistants,
         architecture=options.assistant,
         steps=options.assistant_steps,
-        augment=options.assistant_augment,
+        changes=OwnChanges(options.assistant_augment),
         images=options.unasked,
     )
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]

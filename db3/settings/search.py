@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Gt, Le, Lt, Matches, settings
+from db3.settings.training import OwnChanges
 
 Architecture = Annotated[str, Matches(".+", "the name of an architecture")]
 MethodName = Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
@@ -31,6 +32,7 @@ class Surrogates:
     synthetic_queries: Annotated[
         float, Ge(0), Le(1000), Doc("queries per sample on images that surrogates make first")
     ] = 1.5
+    changes: OwnChanges = OwnChanges()
 
     def rules(self) -> None:
         if not self.architecture:

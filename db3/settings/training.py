@@ -81,6 +81,19 @@ class Changes:
 
 
 @settings
+class OwnChanges:
+    """How networks that only help, teacher assistants and surrogates, change the images that they learn."""
+
+    augment: Annotated[
+        AugmentationName | Literal["auto"],
+        Doc("changes of the images; auto: of colour images crop_flip, reflected at the border, of others none"),
+    ] = "auto"
+    mix: Annotated[
+        Portion | Literal["auto"], Doc("share of the batches that are mixed; auto: of colour images 1, of others 0")
+    ] = "auto"
+
+
+@settings
 class Schedule(Descent, Changes, Pace):
     """The course of a training."""
 
@@ -139,14 +152,7 @@ class AssistantSettings:
     fresh: Annotated[Portion, Doc("share of these that are prior images")] = 0.3333
     share: Annotated[Share, Doc("of each of the student's batches")] = 0.75
     temperature: Annotated[Positive, Doc("of teacher assistants and student in the divergence")] = 1.0
-    augment: Annotated[
-        AugmentationName | Literal["auto"],
-        Doc("changes of the images that they learn from; auto: crop_flip for colour images, else as the student's"),
-    ] = "auto"
-    mix: Annotated[
-        Portion | Literal["auto"],
-        Doc("share of their batches that are mixed; auto: 1 for colour images, else as the student's"),
-    ] = "auto"
+    changes: OwnChanges = OwnChanges()
 
 
 @settings

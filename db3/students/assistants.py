@@ -24,6 +24,7 @@ from db3.rng import Purpose, derived_seed
 from db3.settings.training import Arithmetic, AssistantSettings
 from db3.students.teacher_logits import teacher_logits
 from db3.students.variants import Variant
+from db3.training.changes import changes_of
 from db3.training.examples import Examples, Group, network_for
 from db3.training.processes import processes_of, train_together
 from db3.training.train import TrainSettings
@@ -51,12 +52,13 @@ def assisted(
         decisions: the teacher's on them.
         classes: K.
         settings: how.
-        training: of each teacher assistant, for as many steps as its settings say.
+        training: of each teacher assistant, but for what its settings say.
         seed: of the teacher assistants and the images.
         on_step: called after each step of each teacher assistant.
         processes: that train each teacher assistant together, see `train_together`.
     """
-    examples, training = Examples(images, decisions), _training(settings, training, images.shape[1])
+    examples, changes = Examples(images, decisions), changes_of(settings.changes, images.shape[1])
+    training = replace(training, steps=settings.steps, **vars(changes))
     networks = [
         _assistant(examples, classes, settings.architecture, training, seed, number, on_step, processes)
         for number in range(settings.networks)
@@ -85,7 +87,7 @@ def label_by_assistants(
         variant: of a student.
         classes: K.
         settings: how.
-        training: of each teacher assistant, for as many steps as its settings say.
+        training: of each teacher assistant, but for what its settings say.
         seed: of the teacher assistants and the images.
         run: who trains them, see `db3.work`.
         processes: that train each teacher assistant together, see `train_together`.
@@ -148,18 +150,6 @@ def opinion(
         raise ValueError("there is no network; expected one or more")
     labels: Float32[np.ndarray, "n k"] = softmax(mean / temperature).float().numpy()
     return labels
-
-
-def _training(settings: AssistantSettings, student: TrainSettings, channels: int) -> TrainSettings:
-    """How each teacher assistant is trained: as the student, but for what the settings say.
-
-    A deep network learns ten thousand decisions by heart. Of colour images that it sees shifted, mirrored and mixed it
-    does not, though not every decision survives that (docs/benchmarks/zero-shot.md). Digits do not survive mirrors.
-    """
-    colour = channels == 3
-    augment = ("crop_flip" if colour else student.augment) if settings.augment == "auto" else settings.augment
-    mix = (1.0 if colour else student.mix) if settings.mix == "auto" else settings.mix
-    return replace(student, steps=settings.steps, augment=augment, mix=mix)
 
 
 def _assistant(

@@ -32,7 +32,7 @@ from db3.teachers.base import TeacherSpec
 from db3.types import TransferImages
 from db3.work import Arrays, Pieces, Run, Work
 
-CODE = ("search", "teachers", "networks", "arithmetic", "rng", "types", "pixels")
+CODE = ("search", "teachers", "networks", "training", "arithmetic", "rng", "types", "pixels")
 """What decides a search, beside its parameters and the answers."""
 
 _LEARNT = 200_000  # answers that a retraining holds in memory at most

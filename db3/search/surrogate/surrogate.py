@@ -45,6 +45,9 @@ from db3.search.surrogate.parallel import run_parallel
 from db3.settings.declare import Doc, Ge, Gt, settings
 from db3.settings.search import Query, Surrogates
 from db3.teachers.base import ImageShape
+from db3.training.augmentation import augmentation
+from db3.training.changes import changes_of
+from db3.training.mixing import draw_share, mixup
 
 _Parts = list[tuple["Answers", int]]
 """Answers, and how many of them a batch takes."""
@@ -135,6 +138,7 @@ class Surrogate:
         self.basis = torch.zeros(1, math.prod(shape), device=self.device)
         self._split: tuple[Tensor, tuple[Factor, Factor]] | None = None
         self._trainings = 0
+        self._changes = changes_of(settings.changes, shape[0])
 
     def _network(self, architecture: str, classes: int, seed: int) -> nn.Module:
         network = build(architecture, self.shape, classes, seed=seed)
@@ -237,10 +241,15 @@ class Surrogate:
         network.train().requires_grad_(True)
         optimiser, seed = AdamW(network.parameters(), weight_decay=_WEIGHT_DECAY), draw.initial_seed()
         for step, rate in enumerate(rates):
-            images, decisions = self._batch(parts, draw)
+            images, aims = self._batch(parts, draw, step)
             optimiser.zero_grad()
             with drawing(seed, step):
-                loss = student_loss(network(images), decisions, None, ce=1.0, kl=0.0, temperature=1.0)
+                logits = network(images)
+            losses = [
+                weight * student_loss(logits, decisions, None, ce=1.0, kl=0.0, temperature=1.0)
+                for weight, decisions in aims
+            ]
+            loss = functools.reduce(torch.add, losses)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step(rate)
             told()
@@ -257,21 +266,36 @@ class Surrogate:
     ) -> None:
         network.train().requires_grad_(True)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=_WEIGHT_DECAY, fused=True)
-        for rate in rates:
+        for step, rate in enumerate(rates):
             optimiser.param_groups[0]["lr"] = rate
-            images, decisions = self._batch(parts, draw)
-            loss = F.cross_entropy(network(images.contiguous(memory_format=torch.channels_last)), decisions)
+            images, aims = self._batch(parts, draw, step)
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+            loss = functools.reduce(torch.add, [weight * F.cross_entropy(logits, answers) for weight, answers in aims])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             told()
         network.eval().requires_grad_(False)
 
-    def _batch(self, parts: _Parts, draw: torch.Generator) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
-        """Images and decisions drawn from each of the parts."""
-        chosen = [(a, torch.randint(len(a), (count,), generator=draw).to(self.device)) for a, count in parts]
-        levels = torch.cat([answers.images[rows] for answers, rows in chosen])
-        return self.pixels(levels).view(-1, *self.shape), torch.cat([a.decisions[rows] for a, rows in chosen])
+    def _batch(
+        self, parts: _Parts, draw: torch.Generator, step: int
+    ) -> tuple[Float[Tensor, "n c h w"], list[tuple[float, Int[Tensor, " n"]]]]:
+        """Images drawn from each of the parts and changed, and the decisions that they shall teach with weights."""
+        drawn = [torch.randint(len(answers), (count,), generator=draw) for answers, count in parts]
+        chosen = [(answers, rows.to(self.device)) for (answers, _), rows in zip(parts, drawn, strict=True)]
+        images = self.pixels(torch.cat([answers.images[rows] for answers, rows in chosen])).view(-1, *self.shape)
+        decisions = torch.cat([answers.decisions[rows] for answers, rows in chosen])
+        seed = draw.initial_seed()
+        augment = augmentation(self._changes.augment, seed, self._changes.crop)
+        if augment:
+            places = np.arange(len(images))  # drawn anew at every step, as the images are
+            low, span = self.bounds[0], self.bounds[1] - self.bounds[0]
+            images = augment((images - low) / span, step, places, np.zeros_like(places)) * span + low
+        share = draw_share(self._changes.mix, seed, step)
+        if not share:
+            return images, [(1.0, decisions)]
+        order = torch.randperm(len(images), generator=draw).to(self.device)
+        return mixup(images, images[order], share), [(1 - share, decisions), (share, decisions[order])]
 
     def orient(self, known: Answers) -> None:
         """Find the basis: directions along which the networks differ, at points on their own boundary."""
