@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from db3.search import SearchSettings, TransferImages, search_distances
 from db3.search.ledger import Pairs
 from db3.search.starts import nearest_starts
 from db3.search.surrogate.surrogate import Surrogate, SurrogateSettings
+from db3.settings.training import Arithmetic
 from db3.teachers import Batching, NetworkTeacher, Teacher, TeacherSpec
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import open_network, open_teacher
@@ -239,7 +240,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--decisions", type=int, default=20000, help="that surrogates are trained on before the search")
     parser.add_argument("--surrogates", help="architectures, comma-separated; default: the library's for the shape")
     parser.add_argument("--networks", type=int, help="surrogates; default: 6, or 3 where decisions are few")
-    parser.add_argument("--arithmetic", choices=("exact", "float32"), default="exact", help="of the surrogates")
+    parser.add_argument("--arithmetic", choices=get_args(Arithmetic), default="exact", help="of the surrogates")
     parser.add_argument("--budget", type=int, default=1000, help="queries per pair")
     parser.add_argument("--algorithms", default=",".join((*OWN, *PEERS)), help="comma-separated")
     parser.add_argument("--device", default="cpu")

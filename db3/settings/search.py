@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Gt, Le, Lt, Matches, settings
-from db3.settings.training import OwnChanges
+from db3.settings.training import Arithmetic, OwnChanges
 
 Architecture = Annotated[str, Matches(".+", "the name of an architecture")]
 MethodName = Literal["none", "sd", "bd", "mbd", "hopskipjump", "semicircle", "guided", "auto"]
@@ -22,7 +22,7 @@ class Surrogates:
         ),
     ] = "auto"
     arithmetic: Annotated[
-        Literal["exact", "float32"], Doc("exact: the same bytes on every machine; float32: on one kind of machine")
+        Arithmetic, Doc("exact: the same bytes on every machine; float32, bfloat16: on one kind of machine")
     ] = "exact"
     networks: Annotated[int, Ge(1), Le(64), Doc("averaged; two or more see where they may be wrong")] = 3
     steps: Annotated[int, Ge(1), Doc("optimiser steps of the first training")] = 600

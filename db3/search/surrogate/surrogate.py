@@ -108,7 +108,7 @@ class Surrogate:
 
     With `settings.arithmetic` exact its numbers are the same on every machine, device and number of threads
     (`db3.arithmetic`): networks have float64 weights while they learn, float32 ones afterwards. With float32 the last
-    bits follow the machine.
+    bits follow the machine, and with bfloat16 too, which is that of training alone.
 
     Args:
         shape: (C, H, W).
@@ -269,7 +269,8 @@ class Surrogate:
         for step, rate in enumerate(rates):
             optimiser.param_groups[0]["lr"] = rate
             images, aims = self._batch(parts, draw, step)
-            logits = network(images.contiguous(memory_format=torch.channels_last))
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.arithmetic == "bfloat16"):
+                logits = network(images.contiguous(memory_format=torch.channels_last)).float()
             loss = functools.reduce(torch.add, [weight * F.cross_entropy(logits, answers) for weight, answers in aims])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
