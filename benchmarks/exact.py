@@ -70,7 +70,7 @@ class Training:
     def step(self) -> None:
         rows = torch.randint(len(self._images), (self._batch,), generator=self._draw)
         targets = Targets(self._decisions[rows], None, self._batch, 1.0, 0.0, 1.0)
-        self._learner.step(pixels(self._images[rows].numpy()), [targets], self._step, self._rates[self._step])
+        self._learner.step(pixels(self._images[rows].numpy()), [(1.0, [targets])], self._step, self._rates[self._step])
         self._step += 1
 
     def accuracy(self, images: Tensor, decisions: Tensor) -> float:

@@ -6,7 +6,10 @@ from db3.networks.catalogue import build
 from db3.networks.count import count_parameters
 
 _MANY = 100  # classes from which the 128 features of `compact` are fewer than two for each
-_DEEP = 40_000  # decided images: held-out made ones favour `compact` at 25,000, the deep network at 50,000
+
+_DEEP, _DEEP_EXACTLY = 10_000, 40_000
+"""Decided images: of as many, changed as `changes_of` says, a deep network knows more than `compact`. In exact
+arithmetic a step takes it five times as long, which fewer images are not worth."""
 
 
 _GREY = ("plain", "lenet5_half", "shallow")
@@ -47,21 +50,21 @@ def fitted(architecture: str, shape: tuple[int, int, int], *, small: bool = Fals
     return "lenet5_half" if small and fitting(shape) == "lenet5" else fitting(shape)
 
 
-def assistant_architecture(architecture: str, shape: tuple[int, int, int], decided: int) -> str:
+def assistant_architecture(architecture: str, shape: tuple[int, int, int], decided: int, *, exact: bool) -> str:
     """The architecture itself, or for `auto` the one that makes most of so many decisions on images of this shape.
 
-    Of 40,000 decided colour images of about 32×32 and more, ResNet-9 half learns what a small network has no room for,
-    and passes it on to one; of 10,000 it learns the images by heart (docs/benchmarks/zero-shot.md). Otherwise as
-    `fitted`.
+    Of 10,000 decided colour images of about 32×32 and more, which it sees changed (`changes_of`), ResNet-9 half learns
+    what a small network has no room for, and passes it on to one (docs/benchmarks/zero-shot.md). Otherwise as `fitted`.
 
     Args:
         architecture: a name that `build` knows, or `auto`.
         shape: (C, H, W).
         decided: images that it learns from.
+        exact: whether it is trained in exact arithmetic.
     """
     channels, height, width = shape
     about_32 = channels == 3 and min(height, width) >= 24 and max(height, width) <= 48
-    many = architecture == "auto" and about_32 and decided >= _DEEP
+    many = architecture == "auto" and about_32 and decided >= (_DEEP_EXACTLY if exact else _DEEP)
     return "resnet9_half" if many else fitted(architecture, shape)
 
 

@@ -164,7 +164,9 @@ def _assistant(
 ) -> nn.Module:
     own = derived_seed(seed, Purpose.ASSISTANT, number)
     channels, height, width = examples.images.shape[1:]
-    name = assistant_architecture(architecture, (channels, height, width), len(examples))
+    name = assistant_architecture(
+        architecture, (channels, height, width), len(examples), exact=training.arithmetic == "exact"
+    )
     network = network_for(name, examples.images, classes, own)
     train_together(network, examples, training, own, processes=processes, on_step=on_step)
     return network

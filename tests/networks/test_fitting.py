@@ -49,17 +49,19 @@ def test_surrogates_that_are_named_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "decided", "architecture"),
+    ("shape", "decided", "exact", "architecture"),
     [
-        ((3, 32, 32), 39_999, "compact"),
-        ((3, 32, 32), 40_000, "resnet9_half"),
-        ((3, 8, 8), 40_000, "compact"),
-        ((3, 224, 224), 40_000, "compact"),
-        ((1, 28, 28), 40_000, "lenet5"),
+        ((3, 32, 32), 9_999, False, "compact"),
+        ((3, 32, 32), 10_000, False, "resnet9_half"),
+        ((3, 32, 32), 39_999, True, "compact"),
+        ((3, 32, 32), 40_000, True, "resnet9_half"),
+        ((3, 8, 8), 40_000, False, "compact"),
+        ((3, 224, 224), 40_000, False, "compact"),
+        ((1, 28, 28), 40_000, False, "lenet5"),
     ],
 )
 def test_many_decisions_on_colour_images_are_given_to_a_deep_assistant(
-    shape: tuple[int, int, int], decided: int, architecture: str
+    shape: tuple[int, int, int], decided: int, exact: bool, architecture: str
 ) -> None:
-    assert assistant_architecture("auto", shape, decided) == architecture
-    assert assistant_architecture("compact_half", shape, decided) == "compact_half"
+    assert assistant_architecture("auto", shape, decided, exact=exact) == architecture
+    assert assistant_architecture("compact_half", shape, decided, exact=exact) == "compact_half"

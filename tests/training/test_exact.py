@@ -89,7 +89,7 @@ def test_no_step_and_no_decision_runs_an_inexact_operation(small_network: Networ
     with exact_only():
         images = augmentation("warp", 3)(pixels(examples.images), 0, np.arange(16), np.zeros(16, np.int64))  # type: ignore[misc]
         for step in range(2):
-            learner.step(images, parts, step, 1e-2)
+            learner.step(images, [(1.0, parts)], step, 1e-2)
         learner.decide(images)
     learner.finish(None)
     spec = TeacherSpec((1, 8, 8), (0.0, 1.0), 3, 16, "bars")
