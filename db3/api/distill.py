@@ -128,7 +128,8 @@ def _distill(
     if held is None:
         images, held = hold_out(images, teacher.spec.input_shape, plan)
     measured = TransferImages(held, ask(asking, held, "held-out"))
-    pool, skipped = take_samples(asking, images, plan, skips=teacher.unclear == "skip")
+    taken = take_samples(asking, images, plan, skips=teacher.unclear == "skip")
+    pool = taken.pool
     own, allowed = own_classes(classes, teacher.unclear), plan.settings.samples.missing_classes == "allow"
     check_classes(pool.decisions[pool.decisions < len(own)], own, allowed, more="queries")
     transfer = search_transfer_set(asking, pool, plan, device)
@@ -143,7 +144,8 @@ def _distill(
         agreement=agreement(told, measured.decisions) if len(held) else None,
         made=made,
         missing=tuple(name for place, name in enumerate(own) if not (pool.decisions == place).any()),
-        skipped=skipped,
+        skipped=taken.skipped,
+        foretold=taken.foretold,
         plan=plan,
         folder=folder,
     )

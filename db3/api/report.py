@@ -45,6 +45,7 @@ def read_front_door_run(folder: Path) -> FrontDoorRun:
             tokens=(result["queries"]["input_tokens"], result["queries"]["output_tokens"]),
             missing=result["missing_classes"],
             skipped=result["skipped"],
+            foretold=result["foretold"],
             digests=[
                 ("Teacher", teacher["identity"]),
                 ("Transfer set", result["transfer"]),

@@ -20,6 +20,7 @@ from db3.gate.choose import fit_gate
 from db3.gate.curve import coverage_curve
 from db3.gate.gate import Gate
 from db3.publish.sinks import RunRecord, flat, numbers
+from db3.report.made_samples import front_door_warning
 from db3.settings.declare import to_json
 from db3.soft_labels import TransferSet
 from db3.students.choices import decided_images, remarks, told_of_initial
@@ -67,6 +68,8 @@ class Result:
         skipped: samples that it gave no class, left out (`unclear="skip"`).
         plan: how the queries were spent.
         folder: where everything lies.
+        foretold: share of the last round's decisions on made images that a network which had learnt all others
+            foretold: how much of the teacher these images tell. None: there were no rounds.
     """
 
     student: Student
@@ -80,6 +83,7 @@ class Result:
     plan: Plan
     folder: Path
     skipped: int = 0
+    foretold: float | None = None
 
     def __str__(self) -> str:
         size = f"{self.student.architecture}, {self.student.parameters:,} parameters"
@@ -151,6 +155,7 @@ def write_result(found: Result, teacher: ModelTeacher, learnt: TrainSettings) ->
         "queries": asdict(found.queries),
         "missing_classes": list(found.missing),
         "skipped": found.skipped,
+        "foretold": found.foretold,
         "transfer": found.digest,
         "teacher": {"identity": teacher.spec.identity, "parameters": teacher.parameters},
         "student": {"architecture": student.architecture, "parameters": student.parameters},
@@ -183,6 +188,8 @@ def warn_of(found: Result, teacher: ModelTeacher, learnt: TrainSettings) -> None
     if found.missing:
         names = ", ".join(found.missing[:5])
         _logger.warning("the teacher never decided %s of the classes: %s", len(found.missing), names)
+    for warning in front_door_warning(found.foretold, found.plan.settings.samples.method):
+        _logger.warning(warning.replace("\N{NO-BREAK SPACE}", " "))
     images, assisted = decided_images(found.transfer), found.plan.settings.distill.assistants.networks > 0
     for remark in remarks(learnt, images, found.student.parameters, teacher.parameters, assisted):
         _logger.warning(remark)

@@ -1,5 +1,7 @@
 """The images that a student learns from, and those held out."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Int64, UInt8
 
@@ -18,6 +20,20 @@ from db3.types import TransferImages
 from db3.zero_shot.rounds import RoundSettings, gather
 
 Images = UInt8[np.ndarray, "_ c h w"]
+
+
+class Taken(NamedTuple):
+    """Samples and what became of others.
+
+    Attributes:
+        pool: the samples and the teacher's decisions on them.
+        foretold: share of the last round's decisions that the surrogate had foretold; None: there were no rounds.
+        skipped: samples that the teacher gave no class, left out.
+    """
+
+    pool: TransferImages
+    foretold: float | None = None
+    skipped: int = 0
 
 
 def read_pixels(images: object, shape: ImageShape) -> Images | None:
@@ -60,10 +76,8 @@ def ask(asking: Asking, images: Images, name: str) -> Int64[np.ndarray, " n"]:
         raise _too_little(error) from error
 
 
-def take_samples(
-    asking: Asking, images: Images | None, plan: Plan, *, skips: bool = False
-) -> tuple[TransferImages, int]:
-    """The samples, real or made, and the teacher's decisions on them; how many more were left out.
+def take_samples(asking: Asking, images: Images | None, plan: Plan, *, skips: bool = False) -> Taken:
+    """The samples, real or made, and the teacher's decisions on them.
 
     Args:
         asking: the teacher.
@@ -77,16 +91,17 @@ def take_samples(
     """
     found = _take(asking, images, plan)
     if not skips:
-        return found, 0
-    clear = clear_of(found.decisions, asking.spec.classes - 1)
-    return TransferImages(found.images[clear], found.decisions[clear]), int((~clear).sum())
+        return found
+    clear = clear_of(found.pool.decisions, asking.spec.classes - 1)
+    kept = TransferImages(found.pool.images[clear], found.pool.decisions[clear])
+    return Taken(kept, found.foretold, int((~clear).sum()))
 
 
-def _take(asking: Asking, images: Images | None, plan: Plan) -> TransferImages:
+def _take(asking: Asking, images: Images | None, plan: Plan) -> Taken:
     group = plan.settings.samples
     if group.method == "real" and images is not None:
         kept = images[draw_samples(len(images), group.count, group.seed)]
-        return TransferImages(kept, ask(asking, kept, "samples"))
+        return Taken(TransferImages(kept, ask(asking, kept, "samples")))
     if group.method not in ROUNDED or (group.method == "augmented" and images is None):
         expected = "priors, without images" if images is None else "real, augmented or priors"
         raise ConfigError(f"samples.method is {group.method}; expected {expected}: the pipeline knows more")
@@ -95,7 +110,7 @@ def _take(asking: Asking, images: Images | None, plan: Plan) -> TransferImages:
         found = gather(asking, group.budget or 0, settings, seed=group.seed, real=real, run=asking.run)
     except BudgetSpent as error:
         raise _too_little(error) from error
-    return TransferImages(found.images, found.decisions)
+    return Taken(TransferImages(found.images, found.decisions), found.foretold[-1] if found.foretold else None)
 
 
 def _too_little(error: BudgetSpent) -> ConfigError:

@@ -49,7 +49,7 @@ def _results(run: Run) -> dict[str, Any]:
         "results_table": results_table(run),
         "choice_line": choice_line(run.choice, named),
         "warnings": [
-            *made_warning(run.samples),
+            *made_warning(run.samples.foretold, run.samples.method, more="a higher samples.budget"),
             *boundary_warning(run.boundary),
             *queries_warning(run.choice, run.metrics, named),
         ],

@@ -3,6 +3,7 @@
 from db3.report import formatting as words
 from db3.report.charts import both, coverage_chart
 from db3.report.examples import ambiguous, typical
+from db3.report.made_samples import front_door_warning
 from db3.report.pages import page
 from db3.report.provenance import parameters
 from db3.report.run import FrontDoorRun
@@ -21,4 +22,5 @@ def build_front_door_report(run: FrontDoorRun) -> str:
         typical=typical(run),
         ambiguous=ambiguous(run),
         parameters=parameters(run.settings),
+        warnings=front_door_warning(run.foretold, run.settings["samples"]["method"]),
     )

@@ -29,18 +29,28 @@ def story(samples: SampleFacts) -> str:
     return ""
 
 
-def made_warning(samples: SampleFacts) -> list[str]:
-    """What to know where decisions on made images are hardly foretold by what was learnt of the others."""
-    if samples.foretold is None or samples.foretold >= _FORETOLD:
+def made_warning(foretold: float | None, method: str, *, few: str = "samples=augmented", more: str) -> list[str]:
+    """What to know where decisions on made images are hardly foretold by what was learnt of the others.
+
+    Args:
+        foretold: see `SampleFacts`.
+        method: how samples were made.
+        few: how to give a few real images.
+        more: what allows more queries.
+    """
+    if foretold is None or foretold >= _FORETOLD:
         return []
-    real = "More real images help, then"
-    if samples.method == "priors":
-        real = "Real images help, however few (samples=augmented), then"
+    real = f"Real images help, however few ({few}), then" if method == "priors" else "More real images help, then"
     return [
-        f"A network that had learnt all decisions before foretold only {percent(samples.foretold, 0)}{HARD}% of those "
+        f"A network that had learnt all decisions before foretold only {percent(foretold, 0)}{HARD}% of those "
         "on the last round’s images, so made images teach little of this teacher: expect a student far behind it. "
-        f"{real} a higher samples.budget and a larger student."
+        f"{real} {more} and a larger student."
     ]
+
+
+def front_door_warning(foretold: float | None, method: str) -> list[str]:
+    """The same in the words of `db3.distill`."""
+    return made_warning(foretold, method, few="images=", more="more queries")
 
 
 def _foretold(share: float | None) -> str:

@@ -166,6 +166,7 @@ class FrontDoorRun:
         tokens: of questions and of answers that were billed, where the teacher says it.
         missing: classes that the teacher never decided.
         skipped: samples that it gave no class, left out.
+        foretold: see `SampleFacts`.
         digests: (what, its digest), in the order they were made.
         settings: groups of parameters.
         images: the samples.
@@ -187,6 +188,7 @@ class FrontDoorRun:
     tokens: tuple[int, int]
     missing: Sequence[str]
     skipped: int
+    foretold: float | None
     digests: Sequence[tuple[str, str]]
     settings: Mapping[str, Any]
     images: UInt8[np.ndarray, "n c h w"]

@@ -118,8 +118,12 @@ def test_a_run_that_breaks_off_goes_on_and_sends_nothing_twice(result: "db3.Resu
     assert distilled(idle, tmp_path).queries == found.queries
 
 
-def test_no_images_at_all(tmp_path: Path) -> None:
+def test_no_images_at_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     found = distilled(Vendor(), tmp_path, None)
+    assert found.foretold is not None
+    assert 0 <= found.foretold <= 1
+    assert json.loads((tmp_path / "result.json").read_text())["foretold"] == found.foretold
+    assert ("made images teach little of this teacher" in caplog.text) == (found.foretold < 0.45)
     assert (len(found.held_out.decisions), found.queries.asked) == (40, 400)
     assert found.plan.settings.samples.method == "priors"
     with pytest.raises(DataError, match="the images held out are made ones"):

@@ -1,12 +1,11 @@
 """Made samples in the report: what is told, and which of them are shown."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from db3.report.made_samples import made_warning, story
+from db3.report.made_samples import front_door_warning, made_warning, story
 from db3.report.run import SampleFacts
 from db3.report.snapshots import snapshots_by_round
 
@@ -41,17 +40,18 @@ def test_the_story_tells_what_was_asked_and_whether_real_images_were_used(
 
 def test_real_samples_have_no_story() -> None:
     assert story(SampleFacts("real", "5a")) == ""
-    assert made_warning(SampleFacts("real", "5a")) == []
 
 
 def test_decisions_that_are_hardly_foretold_are_warned_of() -> None:
     samples = SampleFacts("priors", "5a", foretold=0.31)
     assert "foretold 31" in story(samples)
-    (warning,) = made_warning(samples)
+    (warning,) = made_warning(samples.foretold, "priors", more="a higher samples.budget")
     assert "foretold only 31" in warning
     assert "samples=augmented" in warning
-    assert "More real images help" in made_warning(replace(samples, method="augmented"))[0]
-    assert made_warning(SampleFacts("priors", "5a", foretold=0.6)) == []
+    assert "a higher samples.budget and a larger student" in warning
+    assert "More real images help" in made_warning(0.31, "augmented", more="")[0]
+    assert "(images=), then more queries" in front_door_warning(0.31, "priors")[0]
+    assert front_door_warning(0.6, "priors") == front_door_warning(None, "real") == []
 
 
 def test_a_round_shows_the_last_images_of_each_class_asked_by_its_end() -> None:
