@@ -19,7 +19,8 @@ from db3.arithmetic import (
 )
 from db3.errors import ConfigError
 from db3.settings.training import Schedule
-from db3.training.learner import Aims, Targets, aimed
+from db3.training.learner import Aims, Targets
+from db3.training.mixing import mixed_loss
 from db3.training.ranks import Rank
 
 
@@ -55,7 +56,7 @@ class ExactLearner:
         self._optimiser.zero_grad()
         with reducing(self._reduce), drawing(self._seed, step, self._first):
             logits = self._twin(images.double())
-        loss = aimed(aims, lambda targets: self._loss(logits, targets))
+        loss = mixed_loss(aims, lambda targets: self._loss(logits, targets))
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step(lr)
         return loss.detach()

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from db3.settings.training import Schedule
 from db3.training.batch_norm import WholeBatchNorm
 from db3.training.float32_optimiser import Float32Optimiser
-from db3.training.learner import Aims, Targets, aimed
+from db3.training.learner import Aims, Targets
 from db3.training.losses import student_loss
+from db3.training.mixing import mixed_loss
 from db3.training.random_layers import KeyedRandomness
 from db3.training.ranks import Rank
 
@@ -45,7 +46,7 @@ class Float32Learner:
         self._optimiser.zero_grad()
         with self._randomness, self._norms, self._short:
             logits = self._joined(images).float()
-        loss = aimed(aims, lambda targets: self._loss(logits, targets))
+        loss = mixed_loss(aims, lambda targets: self._loss(logits, targets))
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step(step, lr)
         return loss.detach()

@@ -1,6 +1,6 @@
 """What the training loop asks of an arithmetic: one step on a batch, and what the network decides by then."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -31,16 +31,7 @@ class Targets:
 
 
 Aims = Sequence[tuple[float, Sequence[Targets]]]
-"""What a batch shall learn, with the weights of each; the weights sum to 1. A mixed batch has two: see `mixup`."""
-
-
-def aimed(aims: Aims, loss: Callable[[Sequence[Targets]], Float[Tensor, ""]]) -> Float[Tensor, ""]:
-    """The weighted sum of the losses."""
-    (weight, first), *others = aims
-    total = weight * loss(first)
-    for weight, targets in others:
-        total = total + weight * loss(targets)
-    return total
+"""What a batch shall learn, with the weights of each; the weights sum to 1. A mixed batch has two: see `mixed_loss`."""
 
 
 @runtime_checkable

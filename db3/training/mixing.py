@@ -5,11 +5,17 @@ a batch as in their code. Boxes of the partner in place of means (CutMix) teach 
 (docs/benchmarks/zero-shot.md).
 """
 
+import functools
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from db3.rng import Purpose, uniform
+
+T = TypeVar("T")
 
 
 def draw_share(often: float, seed: int, step: int) -> float:
@@ -33,3 +39,13 @@ def mixup(
     """The weighted means of images and partners; both are left as they are."""
     # Two products and a sum, each rounded by itself: a fused one would differ between machines.
     return images.mul(1 - share).add_(partners.mul(share))
+
+
+def mixed_loss(aims: Sequence[tuple[float, T]], loss: Callable[[T], Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    """λ · loss(own targets) + (1 − λ) · loss(the partners'), of a batch that is not mixed the loss itself.
+
+    Args:
+        aims: what the batch shall teach, with weights that sum to 1.
+        loss: of the batch, by what it shall teach.
+    """
+    return functools.reduce(torch.add, (weight * loss(targets) for weight, targets in aims))

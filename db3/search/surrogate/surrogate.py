@@ -47,7 +47,7 @@ from db3.settings.search import Query, Surrogates
 from db3.teachers.base import ImageShape
 from db3.training.augmentation import augmentation
 from db3.training.changes import changes_of
-from db3.training.mixing import draw_share, mixup
+from db3.training.mixing import draw_share, mixed_loss, mixup
 
 _Parts = list[tuple["Answers", int]]
 """Answers, and how many of them a batch takes."""
@@ -245,11 +245,10 @@ class Surrogate:
             optimiser.zero_grad()
             with drawing(seed, step):
                 logits = network(images)
-            losses = [
-                weight * student_loss(logits, decisions, None, ce=1.0, kl=0.0, temperature=1.0)
-                for weight, decisions in aims
-            ]
-            loss = functools.reduce(torch.add, losses)
+            loss = mixed_loss(
+                aims,
+                functools.partial(student_loss, logits, soft_labels=None, ce=1.0, kl=0.0, temperature=1.0),
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step(rate)
             told()
@@ -271,7 +270,7 @@ class Surrogate:
             images, aims = self._batch(parts, draw, step)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.arithmetic == "bfloat16"):
                 logits = network(images.contiguous(memory_format=torch.channels_last)).float()
-            loss = functools.reduce(torch.add, [weight * F.cross_entropy(logits, answers) for weight, answers in aims])
+            loss = mixed_loss(aims, functools.partial(F.cross_entropy, logits))
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
