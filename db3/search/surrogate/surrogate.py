@@ -10,6 +10,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -108,7 +109,7 @@ class Surrogate:
 
     With `settings.arithmetic` exact its numbers are the same on every machine, device and number of threads
     (`db3.arithmetic`): networks have float64 weights while they learn, float32 ones afterwards. With float32 the last
-    bits follow the machine, and with bfloat16 too, which is that of training alone.
+    bits follow the machine, and with bfloat16 too, whose products are of 16 bits.
 
     Args:
         shape: (C, H, W).
@@ -162,7 +163,8 @@ class Surrogate:
         networks = self.networks if member is None else [self.networks[member]]
         values, gradients = images.new_empty(len(images)), torch.empty_like(images)
         for rows, pixels, classes in self._calls(images, targets):
-            value, gradient = (exact_margin if self._exact else _margin)(networks, pixels, classes)
+            with self._short():
+                value, gradient = (exact_margin if self._exact else _margin)(networks, pixels, classes)
             count = len(values[rows])
             values[rows], gradients[rows] = value[:count], gradient.flatten(1)[:count]
         return values, gradients
@@ -170,7 +172,7 @@ class Surrogate:
     def value(self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The margin alone: a third of the work."""
         values = images.new_empty(len(images))
-        with torch.no_grad():
+        with torch.no_grad(), self._short():
             for rows, pixels, classes in self._calls(images, targets):
                 value = (exact_value if self._exact else _lead)(self.networks, pixels, classes)
                 values[rows] = value[: len(values[rows])]
@@ -268,7 +270,7 @@ class Surrogate:
         for step, rate in enumerate(rates):
             optimiser.param_groups[0]["lr"] = rate
             images, aims = self._batch(parts, draw, step)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.arithmetic == "bfloat16"):
+            with self._short():
                 logits = network(images.contiguous(memory_format=torch.channels_last)).float()
             loss = mixed_loss(aims, functools.partial(F.cross_entropy, logits))
             optimiser.zero_grad()
@@ -276,6 +278,10 @@ class Surrogate:
             optimiser.step()
             told()
         network.eval().requires_grad_(False)
+
+    def _short(self) -> AbstractContextManager[object]:
+        """Where networks multiply numbers of 16 bits, if they shall."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.arithmetic == "bfloat16")
 
     def _batch(
         self, parts: _Parts, draw: torch.Generator, step: int
@@ -345,7 +351,7 @@ def _lead(
     networks: list[nn.Module], images: Float[Tensor, "n c h w"], targets: Int[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
     images = images.contiguous(memory_format=torch.channels_last)
-    scores = torch.stack([F.log_softmax(network(images), dim=1) for network in networks]).mean(dim=0)
+    scores = torch.stack([F.log_softmax(network(images).float(), dim=1) for network in networks]).mean(dim=0)
     others = scores.scatter(1, targets[:, None], -torch.inf).amax(dim=1)
     lead: Tensor = scores.gather(1, targets[:, None])[:, 0] - others
     return lead
