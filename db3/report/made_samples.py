@@ -50,7 +50,7 @@ def made_warning(foretold: float | None, method: str, *, few: str = "samples=aug
 
 def front_door_warning(foretold: float | None, method: str) -> list[str]:
     """The same in the words of `db3.distill`."""
-    return made_warning(foretold, method, few="images=", more="more queries")
+    return made_warning(foretold, method, few="given as images", more="more queries")
 
 
 def _foretold(share: float | None) -> str:

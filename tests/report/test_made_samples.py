@@ -50,7 +50,7 @@ def test_decisions_that_are_hardly_foretold_are_warned_of() -> None:
     assert "samples=augmented" in warning
     assert "a higher samples.budget and a larger student" in warning
     assert "More real images help" in made_warning(0.31, "augmented", more="")[0]
-    assert "(images=), then more queries" in front_door_warning(0.31, "priors")[0]
+    assert "(given as images), then more queries" in front_door_warning(0.31, "priors")[0]
     assert front_door_warning(0.6, "priors") == front_door_warning(None, "real") == []
 
 
