@@ -94,7 +94,7 @@ class OwnChanges:
 
 
 @settings
-class Schedule(Descent, Changes, Pace):
+class Schedule(Changes, Descent, Pace):
     """The course of a training."""
 
     balance: Annotated[Portion, Doc("samples are drawn as (count of their class)^-balance: 1: all classes alike")] = 0.0
