@@ -20,7 +20,6 @@ from db3.gate.choose import fit_gate
 from db3.gate.curve import coverage_curve
 from db3.gate.gate import Gate
 from db3.publish.sinks import RunRecord, flat, numbers
-from db3.report.made_samples import front_door_warning
 from db3.settings.declare import to_json
 from db3.soft_labels import TransferSet
 from db3.students.choices import decided_images, remarks, told_of_initial
@@ -29,6 +28,7 @@ from db3.students.int8 import onnx_decisions
 from db3.students.latency import session_latency_ms
 from db3.training.train import TrainSettings
 from db3.types import TransferImages
+from db3.zero_shot.foretold import front_door_warning
 
 _CALIBRATED = 256  # samples that the ranges of an int8 file are taken from
 _TIMED = 30  # calls

@@ -8,7 +8,7 @@ from db3.report import provenance
 from db3.report.boundaries import asked_histogram, class_distances, descent
 from db3.report.charts import asked_chart, both, coverage_chart, descent_chart, loss_panel, queries_chart
 from db3.report.examples import ambiguous, typical
-from db3.report.made_samples import made_warning, story
+from db3.report.made_samples import story
 from db3.report.matrices import confusion_matrix, distance_matrix
 from db3.report.pages import page
 from db3.report.pseudo import snapshot_grid
@@ -18,6 +18,7 @@ from db3.report.run import Run
 from db3.report.summary import summary_line
 from db3.report.training import mean_losses
 from db3.report.trust import bill_line
+from db3.zero_shot.foretold import made_warning
 
 
 def build_report(run: Run, params: Mapping[str, Any] | None = None) -> str:

@@ -3,11 +3,11 @@
 from db3.report import formatting as words
 from db3.report.charts import both, coverage_chart
 from db3.report.examples import ambiguous, typical
-from db3.report.made_samples import front_door_warning
 from db3.report.pages import page
 from db3.report.provenance import parameters
 from db3.report.run import FrontDoorRun
 from db3.report.trust import bill_line
+from db3.zero_shot.foretold import front_door_warning
 
 
 def build_front_door_report(run: FrontDoorRun) -> str:

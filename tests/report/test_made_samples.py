@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from db3.report.made_samples import front_door_warning, made_warning, story
+from db3.report.made_samples import story
 from db3.report.run import SampleFacts
 from db3.report.snapshots import snapshots_by_round
+from db3.zero_shot.foretold import front_door_warning, made_warning
 
 
 @pytest.mark.parametrize(
