@@ -17,8 +17,8 @@ def made_warning(foretold: float | None, method: str, *, few: str = "samples=aug
     real = f"Real images help, however few ({few}), then" if method == "priors" else "More real images help, then"
     return [
         f"A network that had learnt all decisions before foretold only {100 * foretold:.0f}\N{NO-BREAK SPACE}% of "
-        "those on the last round’s images, so made images teach little of this teacher: expect a student far behind it. "
-        f"{real} {more} and a larger student."
+        "those on the last round’s images, so made images teach little of this teacher: expect a student far behind "
+        f"it. {real} {more} and a larger student."
     ]
 
 
