@@ -112,6 +112,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--augment", default="none", choices=get_args(AugmentationName), help="of the student's images")
     parser.add_argument("--mix", type=float, default=0.0, help="share of the student's batches that are mixed")
     parser.add_argument("--assistant-augment", default="auto", choices=("auto", *get_args(AugmentationName)))
+    parser.add_argument("--assistant-mix", type=float, help="share of their batches that are mixed; default: auto")
     parser.add_argument("--unasked", type=int, default=AssistantSettings().images, help="images that they label")
     parser.add_argument("--surrogate", default=RoundSettings().architecture, help="architecture of the rounds' network")
     parser.add_argument("--arithmetic", default="exact", choices=get_args(Arithmetic))
@@ -252,7 +253,9 @@ def _assisted(
         networks=options.assistants,
         architecture=options.assistant,
         steps=options.assistant_steps,
-        changes=OwnChanges(options.assistant_augment),
+        changes=OwnChanges(
+            options.assistant_augment, "auto" if options.assistant_mix is None else options.assistant_mix
+        ),
         images=options.unasked,
     )
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
@@ -262,7 +265,17 @@ def _assisted(
 
 def _key(options: argparse.Namespace, student: str, budget: int, seed: int) -> dict[str, Any]:
     names = (
-        *("dataset", "samples", "steps", "assistants", "assistant", "assistant_steps", "assistant_augment", "unasked"),
+        *(
+            "dataset",
+            "samples",
+            "steps",
+            "assistants",
+            "assistant",
+            "assistant_steps",
+            "assistant_augment",
+            "assistant_mix",
+            "unasked",
+        ),
         *("rounds", "surrogate", "fresh", "searched", "validation", "arithmetic", "augment", "mix"),
     )
     real = options.real if options.samples == "augmented" else 0
