@@ -89,7 +89,8 @@ class OwnChanges:
         Doc("changes of the images; auto: of colour images crop_flip, reflected at the border, of others none"),
     ] = "auto"
     mix: Annotated[
-        Portion | Literal["auto"], Doc("share of the batches that are mixed; auto: of colour images 1, of others 0")
+        Portion | Literal["auto"],
+        Doc("share of the batches that are mixed; auto: 1 of colour images that are seen 20 times or more, else 0"),
     ] = "auto"
 
 

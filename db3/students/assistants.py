@@ -57,7 +57,8 @@ def assisted(
         on_step: called after each step of each teacher assistant.
         processes: that train each teacher assistant together, see `train_together`.
     """
-    examples, changes = Examples(images, decisions), changes_of(settings.changes, images.shape[1])
+    examples = Examples(images, decisions)
+    changes = changes_of(settings.changes, images.shape[1], settings.steps * training.batch / len(examples))
     training = replace(training, steps=settings.steps, **vars(changes))
     networks = [
         _assistant(examples, classes, settings.architecture, training, seed, number, on_step, processes)

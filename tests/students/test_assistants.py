@@ -56,10 +56,12 @@ def test_those_of_colour_images_learn_them_changed(
         return real(network, examples, training, *args, **named)
 
     monkeypatch.setattr(assistants, "train_together", spy)
-    one, student = replace(SHORT, networks=1, steps=2), replace(TRAINING, mix=0.25)
+    one, student = replace(SHORT, networks=1, steps=50), replace(TRAINING, mix=0.25)  # twenty times 40 images
     assisted(images, decisions, 2, one, student, 0)
-    assisted(images, decisions, 2, replace(one, changes=OwnChanges("warp", 0.5)), student, 0)
-    assert [(each.augment, each.mix, each.steps) for each in trained] == [(augment, mix, 2), ("warp", 0.5, 2)]
+    assisted(images, decisions, 2, replace(one, steps=49), student, 0)
+    assisted(images, decisions, 2, replace(one, steps=2, changes=OwnChanges("warp", 0.5)), student, 0)
+    learnt = [(each.augment, each.mix, each.steps) for each in trained]
+    assert learnt == [(augment, mix, 50), (augment, 0.0, 49), ("warp", 0.5, 2)]
 
 
 def test_they_take_their_share_and_others_divide_the_rest() -> None:
