@@ -265,17 +265,8 @@ def _assisted(
 
 def _key(options: argparse.Namespace, student: str, budget: int, seed: int) -> dict[str, Any]:
     names = (
-        *(
-            "dataset",
-            "samples",
-            "steps",
-            "assistants",
-            "assistant",
-            "assistant_steps",
-            "assistant_augment",
-            "assistant_mix",
-            "unasked",
-        ),
+        *("dataset", "samples", "steps", "assistants", "assistant"),
+        *("assistant_steps", "assistant_augment", "assistant_mix", "unasked"),
         *("rounds", "surrogate", "fresh", "searched", "validation", "arithmetic", "augment", "mix"),
     )
     real = options.real if options.samples == "augmented" else 0

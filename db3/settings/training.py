@@ -90,7 +90,7 @@ class OwnChanges:
     ] = "auto"
     mix: Annotated[
         Portion | Literal["auto"],
-        Doc("share of the batches that are mixed; auto: 1 of colour images that are seen 20 times or more, else 0"),
+        Doc("share of the batches that are mixed; auto: 1 of colour images (assistants: seen 20 times), else 0"),
     ] = "auto"
 
 
@@ -148,7 +148,7 @@ class AssistantSettings:
     architecture: Annotated[
         str, Doc("a name that db3.networks.build knows; auto: by the images' shape and how many are decided")
     ] = "auto"
-    steps: Annotated[int, Ge(1), Doc("optimiser steps of each; all else of their training is the student's")] = 2000
+    steps: Annotated[int, Ge(1), Doc("optimiser steps of each; all else but their changes is the student's")] = 2000
     images: Annotated[int, Ge(1), Doc("that they label: prior images, and variations of the decided ones")] = 100_000
     fresh: Annotated[Portion, Doc("share of these that are prior images")] = 0.3333
     share: Annotated[Share, Doc("of each of the student's batches")] = 0.75

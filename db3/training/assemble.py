@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from db3.settings.training import Changes
-from db3.training.augmentation import augmentation
+from db3.training.augmentation import Augment, augmentation
 from db3.training.batches import Indices, Part
 from db3.training.examples import pixels
 from db3.training.learner import Aims, Targets
@@ -44,17 +45,20 @@ class Assembly:
         partners, theirs = self._changed(drawn, step, by=1)
         return mixup(images, partners, share), [(1 - share, targets), (share, theirs)]
 
+    @cached_property
+    def _augment(self) -> Augment | None:
+        return augmentation(self.changes.augment, self.seed, self.changes.crop)
+
     def _changed(self, drawn: Sequence[Indices], step: int, by: int = 0) -> tuple[Tensor, list[Targets]]:
         """Images and targets, each part's turned by so many places; made on the CPU, so the same for every device."""
         chosen = self.rank.share([np.roll(rows, by) for rows in drawn])
         images = pixels(
             np.concatenate([part.examples.images[rows] for part, rows in zip(self.parts, chosen, strict=True)])
         )
-        augment = augmentation(self.changes.augment, self.seed, self.changes.crop)
-        if augment:
+        if self._augment:
             numbers = [part.first + rows for part, rows in zip(self.parts, chosen, strict=True)]
             seen = self.rank.share([np.roll(part.seen(step), by) for part in self.parts])
-            images = augment(images, step, np.concatenate(numbers), np.concatenate(seen))
+            images = self._augment(images, step, np.concatenate(numbers), np.concatenate(seen))
         whole = map(len, drawn)
         return images, [_targets(*each) for each in zip(self.parts, chosen, whole, strict=True)]
 

@@ -46,6 +46,8 @@ def test_the_seed_decides_every_byte(digits: tuple[np.ndarray, np.ndarray], augm
 
 def test_wrong_arguments_are_named(digits: tuple[np.ndarray, np.ndarray]) -> None:  # type: ignore[type-arg]
     images, labels = digits[0][:10], digits[1][:10]
+    with pytest.raises(ConfigError, match=r"augment is 'mixup'; expected 'none', 'warp' or 'crop_flip'"):
+        TrainSettings(augment="mixup")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unknown architecture 'lenet6'"):
         train_teacher("lenet6", images, labels, 10, _SETTINGS, seed=0)
     with pytest.raises(DataError, match="a decision is -1"):

@@ -162,11 +162,11 @@ class Surrogate:
         """
         networks = self.networks if member is None else [self.networks[member]]
         values, gradients = images.new_empty(len(images)), torch.empty_like(images)
-        for rows, pixels, classes in self._calls(images, targets):
-            with self._short():
+        with self._short():
+            for rows, pixels, classes in self._calls(images, targets):
                 value, gradient = (exact_margin if self._exact else _margin)(networks, pixels, classes)
-            count = len(values[rows])
-            values[rows], gradients[rows] = value[:count], gradient.flatten(1)[:count]
+                count = len(values[rows])
+                values[rows], gradients[rows] = value[:count], gradient.flatten(1)[:count]
         return values, gradients
 
     def value(self, images: Float[Tensor, "n d"], targets: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
