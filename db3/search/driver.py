@@ -99,19 +99,20 @@ def _drive(
     answers: dict[int, Int[Tensor, " _"]] = {}
     context = copy_context()
     asked: deque[tuple[list[_Part], Future[Tensor]]] = deque()
+
+    def ask(whole: bool) -> None:
+        """Keep the teacher busy: nothing more than what it answers now and `_AHEAD` asks wait for it."""
+        while len(asked) <= _AHEAD and (parts := _take(live, teacher.spec.max_batch, whole or bool(asked))):
+            images = parts[0][1] if len(parts) == 1 else torch.cat([part for _, part in parts])
+            images = images.view(-1, *teacher.spec.input_shape)
+            asked.append((parts, teaching.submit(context.run, teacher.decide, images)))
+
     while True:
         while len(live) < in_flight and (started := _start(waiting, answers, keep)):
             live.append(started)
-        parts = _take(live, teacher.spec.max_batch, whole=bool(asked))
-        if parts:
-            images = parts[0][1] if len(parts) == 1 else torch.cat([part for _, part in parts])
-            asked.append(
-                (parts, teaching.submit(context.run, teacher.decide, images.view(-1, *teacher.spec.input_shape)))
-            )
+        ask(whole=False)
         if not asked:
             return [answers[place] for place in sorted(answers)]
-        if parts and len(asked) <= _AHEAD:
-            continue
         parts, decided = asked.popleft()
         sizes = [part.shape[0] for _, part in parts]
         try:
@@ -123,6 +124,7 @@ def _drive(
             if sum(map(len, search.decided)) == search.images.shape[0] and not _tell(search):
                 live.remove(search)
                 answers[search.place] = search.journal()
+            ask(whole=True)  # at once: telling the other searches takes as long as a call or two
         on_asked(sum(sizes))
 
 
@@ -161,21 +163,29 @@ def _start(waiting: Iterator[tuple[int, Asks]], answers: dict[int, Int[Tensor, "
 
 
 def _take(live: Sequence[_Live], size: int, whole: bool) -> list[_Part]:
-    """What to ask next: full calls of one search, else of several, else less than a call (nothing if `whole`).
+    """What to ask next: full calls of what is left of several asks, else of one ask, else less than a call.
 
-    Full calls come as a view of a search's own ask, so only what is left of many asks is ever copied together.
+    Less than a call is nothing if `whole`. Full calls of one ask are a view of it, so only what is left of many is ever
+    copied together. That goes first, as soon as it fills a call: the searches that it completes go on while the teacher
+    is busy with the others' full calls, where all of them would wait for it at the end.
     """
-    for search in live:
-        if search.waiting >= size:
-            return [(search, search.take(min(search.waiting // size, _CALLS_AT_ONCE) * size))]
-    waiting = sum(search.waiting for search in live)
+    left = [search for search in live if 0 < search.waiting < size]
+    if _waiting(left) < size:
+        for search in live:
+            if search.waiting >= size:
+                return [(search, search.take(min(search.waiting // size, _CALLS_AT_ONCE) * size))]
+    waiting = _waiting(left)
     room = min(waiting - waiting % size or (0 if whole else waiting), size * _CALLS_AT_ONCE)
     parts = []
-    for search in live:
-        if search.waiting and room:
+    for search in left:
+        if room:
             parts.append((search, search.take(room)))
             room -= parts[-1][1].shape[0]
     return parts
+
+
+def _waiting(searches: Sequence[_Live]) -> int:
+    return sum(search.waiting for search in searches)
 
 
 def _tell(search: _Live) -> bool:
