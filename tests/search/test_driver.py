@@ -1,5 +1,6 @@
 """The driver: full calls, no dependence on packing, every answer where it belongs."""
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -69,6 +70,31 @@ def test_calls_are_full_while_enough_is_waiting(in_flight: int) -> None:
         assert asked[:6] == [20, 5, 3, 7, 7, 1]
     if in_flight == 4:
         assert asked[0] == 20
+
+
+def test_what_is_left_of_several_asks_goes_out_as_soon_as_it_fills_a_call() -> None:
+    """The searches that it completes go on while the teacher is busy with another one's full calls."""
+    teacher = Recording(replace(half_space(SHAPE), max_batch=10))
+    drive((_ask_sizes(size) for size in (24, 26, 30)), teacher, in_flight=3)
+    assert [len(call) for call in teacher.calls] == [20, 20, 10, 30]
+
+
+def test_the_teacher_is_asked_again_before_the_next_search_is_told() -> None:
+    """Three searches wait for one call; the first one told fills the next before the others are told."""
+    asked_again = threading.Event()
+
+    class Watched(Recording):
+        def decide(self, images: Tensor) -> Tensor:
+            if self.calls:
+                asked_again.set()
+            return super().decide(images)
+
+    def waits_for_the_teacher() -> Asks:
+        yield torch.zeros(3, 16)
+        assert asked_again.wait(timeout=30)
+
+    searches = [_ask_sizes(4, 10), waits_for_the_teacher(), waits_for_the_teacher()]
+    drive(iter(searches), Watched(replace(half_space(SHAPE), max_batch=10)), in_flight=3)
 
 
 def test_a_wrapped_teacher_sees_one_call_shape_only() -> None:
