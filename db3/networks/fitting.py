@@ -54,7 +54,8 @@ def assistant_architecture(architecture: str, shape: tuple[int, int, int], decid
     """The architecture itself, or for `auto` the one that makes most of so many decisions on images of this shape.
 
     Of 10,000 decided colour images of about 32×32 and more, which it sees changed (`changes_of`), ResNet-9 half learns
-    what a small network has no room for, and passes it on to one (docs/benchmarks/zero-shot.md). Otherwise as `fitted`.
+    what a small network has no room for, and passes it on to one (docs/benchmarks/zero-shot.md); it answers with the mean
+    over an image and its mirror image, since it learnt both. Otherwise as `fitted`.
 
     Args:
         architecture: a name that `build` knows, or `auto`.
@@ -65,7 +66,7 @@ def assistant_architecture(architecture: str, shape: tuple[int, int, int], decid
     channels, height, width = shape
     about_32 = channels == 3 and min(height, width) >= 24 and max(height, width) <= 48
     many = architecture == "auto" and about_32 and decided >= (_DEEP_EXACTLY if exact else _DEEP)
-    return "resnet9_half" if many else fitted(architecture, shape)
+    return "resnet9_half_mirrored" if many else fitted(architecture, shape)
 
 
 def surrogate_architectures(architecture: str | tuple[str, ...], shape: tuple[int, int, int]) -> tuple[str, ...]:

@@ -52,9 +52,9 @@ def test_surrogates_that_are_named_are_taken() -> None:
     ("shape", "decided", "exact", "architecture"),
     [
         ((3, 32, 32), 9_999, False, "compact"),
-        ((3, 32, 32), 10_000, False, "resnet9_half"),
+        ((3, 32, 32), 10_000, False, "resnet9_half_mirrored"),
         ((3, 32, 32), 39_999, True, "compact"),
-        ((3, 32, 32), 40_000, True, "resnet9_half"),
+        ((3, 32, 32), 40_000, True, "resnet9_half_mirrored"),
         ((3, 8, 8), 40_000, False, "compact"),
         ((3, 224, 224), 40_000, False, "compact"),
         ((1, 28, 28), 40_000, False, "lenet5"),
