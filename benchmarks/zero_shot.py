@@ -29,10 +29,12 @@ import torch
 from torch import nn
 
 from benchmarks.generator import gather_generated
+from benchmarks.writable import require_writable
 from db3.datasets import Dataset, open_dataset
 from db3.datasets.subset import draw_samples
+from db3.errors import Db3Error
 from db3.files import read_json, write_json
-from db3.networks import count_parameters
+from db3.networks import build, count_parameters
 from db3.search import SearchSettings, search_distances
 from db3.settings.training import Arithmetic, AssistantSettings, AugmentationName, OwnChanges
 from db3.students.assistants import assisted, beside
@@ -69,9 +71,18 @@ class Bench:
 def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
+    try:
+        _run(options)
+    except Db3Error as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def _run(options: argparse.Namespace) -> None:
+    require_writable(options.json)
+    _plan(options, 1), _assistants(options), _settings(options)  # what is out of range is told before the work
     results: dict[str, Any] = read_json(options.json) if options.json.is_file() else {"runs": []}
-    bench = _bench(options)
     budgets, students = [int(text) for text in options.queries.split(",")], options.student.split(",")
+    bench = _bench(options, students)
     results["teacher"] = {"accuracy": float((bench.test[1] == bench.test[2]).mean())}
     print(f"teacher's accuracy {100 * results['teacher']['accuracy']:.2f}", flush=True)
     for budget in budgets:
@@ -125,8 +136,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _bench(options: argparse.Namespace) -> Bench:
+def _bench(options: argparse.Namespace, students: Sequence[str]) -> Bench:
     dataset = open_dataset(options.dataset, options.root)
+    for architecture in students:
+        build(architecture, dataset.image_shape, len(dataset.class_names), seed=None)  # likewise
     teacher = open_teacher(options.teacher) if options.teacher else _trained(dataset)
     test = dataset.test()
     images, labels = np.array(test.images), np.array(test.labels)
@@ -166,8 +179,7 @@ def _runs(bench: Bench, students: Sequence[str], budget: int, seed: int) -> Iter
         "gather_cpu_seconds": gathering,
     }
     steps = options.steps or choose_steps(queries, assisted=bool(options.assistants))
-    how = {"augment": options.augment, "mix": options.mix, "arithmetic": options.arithmetic}
-    plan = TrainSettings(steps=steps, balance=0.5, **how)
+    plan = _plan(options, steps)
     if options.assistants:
         groups = _assisted(found, groups, spec.classes, options, plan, seed)
     before, cpu_before = time.perf_counter() - begun, time.process_time() - cpu
@@ -182,6 +194,23 @@ def _runs(bench: Bench, students: Sequence[str], budget: int, seed: int) -> Iter
             "student_parameters": count_parameters(student),
             **_measured(bench, student),
         }
+
+
+def _plan(options: argparse.Namespace, steps: int) -> TrainSettings:
+    """How students are trained."""
+    how = {"augment": options.augment, "mix": options.mix, "arithmetic": options.arithmetic}
+    return TrainSettings(steps=steps, balance=0.5, **how)
+
+
+def _assistants(options: argparse.Namespace) -> AssistantSettings:
+    mix = "auto" if options.assistant_mix is None else options.assistant_mix
+    return AssistantSettings(
+        networks=options.assistants,
+        architecture=options.assistant,
+        steps=options.assistant_steps,
+        changes=OwnChanges(options.assistant_augment, mix),
+        images=options.unasked,
+    )
 
 
 def _measured(bench: Bench, student: nn.Module) -> dict[str, Any]:
@@ -249,15 +278,7 @@ def _assisted(
     seed: int,
 ) -> Sequence[Group]:
     """The groups with what teacher assistants make of images that were never asked."""
-    settings = AssistantSettings(
-        networks=options.assistants,
-        architecture=options.assistant,
-        steps=options.assistant_steps,
-        changes=OwnChanges(
-            options.assistant_augment, "auto" if options.assistant_mix is None else options.assistant_mix
-        ),
-        images=options.unasked,
-    )
+    settings = _assistants(options)
     decided = [Examples(found.images, found.decisions), *(group.examples for group in groups)]
     images, decisions = (np.concatenate([getattr(one, name) for one in decided]) for name in ("images", "decisions"))
     return beside(groups, assisted(images, decisions, classes, settings, plan, seed), settings)

@@ -234,7 +234,7 @@ def stack_votes(
 
 
 def open_teacher(
-    folder: Path,
+    folder: Path | str,
     device: str = "cpu",
     *,
     costs: Costs | None = None,
@@ -250,7 +250,7 @@ def open_teacher(
         link: how a remote teacher is reached.
         answers: where every answer is kept, and found again (`db3.open_answers`).
     """
-    costs = Costs() if costs is None else costs
+    folder, costs = Path(folder), Costs() if costs is None else costs
     adapter = late_adapter(folder, device, link)
     account = None if answers is None else account_of(folder)
     return Budget(stack_votes(adapter, votes_of(folder), costs, answers, account), costs=costs)
