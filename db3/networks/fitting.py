@@ -54,8 +54,8 @@ def assistant_architecture(architecture: str, shape: tuple[int, int, int], decid
     """The architecture itself, or for `auto` the one that makes most of so many decisions on images of this shape.
 
     Of 10,000 decided colour images of about 32×32 and more, which it sees changed (`changes_of`), ResNet-9 half learns
-    what a small network has no room for, and passes it on to one (docs/benchmarks/zero-shot.md); it answers with the mean
-    over an image and its mirror image, since it learnt both. Otherwise as `fitted`.
+    what a small network has no room for, and passes it on to one (docs/benchmarks/zero-shot.md). It answers with the
+    mean over an image and its mirror image, since it learnt both. Otherwise as `fitted`.
 
     Args:
         architecture: a name that `build` knows, or `auto`.
