@@ -13,7 +13,7 @@ from db3.settings.dataset import DatasetSettings
 from db3.settings.declare import Doc, Ge, Le, Matches, build, settings
 from db3.settings.samples import SampleSettings
 from db3.settings.search import Query
-from db3.settings.soft_labels import SoftLabelSettings
+from db3.settings.soft_labels import SoftLabelSettings, require_distances
 from db3.settings.teacher import Link, Price, TeacherSettings
 from db3.settings.training import DistillSettings
 from flows.yaml_files import read_yaml
@@ -92,7 +92,8 @@ class Config:
     runtime: Runtime = Runtime()
 
     def rules(self) -> None:
-        """A budget has to know what earlier runs have sent."""
+        """A budget has to know what earlier runs have sent; labels of distances need a search."""
+        require_distances(self.soft_labels, self.query.searches(self.samples.method))
         if self.runtime.answers == "off" and self.budget.total is not None:
             raise ConfigError(
                 "runtime.answers is off, but budget.total counts what all runs have sent, which the store of answers "

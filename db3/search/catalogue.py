@@ -12,7 +12,7 @@ from db3.search.methods.sd import sample_distance
 from db3.search.methods.semicircle import SemicircleSettings, semicircle
 from db3.search.subspace import cells
 from db3.settings.declare import shared
-from db3.settings.samples import ROUNDED, SamplesMethod
+from db3.settings.samples import SamplesMethod
 from db3.settings.search import Query, SearchSettings
 
 __all__ = ["WITH_SURROGATES", "SearchSettings", "asks_of", "resolve_search"]
@@ -22,16 +22,13 @@ WITH_SURROGATES = ("guided", "auto")
 
 
 def resolve_search(query: Query, samples: SamplesMethod) -> SearchSettings:
-    """The search of samples that were made by this method: after rounds `auto` is none, since more rounds teach more
-    for the same queries (docs/guides/zero-shot.md); none asks nothing. Where augmented images get all of the queries,
-    none is searched either, and the budget says how many these are.
+    """The search of samples that were made by this method: none asks nothing (`Query.searches`). Where augmented images
+    get all of the queries, the budget says how many these are.
     """
     settings = SearchSettings(**shared(SearchSettings, query))
-    if query.variations == 1:
-        return replace(settings, method="none", checkpoints=())
-    if settings.method == "none" or (settings.method == "auto" and samples in ROUNDED):
-        return replace(settings, method="none", budget=0, checkpoints=())
-    return settings
+    if query.searches(samples):
+        return settings
+    return replace(settings, method="none", budget=settings.budget if query.variations == 1 else 0, checkpoints=())
 
 
 def asks_of(search: Search, starts: torch.Tensor, settings: SearchSettings) -> Asks:

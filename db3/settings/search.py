@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from db3.errors import ConfigError
 from db3.settings.declare import Doc, Ge, Gt, Le, Lt, Matches, settings
+from db3.settings.samples import ROUNDED, SamplesMethod
 from db3.settings.training import Arithmetic, OwnChanges
 
 Architecture = Annotated[str, Matches(".+", "the name of an architecture")]
@@ -77,6 +78,15 @@ class Query(SearchSettings):
     augmented: Annotated[
         Annotated[int, Ge(0)] | Literal["same"], Doc("queries of the augmented baseline; same: the search's; 0: none")
     ] = "same"
+
+    def searches(self, samples: SamplesMethod) -> bool:
+        """Whether the boundaries of samples that were made by this method are searched.
+
+        Not by `auto` after rounds, since more rounds teach more for the same queries (docs/guides/zero-shot.md), nor
+        where augmented images get all of the queries.
+        """
+        none = self.method == "none" or (self.method == "auto" and samples in ROUNDED)
+        return not none and self.variations < 1
 
     def rules(self) -> None:
         if self.variations == 1 and not self.asked:

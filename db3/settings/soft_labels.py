@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+from db3.errors import ConfigError
 from db3.settings.declare import Doc, settings
 from db3.settings.training import Positive, Share
 
@@ -23,3 +24,20 @@ class SoftLabelSettings:
         Share | Literal["auto"], Doc("of the boundary points' labels, spread over all classes")
     ] = "auto"
     queried_images: Annotated[Share | Literal["auto"], Doc("share of each batch: images asked, as decided")] = "auto"
+
+
+def require_distances(settings: SoftLabelSettings, distances: bool) -> None:
+    """Refuse a mapping of boundary distances where nothing is searched.
+
+    Args:
+        settings: name the mapping.
+        distances: whether there are boundary distances.
+
+    Raises:
+        ConfigError: there are none, and the mapping is neither `auto` nor `hard`.
+    """
+    if not distances and settings.mapping not in ("auto", "hard"):
+        raise ConfigError(
+            f"soft_labels.mapping is {settings.mapping}, but nothing was searched, so there are no distances: "
+            "take soft_labels=auto, or another query"
+        )

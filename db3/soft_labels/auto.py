@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from db3.errors import ConfigError, unknown_name
-from db3.settings.soft_labels import SoftLabelSettings
+from db3.errors import unknown_name
+from db3.settings.soft_labels import SoftLabelSettings, require_distances
 
 Auto = Literal["auto"]
 
@@ -82,11 +82,7 @@ def choose_recipe(
     Raises:
         ConfigError: a mapping of distances where nothing was searched.
     """
-    if not distances and settings.mapping not in ("auto", "hard"):
-        raise ConfigError(
-            f"soft_labels.mapping is {settings.mapping}, but nothing was searched, so there are no distances: "
-            "take soft_labels=auto, or another query"
-        )
+    require_distances(settings, distances)
     best = recipe(queries_per_pair, points, answers, distances)
     # Of another mapping than the rule's, its companions do not apply.
     if settings.mapping != "auto" and settings.mapping != best.mapping:  # noqa: PLR1714 - mypy narrows by it

@@ -117,6 +117,15 @@ def test_weights_that_teach_nothing_are_refused(values: dict[str, Any]) -> None:
     assert "nothing would be learnt" in message(changed(values, "distill.weights", {"ce": 0.0, "kl": 0.0}))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("query.method", "none"), ("query.variations", 1.0), ("samples.method", "priors")]
+)
+def test_labels_of_distances_need_a_search(values: dict[str, Any], name: str, value: Any) -> None:
+    margin = changed(values, "soft_labels.mapping", "margin")
+    parse_config(margin)
+    assert "margin, but nothing was searched" in message(changed(margin, name, value))
+
+
 def test_a_checkpoint_teacher_needs_its_file(values: dict[str, Any]) -> None:
     assert "teacher" in message(changed(values, "teacher.kind", "checkpoint"))
 
