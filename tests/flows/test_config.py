@@ -118,12 +118,19 @@ def test_weights_that_teach_nothing_are_refused(values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("query.method", "none"), ("query.variations", 1.0), ("samples.method", "priors")]
+    "changes",
+    [
+        {"query.method": "none"},
+        {"query.variations": 1.0},
+        {"samples.method": "priors", "samples.count": None, "samples.budget": 1000},
+    ],
 )
-def test_labels_of_distances_need_a_search(values: dict[str, Any], name: str, value: Any) -> None:
-    margin = changed(values, "soft_labels.mapping", "margin")
-    parse_config(margin)
-    assert "margin, but nothing was searched" in message(changed(margin, name, value))
+def test_labels_of_distances_need_a_search(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    found = changed(values, "soft_labels.mapping", "margin")
+    parse_config(found)
+    for name, value in changes.items():
+        found = changed(found, name, value)
+    assert "margin, but nothing was searched" in message(found)
 
 
 def test_a_checkpoint_teacher_needs_its_file(values: dict[str, Any]) -> None:
