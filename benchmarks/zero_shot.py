@@ -79,7 +79,7 @@ def main() -> None:
 
 def _run(options: argparse.Namespace) -> None:
     require_writable(options.json)
-    _plan(options, 1), _assistants(options), _settings(options)  # what is out of range is told before the work
+    _plan(options, options.steps or 1), _assistants(options), _settings(options)  # what is out of range is told now
     results: dict[str, Any] = read_json(options.json) if options.json.is_file() else {"runs": []}
     budgets, students = [int(text) for text in options.queries.split(",")], options.student.split(",")
     bench = _bench(options, students)
@@ -138,8 +138,8 @@ def _options() -> argparse.Namespace:
 
 def _bench(options: argparse.Namespace, students: Sequence[str]) -> Bench:
     dataset = open_dataset(options.dataset, options.root)
-    for architecture in students:
-        build(architecture, dataset.image_shape, len(dataset.class_names), seed=None)  # likewise
+    for architecture in {*students, options.surrogate, options.assistant} - {"auto"}:
+        build(architecture, dataset.image_shape, len(dataset.class_names), seed=None)  # a wrong name is told now
     teacher = open_teacher(options.teacher) if options.teacher else _trained(dataset)
     test = dataset.test()
     images, labels = np.array(test.images), np.array(test.labels)

@@ -170,11 +170,11 @@ def _take(live: Sequence[_Live], size: int, whole: bool) -> list[_Part]:
     is busy with the others' full calls, where all of them would wait for it at the end.
     """
     left = [search for search in live if 0 < search.waiting < size]
-    if _waiting(left) < size:
+    waiting = sum(search.waiting for search in left)
+    if waiting < size:
         for search in live:
             if search.waiting >= size:
                 return [(search, search.take(min(search.waiting // size, _CALLS_AT_ONCE) * size))]
-    waiting = _waiting(left)
     room = min(waiting - waiting % size or (0 if whole else waiting), size * _CALLS_AT_ONCE)
     parts = []
     for search in left:
@@ -182,10 +182,6 @@ def _take(live: Sequence[_Live], size: int, whole: bool) -> list[_Part]:
             parts.append((search, search.take(room)))
             room -= parts[-1][1].shape[0]
     return parts
-
-
-def _waiting(searches: Sequence[_Live]) -> int:
-    return sum(search.waiting for search in searches)
 
 
 def _tell(search: _Live) -> bool:
