@@ -3,11 +3,11 @@
     python -m benchmarks.engine --pairs 540 --decisions 20000 --budget 1000 --json FILE
 
 Prints a table of mean distance / white-box minimum and writes it as JSON; a file that an earlier run of the same
-problem wrote is extended. Every search of our own is run by `db3.search.search_distances`, as the pipeline runs it: all
-classes of every sample. The teacher is the local one of `--teacher`, or is trained here on the dataset's training part
-and kept for the next run; its scores are seen by the white-box minimum alone. The surrogates are the library's own
-choice for the images' shape unless `--surrogates` names others. Samples and start samples are among the decisions that
-`--decisions` counts.
+problem wrote is extended. Every search of our own is run by `db3.search.search_pairs`, as the pipeline runs it: all
+classes of every sample; the seconds that surrogates take to be trained are among its seconds, and stand apart too. The
+teacher is the local one of `--teacher`, or is trained here on the dataset's training part and kept for the next run;
+its scores are seen by the white-box minimum alone. The surrogates are the library's own choice for the images' shape
+unless `--surrogates` names others. Samples and start samples are among the decisions that `--decisions` counts.
 """
 
 import argparse
@@ -35,8 +35,9 @@ from db3.errors import ConfigError, DataError, Db3Error, unknown_name
 from db3.files import read_json, write_json
 from db3.networks.fitting import surrogate_architectures
 from db3.pixels import to_floats
+from db3.progress import Progress
 from db3.rng import Purpose, permutation
-from db3.search import SearchSettings, TransferImages, search_distances
+from db3.search import SearchSettings, TransferImages, search_pairs
 from db3.search.ledger import Pairs
 from db3.search.starts import nearest_starts
 from db3.search.surrogate.surrogate import Surrogate, SurrogateSettings
@@ -44,6 +45,7 @@ from db3.settings.training import Arithmetic
 from db3.teachers import Batching, NetworkTeacher, Teacher, TeacherSpec
 from db3.teachers.decide import decide_all
 from db3.teachers.folder import open_network, open_teacher
+from db3.work import Pieces, Work, run_here
 
 CHECKPOINTS = (25, 50, 100, 250, 500, 1000, 4000)
 OWN = {
@@ -63,7 +65,13 @@ _TRAINED = {5000: (1000, 800, 6), 0: (600, 300, 3)}
 """Steps of the surrogates' first training and of later ones, and how many surrogates, by the least number of decisions
 they are for."""
 
+_TRAININGS = ("surrogate", "retrain")  # work of `SurrogateSearch` that trains
+_MEASURES = ("ratio", "median", "distance", "asked", "below_minimum", "measured_pairs", "seconds", "training")
 _SAME = ("teacher", "device", "seed", "pairs", "decisions", "surrogates", "networks", "arithmetic")
+
+
+_Measured = tuple[torch.Tensor, float, float]
+"""Distance [n, T] known after each number of queries, queries asked per pair, seconds of training."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     checkpoints = [at for at in CHECKPOINTS if at <= options.budget]
     result = _earlier(options.json, _described(problem, options))
     print(f"{len(problem.pairs)} pairs, white-box minimum {result['minimum']:.3f} on average")
-    print(f"{'algorithm':14}" + "".join(f"{at:>9}" for at in checkpoints) + f"{'seconds':>9}")
+    print(f"{'algorithm':14}" + "".join(f"{at:>9}" for at in checkpoints) + f"{'seconds':>9}{'training':>9}")
     for name in _algorithms(options):
         _measure(name, problem, checkpoints, options.peer_pairs, result)
         result["queries_to_paper_4000"] = _queries_to_paper(result)
@@ -166,7 +174,7 @@ def _described(problem: Problem, options: argparse.Namespace) -> dict[str, Any]:
         "networks": problem.surrogate.networks,
         "surrogates": list(surrogate_architectures(problem.surrogate.architecture, problem.teacher.spec.input_shape)),
         "minimum": float(problem.minimum.mean()),
-        **{part: {} for part in ("ratio", "median", "distance", "asked", "below_minimum", "measured_pairs", "seconds")},
+        **{part: {} for part in _MEASURES},
     }
 
 
@@ -188,7 +196,7 @@ def _measure(name: str, problem: Problem, checkpoints: list[int], peer_pairs: in
     measured = _peer_curve(name, problem, rows, checkpoints) if name in PEERS else _curve(name, problem, checkpoints)
     if measured is None:
         return
-    curve, asked = measured
+    curve, asked, training = measured
     ratio = curve / problem.minimum[rows, None]
     keys = list(map(str, checkpoints))
     result["ratio"][name] = dict(zip(keys, ratio.mean(dim=0).tolist(), strict=True))
@@ -199,32 +207,49 @@ def _measure(name: str, problem: Problem, checkpoints: list[int], peer_pairs: in
     result["below_minimum"][name] = float((ratio[:, -1] < 0.999).float().mean())
     result["measured_pairs"][name] = len(rows)
     result["seconds"][name] = round(time.perf_counter() - begun, 1)
+    result.setdefault("training", {})[name] = round(training, 1)  # an earlier version's file has none
     row = "".join(f"{value:9.3f}" for value in ratio.mean(dim=0).tolist())
-    print(f"{name:14}{row}{result['seconds'][name]:9.1f}", flush=True)
+    print(f"{name:14}{row}{result['seconds'][name]:9.1f}{result['training'][name]:9.1f}", flush=True)
 
 
-def _curve(name: str, problem: Problem, checkpoints: list[int]) -> tuple[torch.Tensor, float]:
-    """Distance [n, T] known to one of our searches after each number of queries, and the queries it asked per pair."""
+class _Timed:
+    """Runs work here, and sums up the seconds of training surrogates, which ask about made images meanwhile."""
+
+    def __init__(self) -> None:
+        self.training = 0.0
+
+    def __call__(self, work: Work) -> Pieces:
+        begun = time.perf_counter()
+        pieces = run_here(work)
+        if work.name in _TRAININGS:
+            self.training += time.perf_counter() - begun
+        return pieces
+
+
+def _curve(name: str, problem: Problem, checkpoints: list[int]) -> _Measured:
+    """One of our searches on all pairs."""
     kept = {"points": 0, "queried_images": 0, "checkpoints": tuple(checkpoints)}
     method = replace(OWN[name], budget=checkpoints[-1], seed=problem.seed, **kept)
     rows = range(problem.samples)
-    found = search_distances(problem.teacher, problem.pool, rows, method, surrogate=problem.surrogate)
+    timed, total = _Timed(), len(problem.pairs) * checkpoints[-1]
+    with Progress("searching", total, "query", inner=True) as progress:
+        (found,) = search_pairs(
+            problem.teacher, problem.pool, method, [rows], problem.surrogate, on_asked=progress.advance, run=timed
+        )
     sample, target = problem.pairs.samples.numpy(), problem.pairs.targets.numpy()
     at, distance, asked = found.at[:, sample, target].T, found.distances[sample, target], found.asked[sample, target]
     # A search that ended early stands where it ended.
     curve = np.where(asked[:, None] <= np.array(checkpoints), distance[:, None], at)
-    return torch.from_numpy(curve), float(asked.mean())
+    return torch.from_numpy(curve), float(asked.mean()), timed.training
 
 
-def _peer_curve(
-    name: str, problem: Problem, rows: torch.Tensor, checkpoints: list[int]
-) -> tuple[torch.Tensor, float] | None:
+def _peer_curve(name: str, problem: Problem, rows: torch.Tensor, checkpoints: list[int]) -> _Measured | None:
     """The same for a peer on some of the pairs; None: it is not installed."""
     pairs = problem.pairs
     parts = [part[rows] for part in (pairs.images, pairs.decisions, pairs.targets, pairs.samples)]
     few = Pairs(*parts, pairs.shape, pairs.bounds)
     curve = PEERS[name](problem.teacher, few, problem.starts[rows, 0], checkpoints)
-    return None if curve is None else (curve, float(checkpoints[-1]))
+    return None if curve is None else (curve, float(checkpoints[-1]), 0.0)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

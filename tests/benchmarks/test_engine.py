@@ -40,6 +40,7 @@ def test_the_file_tells_what_was_measured(tmp_path: Path) -> None:
     assert result["throughput_share"].keys() == {"lenet5_cpu"}
     assert result["ratio"].keys() == {"bd", "auto"}
     assert all(ratios.keys() == {"25"} and ratios["25"] > 0.9 for ratios in result["ratio"].values())
+    assert result["training"]["bd"] == 0 < result["training"]["auto"] < result["seconds"]["auto"]
     more = run(tmp_path / "a.json", "--algorithms", "semicircle", "--no-throughput", *named)
     assert more["teacher"] == result["teacher"]
     assert more["ratio"].keys() == {"bd", "auto", "semicircle"}
