@@ -51,7 +51,8 @@ class LocalSettings:
         turns: queries of each turn.
         radius: of the probes.
         tolerance: relative width of the bracket before the probes.
-        error: expected squared length of the surrogate's error, its own gradient's length being 1.
+        error: expected squared length of the surrogate's error, its own gradient's length being 1. More than the errors
+            that were seen: a wide prior lets answers outweigh the surrogate, and a narrow one costs nearness.
         noise: ν at the boundary point.
         bend: ν grows by bend·(step/D)².
         offset: expected depth of the boundary point inside class k.
@@ -63,9 +64,9 @@ class LocalSettings:
 
     probes: int = 20
     turns: int = 4
-    radius: float = 0.07
+    radius: float = 0.12
     tolerance: float = 0.003
-    error: float = 0.8
+    error: float = 12.0
     noise: float = 0.001
     bend: float = 1.0
     offset: float = 0.003
