@@ -51,8 +51,8 @@ class LocalSettings:
         turns: queries of each turn.
         radius: of the probes.
         tolerance: relative width of the bracket before the probes.
-        error: expected squared length of the surrogate's error, its own gradient's length being 1. More than the errors
-            that were seen: a wide prior lets answers outweigh the surrogate, and a narrow one costs nearness.
+        error: expected squared length of the surrogate's error, its own gradient's length being 1; far more than was
+            ever measured, so that answers outweigh the surrogate (docs/benchmarks/searches.md).
         noise: ν at the boundary point.
         bend: ν grows by bend·(step/D)².
         offset: expected depth of the boundary point inside class k.
