@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -70,8 +70,12 @@ _MEASURES = ("ratio", "median", "distance", "asked", "below_minimum", "measured_
 _SAME = ("teacher", "device", "seed", "pairs", "decisions", "surrogates", "networks", "arithmetic")
 
 
-_Measured = tuple[torch.Tensor, float, float]
-"""Distance [n, T] known after each number of queries, queries asked per pair, seconds of training."""
+class _Measured(NamedTuple):
+    """Distance [n, T] known after each number of queries, queries asked per pair, seconds of training."""
+
+    curve: torch.Tensor
+    asked: float
+    training: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,7 @@ def _curve(name: str, problem: Problem, checkpoints: list[int]) -> _Measured:
     at, distance, asked = found.at[:, sample, target].T, found.distances[sample, target], found.asked[sample, target]
     # A search that ended early stands where it ended.
     curve = np.where(asked[:, None] <= np.array(checkpoints), distance[:, None], at)
-    return torch.from_numpy(curve), float(asked.mean()), timed.training
+    return _Measured(torch.from_numpy(curve), float(asked.mean()), timed.training)
 
 
 def _peer_curve(name: str, problem: Problem, rows: torch.Tensor, checkpoints: list[int]) -> _Measured | None:
@@ -249,7 +253,7 @@ def _peer_curve(name: str, problem: Problem, rows: torch.Tensor, checkpoints: li
     parts = [part[rows] for part in (pairs.images, pairs.decisions, pairs.targets, pairs.samples)]
     few = Pairs(*parts, pairs.shape, pairs.bounds)
     curve = PEERS[name](problem.teacher, few, problem.starts[rows, 0], checkpoints)
-    return None if curve is None else (curve, float(checkpoints[-1]), 0.0)
+    return None if curve is None else _Measured(curve, float(checkpoints[-1]))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -33,13 +33,19 @@ def problem(real: RealTeacher, count: int = 20) -> tuple[Pairs, torch.Tensor]:
     return Pairs(*parts, SHAPE), pixels[nearest[np.arange(count), targets, 0]]
 
 
-def searched(real: RealTeacher, surrogate: Surrogate, budget: int, levels: int = 0) -> Search:
+def searched(
+    real: RealTeacher,
+    surrogate: Surrogate,
+    budget: int,
+    levels: int = 0,
+    error: float = LocalSettings.error,
+) -> Search:
     pairs, starts = problem(real)
     search = Search(pairs, budget, levels=levels)
 
     def asks() -> Asks:
         yield from boundary_distance(search, starts[:, None], 0.02)
-        yield from local(search, surrogate, LocalSettings(room=64))
+        yield from local(search, surrogate, LocalSettings(room=64, error=error))
 
     drive([asks()], real.teacher)
     return search
@@ -63,6 +69,11 @@ def test_it_improves_on_bd_and_spends_most_of_its_budget(real_teacher: RealTeach
     after = searched(real_teacher, surrogate, 90)
     assert after.distance.mean() < 0.85 * before.distance.mean()
     assert int(after.asked.min()) > 70
+
+
+def test_answers_that_outweigh_the_surrogates_come_nearer(real_teacher: RealTeacher, surrogate: Surrogate) -> None:
+    narrow = searched(real_teacher, surrogate, 90, error=0.4)
+    assert searched(real_teacher, surrogate, 90).distance.mean() < 0.98 * narrow.distance.mean()
 
 
 def test_a_teacher_of_256_levels_is_asked_levels_and_still_improves(
