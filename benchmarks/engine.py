@@ -191,7 +191,7 @@ def _earlier(path: Path | None, described: dict[str, Any]) -> dict[str, Any]:
     if differ:
         theirs = ", ".join(f"{key} {earlier.get(key)}" for key in differ)
         raise DataError(f"{path} is of another problem ({theirs}); remove it or name another file")
-    return earlier
+    return {**described, **earlier}  # an earlier version's file may lack a measure
 
 
 def _measure(name: str, problem: Problem, checkpoints: list[int], peer_pairs: int, result: dict[str, Any]) -> None:
@@ -211,7 +211,7 @@ def _measure(name: str, problem: Problem, checkpoints: list[int], peer_pairs: in
     result["below_minimum"][name] = float((ratio[:, -1] < 0.999).float().mean())
     result["measured_pairs"][name] = len(rows)
     result["seconds"][name] = round(time.perf_counter() - begun, 1)
-    result.setdefault("training", {})[name] = round(training, 1)  # an earlier version's file has none
+    result["training"][name] = round(training, 1)
     row = "".join(f"{value:9.3f}" for value in ratio.mean(dim=0).tolist())
     print(f"{name:14}{row}{result['seconds'][name]:9.1f}{result['training'][name]:9.1f}", flush=True)
 
